@@ -1,0 +1,331 @@
+//! The environment of an invocation: the spec's section 2, "Parameters".
+
+use crate::error::{Error, Result, code};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// What the runtime asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make the attachment.
+    Add,
+    /// Remove the attachment.
+    Del,
+    /// Verify the attachment.
+    Check,
+    /// Remove what belongs to no valid attachment.
+    Gc,
+    /// Tell whether ADD can be served.
+    Status,
+    /// Tell the supported versions.
+    Version,
+}
+
+impl Command {
+    /// As `CNI_COMMAND` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Command::Add => "ADD",
+            Command::Del => "DEL",
+            Command::Check => "CHECK",
+            Command::Gc => "GC",
+            Command::Status => "STATUS",
+            Command::Version => "VERSION",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Command> {
+        use Command::{Add, Check, Del, Gc, Status, Version};
+        [Add, Del, Check, Gc, Status, Version].into_iter().find(|c| c.as_str() == text)
+    }
+
+    /// Whether the command concerns one attachment.
+    pub fn is_for_attachment(self) -> bool {
+        matches!(self, Command::Add | Command::Del | Command::Check)
+    }
+}
+
+/// The validated environment.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// `CNI_COMMAND`.
+    pub command: Command,
+    /// `CNI_CONTAINERID`; empty for commands without an attachment.
+    pub container_id: String,
+    /// `CNI_NETNS`: a network namespace that is not ours. DEL may lack it, and one that is gone
+    /// or is no namespace any more counts as lacking.
+    pub netns: Option<PathBuf>,
+    /// `CNI_IFNAME`; empty for commands without an attachment.
+    pub ifname: String,
+    /// `CNI_ARGS`.
+    pub args: Args,
+    /// `CNI_PATH`; checked only where it is used.
+    pub path: Vec<PathBuf>,
+}
+
+impl Env {
+    /// Reads and validates the environment through `var`.
+    ///
+    /// # Errors
+    /// Code 4 (3 for a missing container ID) naming the variable.
+    pub fn read(command: &str, var: &dyn Fn(&str) -> Option<OsString>) -> Result<Env> {
+        let text = |name: &str| -> Result<String> {
+            let value = var(name).unwrap_or_default();
+            value.into_string().map_err(|value| {
+                Error::environment(format!("{name} is not valid UTF-8"))
+                    .details(value.to_string_lossy())
+            })
+        };
+        let command = Command::parse(command).ok_or_else(|| {
+            Error::environment(format!("unknown CNI_COMMAND: {command}"))
+                .details("it is one of ADD, DEL, CHECK, GC, STATUS, VERSION")
+        })?;
+        let path = var("CNI_PATH").map(|list| std::env::split_paths(&list).collect());
+        let mut env = Env {
+            command,
+            container_id: String::new(),
+            netns: None,
+            ifname: String::new(),
+            args: Args::default(),
+            path: path.unwrap_or_default(),
+        };
+        if !command.is_for_attachment() {
+            return Ok(env);
+        }
+        env.container_id = text("CNI_CONTAINERID")?;
+        env.ifname = text("CNI_IFNAME")?;
+        let netns = text("CNI_NETNS")?;
+        let required = [
+            ("CNI_CONTAINERID", env.container_id.is_empty()),
+            ("CNI_NETNS", netns.is_empty() && command != Command::Del),
+            ("CNI_IFNAME", env.ifname.is_empty()),
+        ];
+        let missing: Vec<_> = required.iter().filter(|(_, m)| *m).map(|(name, _)| *name).collect();
+        if !missing.is_empty() {
+            let list = missing.join(",");
+            let msg = format!("required env variables [{list}] missing");
+            return Err(Error::environment(msg).details("the runtime must set them"));
+        }
+        valid_container_id(&env.container_id)?;
+        valid_ifname(&env.ifname)?;
+        env.args = Args::parse(&text("CNI_ARGS")?)?;
+        let overridden = matches!(&*text("CNI_NETNS_OVERRIDE")?, "1" | "true" | "TRUE" | "True");
+        env.netns = checked_netns(&netns, command, overridden)?;
+        Ok(env)
+    }
+}
+
+/// Whether the text is an alphanumeric followed by alphanumerics, `_`, `.` and `-`: the spec's
+/// pattern for container IDs and network names.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+fn valid_container_id(id: &str) -> Result<()> {
+    if is_name(id) {
+        return Ok(());
+    }
+    Err(Error::environment("invalid characters in containerID").details(format!(
+        "CNI_CONTAINERID is {id:?}; it must start with an alphanumeric character, followed by \
+         alphanumerics, '_', '.' or '-'"
+    )))
+}
+
+/// The kernel's rules (net/core/dev.c, dev_valid_name) and the spec's.
+fn valid_ifname(name: &str) -> Result<()> {
+    let msg = if name.len() > 15 {
+        "interface name is too long"
+    } else if matches!(name, "." | "..") {
+        "interface name is . or .."
+    } else if name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
+        "interface name contains / or : or whitespace characters"
+    } else if name.contains('%') {
+        // The kernel would expand it as a template.
+        "interface name contains %"
+    } else {
+        return Ok(());
+    };
+    let details =
+        format!("CNI_IFNAME is {name:?}; it must be of at most 15 bytes, without / : % or spaces");
+    Err(Error::environment(msg).details(details))
+}
+
+fn checked_netns(path: &str, command: Command, overridden: bool) -> Result<Option<PathBuf>> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |why: String| match command {
+        // The namespace may be gone, replaced by a plain file after a reboot: that is success.
+        Command::Del => Ok(None),
+        _ => Err(Error::environment(format!("failed to open netns {path:?}: {why}"))
+            .details("CNI_NETNS must be the path of a network namespace, as /run/netns/NAME")),
+    };
+    let kind = match File::open(path)
+        .and_then(|file| fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())))
+    {
+        Ok(kind) => kind,
+        Err(error) => return wrong(error.to_string()),
+    };
+    // A namespace's dentry is named by its kind and inode, wherever it is mounted (fs/nsfs.c).
+    if !kind.to_string_lossy().starts_with("net:[") {
+        return wrong("it is not a network namespace".to_owned());
+    }
+    let own = fs::read_link("/proc/thread-self/ns/net");
+    if !overridden && own.is_ok_and(|own| own == kind) {
+        return Err(Error::environment(
+            "plugin's netns and netns from CNI_NETNS should not be the same",
+        )
+        .details(format!(
+            "CNI_NETNS {path:?} is the namespace that this plugin runs in; nothing was changed; \
+             set CNI_NETNS_OVERRIDE=1 if it is meant"
+        )));
+    }
+    Ok(Some(Path::new(path).to_path_buf()))
+}
+
+/// `CNI_ARGS`: `KEY=VALUE` pairs separated by `;`. Keys are case-sensitive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Args {
+    pairs: Vec<(String, String)>,
+}
+
+impl Args {
+    /// Splits the pairs.
+    ///
+    /// # Errors
+    /// Code 4 on a pair that is not `KEY=VALUE`.
+    pub fn parse(text: &str) -> Result<Args> {
+        let mut pairs = Vec::new();
+        for pair in text.split(';').filter(|_| !text.is_empty()) {
+            let Some((key, value)) = pair.split_once('=').filter(|(_, v)| !v.contains('=')) else {
+                return Err(Error::environment(format!("CNI_ARGS: invalid pair {pair:?}"))
+                    .details("CNI_ARGS is KEY=VALUE pairs separated by ;"));
+            };
+            pairs.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(Args { pairs })
+    }
+
+    /// The value of a key; of several the last.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a key, parsed; an empty value counts as absent.
+    ///
+    /// # Errors
+    /// Code 4 when the value does not parse.
+    pub fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, key: &str) -> Result<Option<T>> {
+        let Some(value) = self.get(key).filter(|value| !value.is_empty()) else { return Ok(None) };
+        value.parse().map(Some).map_err(|error: T::Err| {
+            Error::environment(format!("CNI_ARGS: error parsing value of pair \"{key}={value}\""))
+                .details(error.to_string())
+        })
+    }
+
+    /// Refuses keys that are not in `known`, unless the pairs hold `IgnoreUnknown=1` or `true`.
+    ///
+    /// # Errors
+    /// Code 4 listing the unknown pairs.
+    pub fn only(&self, known: &[&str]) -> Result<()> {
+        let ignore = matches!(self.get("IgnoreUnknown"), Some("1" | "true" | "True" | "TRUE"));
+        let unknown: Vec<String> = self
+            .pairs
+            .iter()
+            .filter(|(key, _)| key != "IgnoreUnknown" && !known.contains(&key.as_str()))
+            .map(|(key, value)| format!("{:?}", format!("{key}={value}")))
+            .collect();
+        if ignore || unknown.is_empty() {
+            return Ok(());
+        }
+        let list = unknown.join(" ");
+        Err(Error::new(code::INVALID_ENVIRONMENT, format!("CNI_ARGS: unknown args [{list}]"))
+            .details("add IgnoreUnknown=1 to CNI_ARGS when they are meant for other plugins"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Result<Env> {
+        let command = vars.iter().find(|(k, _)| *k == "CNI_COMMAND").map_or("ADD", |(_, v)| v);
+        Env::read(command, &|name| {
+            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn names_what_is_missing() {
+        let error = read(&[("CNI_IFNAME", "eth0")]).unwrap_err();
+        assert_eq!(error.code, code::INVALID_ENVIRONMENT);
+        assert_eq!(error.msg, "required env variables [CNI_CONTAINERID,CNI_NETNS] missing");
+        let error = read(&[("CNI_COMMAND", "NOPE")]).unwrap_err();
+        assert_eq!(error.msg, "unknown CNI_COMMAND: NOPE");
+    }
+
+    #[test]
+    fn del_needs_no_netns_and_takes_a_gone_one_for_none() {
+        for netns in ["", "/nonexistent", "/etc/passwd", "/proc/self/ns/uts"] {
+            let env = read(&[
+                ("CNI_COMMAND", "DEL"),
+                ("CNI_CONTAINERID", "c"),
+                ("CNI_IFNAME", "eth0"),
+                ("CNI_NETNS", netns),
+            ]);
+            assert_eq!(env.unwrap().netns, None);
+        }
+    }
+
+    #[test]
+    fn add_refuses_what_is_no_netns_or_our_own() {
+        let with =
+            |netns| read(&[("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "eth0"), ("CNI_NETNS", netns)]);
+        assert!(with("/etc/passwd").unwrap_err().msg.contains("not a network namespace"));
+        assert!(with("/proc/self/ns/uts").unwrap_err().msg.contains("not a network namespace"));
+        assert!(with("/nonexistent").unwrap_err().msg.contains("No such file"));
+        let own = with("/proc/self/ns/net").unwrap_err();
+        assert!(own.msg.contains("should not be the same"), "{own}");
+        let overridden = read(&[
+            ("CNI_CONTAINERID", "c"),
+            ("CNI_IFNAME", "eth0"),
+            ("CNI_NETNS", "/proc/self/ns/net"),
+            ("CNI_NETNS_OVERRIDE", "true"),
+        ]);
+        assert!(overridden.unwrap().netns.is_some());
+    }
+
+    #[test]
+    fn names_are_validated() {
+        let with = |id, ifname| {
+            read(&[("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", id), ("CNI_IFNAME", ifname)])
+        };
+        for id in ["-a", ".a", "a/b", "a b", "../x", "a\nb", "ä"] {
+            assert_eq!(with(id, "eth0").unwrap_err().msg, "invalid characters in containerID");
+        }
+        for ifname in ["a/b", "a:b", "a b", ".", "..", "0123456789abcdef", "a\tb", "eth%d"] {
+            let error = with("c", ifname).unwrap_err();
+            assert!(error.msg.starts_with("interface name"), "{error}");
+        }
+        assert!(with("a_.-9", "0123456789abcde").is_ok());
+    }
+
+    #[test]
+    fn args_are_pairs() {
+        let args = Args::parse("IP=10.0.0.1;K8S_POD_NAME=a;IgnoreUnknown=1").unwrap();
+        assert_eq!(args.get("IP"), Some("10.0.0.1"));
+        assert_eq!(args.get("ip"), None);
+        assert!(args.only(&["IP"]).is_ok());
+        let strict = Args::parse("IP=10.0.0.1;K8S_POD_NAME=a").unwrap();
+        let error = strict.only(&["IP"]).unwrap_err();
+        assert_eq!(error.msg, "CNI_ARGS: unknown args [\"K8S_POD_NAME=a\"]");
+        assert!(Args::parse("IP").is_err());
+        assert!(Args::parse("IP=1=2").is_err());
+        assert!(args.parsed::<std::net::IpAddr>("IP").unwrap().is_some());
+        assert!(args.parsed::<std::net::IpAddr>("K8S_POD_NAME").is_err());
+    }
+}

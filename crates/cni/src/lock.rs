@@ -1,0 +1,26 @@
+//! flock(2), through fs2 by name: since Rust 1.89 `file.lock_exclusive()` and the like would bind
+//! to methods of std.
+
+use fs2::FileExt;
+use std::fs::File;
+use std::io;
+
+/// Waits for the exclusive lock. It goes when the last descriptor of this opening is closed, so
+/// also when the process is killed.
+pub fn exclusive(file: &File) -> io::Result<()> {
+    loop {
+        match FileExt::lock_exclusive(file) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// Takes the exclusive lock if it is free; says whether it was.
+pub fn try_exclusive(file: &File) -> io::Result<bool> {
+    match FileExt::try_lock_exclusive(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,292 @@
+//! A batch: changes to one table of ours that the kernel applies together or not at all.
+
+use std::borrow::Cow;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_NONREC, NLM_F_REQUEST, NetlinkMessage,
+};
+use netlink_packet_netfilter::nftables::{
+    ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, InetHookNumber, ListAttribute,
+    NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList,
+    SetElementMessage, SetFlags, SetMessage, TableAttribute, TableMessage, Verdict,
+    VerdictAttribute,
+};
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
+
+use crate::comment;
+use crate::expr::Rule;
+
+/// NF_ACCEPT, as the policy of a base chain.
+pub(crate) const POLICY_ACCEPT: u32 = 1;
+
+/// NFT_DATA_VERDICT: the data type of a verdict map.
+const DATA_VERDICT: u32 = 0xffff_ff00;
+
+/// NFTNL_UDATA_SET_KEYBYTEORDER.
+const KEY_BYTE_ORDER: u8 = 0;
+
+/// A table of ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table {
+    pub(crate) family: NetfilterProtoFamily,
+    pub(crate) name: &'static str,
+    /// "inet ferrule", for people.
+    pub(crate) title: &'static str,
+}
+
+/// A base chain: where the kernel enters our table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BaseChain {
+    pub(crate) name: &'static str,
+    /// "nat" or "filter".
+    pub(crate) kind: &'static str,
+    pub(crate) hook: InetHookNumber,
+    /// Lower is earlier.
+    pub(crate) priority: i32,
+}
+
+impl BaseChain {
+    /// The hook as the kernel takes it; a negative priority travels as its two's complement.
+    pub(crate) fn hook(&self) -> Vec<Hook> {
+        vec![
+            Hook::Number(HookNumber::Inet(self.hook)),
+            Hook::Priority(self.priority.cast_unsigned()),
+        ]
+    }
+}
+
+/// What a set's keys are. The numbers are those of the `nft` tool, which alone reads them: they
+/// make `nft list ruleset` print the keys, and a saved ruleset load again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyType {
+    /// TYPE_IPV4ADDR …; a concatenation is 6 bits for each part, the first part highest.
+    id: u32,
+    /// In bytes; the parts of a concatenation are padded to 4.
+    len: u32,
+    /// BYTEORDER_HOST_ENDIAN 1, BYTEORDER_BIG_ENDIAN 2, mixed 0.
+    byte_order: u32,
+}
+
+pub(crate) const IPV4_ADDR: KeyType = KeyType { id: 7, len: 4, byte_order: 2 };
+pub(crate) const IPV6_ADDR: KeyType = KeyType { id: 8, len: 16, byte_order: 2 };
+pub(crate) const IFNAME: KeyType = KeyType { id: 41, len: 16, byte_order: 1 };
+pub(crate) const IFNAME_ETHER_ADDR: KeyType = KeyType { id: 41 << 6 | 9, len: 24, byte_order: 0 };
+
+/// A set, or with `verdicts` a map to verdicts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Set {
+    pub(crate) name: &'static str,
+    pub(crate) key: KeyType,
+    /// Elements are intervals (CIDRs) and not single keys.
+    pub(crate) intervals: bool,
+    pub(crate) verdicts: bool,
+}
+
+/// One change of a batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    /// For the error: "add chain masq-…".
+    pub(crate) what: Cow<'static, str>,
+    flags: u16,
+    message: NfTablesMessage,
+}
+
+/// Changes to one table, in order.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub(crate) table: Table,
+    steps: Vec<Step>,
+}
+
+impl Batch {
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table, steps: Vec::new() }
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The messages of the steps without sequence numbers; the last asks for an acknowledgement.
+    pub(crate) fn messages(&self) -> Vec<NetlinkMessage<NetfilterMessage>> {
+        let last = self.steps.len().saturating_sub(1);
+        let message = |(i, step): (usize, &Step)| {
+            let mut message = request(self.table.family, step.message.clone());
+            message.header.flags |= step.flags | if i == last { NLM_F_ACK } else { 0 };
+            message
+        };
+        self.steps.iter().enumerate().map(message).collect()
+    }
+
+    fn push(&mut self, what: impl Into<Cow<'static, str>>, flags: u16, message: NfTablesMessage) {
+        self.steps.push(Step { what: what.into(), flags, message });
+    }
+
+    fn table_name(&self) -> String {
+        self.table.name.to_owned()
+    }
+
+    /// Adds the table; it may exist.
+    pub(crate) fn add_table(&mut self) {
+        let attributes = vec![TableAttribute::Name(self.table_name())];
+        self.push("add table", NLM_F_CREATE, NfTablesMessage::NewTable(TableMessage { attributes }));
+    }
+
+    /// Deletes the table; EBUSY when anything is left in it.
+    pub(crate) fn del_empty_table(&mut self) {
+        let attributes = vec![TableAttribute::Name(self.table_name())];
+        let message = NfTablesMessage::DeleteTable(TableMessage { attributes });
+        self.push("delete table", NLM_F_NONREC, message);
+    }
+
+    /// Adds a base chain with policy accept; it may exist, with the same hook (else EEXIST).
+    pub(crate) fn add_base_chain(&mut self, chain: &BaseChain) {
+        let attributes = vec![
+            ChainAttribute::Table(self.table_name()),
+            ChainAttribute::Name(chain.name.to_owned()),
+            ChainAttribute::Hook(chain.hook()),
+            ChainAttribute::Policy(POLICY_ACCEPT),
+            ChainAttribute::Type(chain.kind.to_owned()),
+        ];
+        let message = NfTablesMessage::NewChain(ChainMessage { attributes });
+        self.push(format!("add base chain {}", chain.name), NLM_F_CREATE, message);
+    }
+
+    /// Adds a chain; it may exist, and keeps its comment then.
+    pub(crate) fn add_chain(&mut self, name: &str, comment: &str) {
+        let attributes = vec![
+            ChainAttribute::Table(self.table_name()),
+            ChainAttribute::Name(name.to_owned()),
+            ChainAttribute::UserData(comment::to_userdata(comment)),
+        ];
+        let message = NfTablesMessage::NewChain(ChainMessage { attributes });
+        self.push(format!("add chain {name}"), NLM_F_CREATE, message);
+    }
+
+    /// Deletes a chain with its rules; EBUSY when something jumps to it.
+    pub(crate) fn del_chain(&mut self, name: &str) {
+        let attributes = vec![
+            ChainAttribute::Table(self.table_name()),
+            ChainAttribute::Name(name.to_owned()),
+        ];
+        let message = NfTablesMessage::DeleteChain(ChainMessage { attributes });
+        self.push(format!("delete chain {name}"), 0, message);
+    }
+
+    /// Makes the rules of a chain that exists exactly these.
+    pub(crate) fn set_rules(&mut self, chain: &str, rules: Vec<Rule>) {
+        let of = |table: String| {
+            vec![RuleAttribute::Table(table), RuleAttribute::Chain(chain.to_owned())]
+        };
+        let attributes = of(self.table_name());
+        let message = NfTablesMessage::DeleteRule(RuleMessage { attributes });
+        self.push(format!("flush chain {chain}"), 0, message);
+        for rule in rules {
+            let mut attributes = of(self.table_name());
+            attributes.push(RuleAttribute::Expressions(rule));
+            let message = NfTablesMessage::NewRule(RuleMessage { attributes });
+            self.push(format!("add rule to chain {chain}"), NLM_F_CREATE | NLM_F_APPEND, message);
+        }
+    }
+
+    /// Adds a set or map; it may exist, with the same keys and flags (else EEXIST).
+    pub(crate) fn add_set(&mut self, set: &Set) {
+        let mut flags = SetFlags::empty();
+        flags.set(SetFlags::Interval, set.intervals);
+        flags.set(SetFlags::Map, set.verdicts);
+        let mut attributes = vec![
+            SetAttribute::Table(self.table_name()),
+            SetAttribute::Name(set.name.to_owned()),
+            SetAttribute::Flags(flags),
+            SetAttribute::KeyType(set.key.id),
+            SetAttribute::KeyLen(set.key.len),
+        ];
+        if set.verdicts {
+            attributes.push(SetAttribute::DataType(DATA_VERDICT));
+            attributes.push(SetAttribute::DataLen(0));
+        }
+        // The kernel demands an ID for lookups by ID within the batch; ours go by name.
+        attributes.push(SetAttribute::Id(u32::try_from(self.steps.len()).unwrap_or(0) + 1));
+        let mut userdata = vec![KEY_BYTE_ORDER, 4];
+        userdata.extend(set.key.byte_order.to_ne_bytes());
+        attributes.push(SetAttribute::UserData(userdata));
+        let message = NfTablesMessage::NewSet(SetMessage { attributes });
+        self.push(format!("add set {}", set.name), NLM_F_CREATE, message);
+    }
+
+    /// Deletes a set or map; EBUSY when it has elements or a rule that stays uses it.
+    pub(crate) fn del_empty_set(&mut self, set: &Set) {
+        let attributes = vec![
+            SetAttribute::Table(self.table_name()),
+            SetAttribute::Name(set.name.to_owned()),
+        ];
+        let message = NfTablesMessage::DeleteSet(SetMessage { attributes });
+        self.push(format!("delete set {}", set.name), NLM_F_NONREC, message);
+    }
+
+    /// Adds an element with a comment, mapped to `jump <chain>` if given. One that exists with
+    /// the same data keeps its old comment; with other data it is EEXIST.
+    pub(crate) fn add_element(&mut self, set: &Set, key: &[u8], jump: Option<&str>, comment: &str) {
+        let mut element = vec![SetElementAttribute::Key(DataAttribute::Value(key.to_vec()))];
+        if let Some(chain) = jump {
+            element.push(SetElementAttribute::Data(DataAttribute::Verdict(vec![
+                VerdictAttribute::Code(Verdict::Jump),
+                VerdictAttribute::Chain(chain.to_owned()),
+            ])));
+        }
+        element.push(SetElementAttribute::UserData(comment::to_userdata(comment)));
+        let message = NfTablesMessage::NewSetElement(elements(self.table, set.name, element));
+        self.push(format!("add element to {}", set.name), NLM_F_CREATE, message);
+    }
+
+    /// Deletes an element; ENOENT when it is not there.
+    pub(crate) fn del_element(&mut self, set: &Set, key: &[u8]) {
+        let element = vec![SetElementAttribute::Key(DataAttribute::Value(key.to_vec()))];
+        let message = NfTablesMessage::DeleteSetElement(elements(self.table, set.name, element));
+        self.push(format!("delete element of {}", set.name), 0, message);
+    }
+
+    /// Makes an element exist with exactly this data and comment. `replace`: it exists with
+    /// other data. Else it may exist or not: adding it first makes the deletion succeed, and the
+    /// deletion makes the second addition carry our comment.
+    pub(crate) fn put_element(
+        &mut self,
+        set: &Set,
+        key: &[u8],
+        jump: Option<&str>,
+        comment: &str,
+        replace: bool,
+    ) {
+        if !replace {
+            self.add_element(set, key, jump, comment);
+        }
+        self.del_element(set, key);
+        self.add_element(set, key, jump, comment);
+    }
+}
+
+/// A request with its netfilter header, still without flags of its own.
+pub(crate) fn request(
+    family: NetfilterProtoFamily,
+    message: NfTablesMessage,
+) -> NetlinkMessage<NetfilterMessage> {
+    let header = NetfilterHeader::new(family, 0, 0);
+    let mut message = NetlinkMessage::from(NetfilterMessage::new(header, message));
+    message.header.flags = NLM_F_REQUEST;
+    message
+}
+
+/// The message body that names one element of a set.
+pub(crate) fn elements(
+    table: Table,
+    set: &str,
+    element: Vec<SetElementAttribute>,
+) -> SetElementMessage {
+    SetElementMessage {
+        attributes: vec![
+            SetElementList::Table(table.name.to_owned()),
+            SetElementList::Set(set.to_owned()),
+            SetElementList::Elements(vec![ListAttribute::Element(element)]),
+        ],
+    }
+}

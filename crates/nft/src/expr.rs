@@ -1,0 +1,222 @@
+//! Expressions: the small machine code that a rule is made of.
+//!
+//! Each function gives what the `nft` tool would generate for the same text, attribute by
+//! attribute in the order in which the kernel dumps it, so that [`same`] can compare a rule
+//! with what the kernel holds, even after a ruleset was saved and loaded with `nft`.
+
+use ipnetwork::IpNetwork;
+use netlink_packet_netfilter::nftables::{
+    Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute,
+    Lookup, Meta, MetaKey, Operator, Payload, Register, Verdict, VerdictAttribute,
+};
+
+/// One expression, as the kernel takes and gives it.
+pub(crate) type Expr = ListAttribute<ExpressionAttribute>;
+
+/// A rule: expressions that run in order until one does not match.
+pub(crate) type Rule = Vec<Expr>;
+
+/// NF_DROP (linux/netfilter.h); the crate names only the verdicts below zero.
+const NF_DROP: Verdict = Verdict::Other(0);
+
+// enum nft_payload_bases
+const LINK_HEADER: u32 = 0;
+const NETWORK_HEADER: u32 = 1;
+
+/// NFT_LOOKUP_F_INV: match what is *not* in the set.
+const LOOKUP_INVERTED: u32 = 1;
+
+/// NFT_BITWISE_MASK_XOR: `(value & mask) ^ xor`.
+const MASK_XOR: u32 = 0;
+
+/// The two families of addresses, as rules see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ip {
+    V4,
+    V6,
+}
+
+impl Ip {
+    pub(crate) fn of(network: IpNetwork) -> Self {
+        if network.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// NFPROTO_IPV4 or NFPROTO_IPV6, the guard that a table of family inet needs.
+    fn nfproto(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    /// Length of an address in bytes.
+    pub(crate) fn len(self) -> u32 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+
+    /// Offset of the source address in the network header, in bytes.
+    fn saddr(self) -> u32 {
+        match self {
+            Self::V4 => 12,
+            Self::V6 => 8,
+        }
+    }
+
+    /// Offset of the destination address in the network header, in bytes.
+    fn daddr(self) -> u32 {
+        match self {
+            Self::V4 => 16,
+            Self::V6 => 24,
+        }
+    }
+}
+
+/// `ip daddr @set return`
+pub(crate) fn return_to_set(ip: Ip, set: &str) -> Rule {
+    let mut rule = guard(ip).to_vec();
+    rule.push(load(NETWORK_HEADER, ip.daddr(), ip.len(), Register::Reg1));
+    rule.push(lookup(set, Register::Reg1, false));
+    rule.push(verdict(Verdict::Return));
+    rule
+}
+
+/// `ip daddr 10.1.0.0/24 return`
+pub(crate) fn return_to(network: IpNetwork) -> Rule {
+    let ip = Ip::of(network);
+    let mut rule = guard(ip).to_vec();
+    rule.extend(in_network(ip, ip.daddr(), network));
+    rule.push(verdict(Verdict::Return));
+    rule
+}
+
+/// `ip saddr vmap @map`
+pub(crate) fn vmap_source(ip: Ip, map: &str) -> Rule {
+    let mut rule = guard(ip).to_vec();
+    rule.push(load(NETWORK_HEADER, ip.saddr(), ip.len(), Register::Reg1));
+    rule.push(expr(Expressions::Lookup(vec![
+        Lookup::Set(map.to_owned()),
+        Lookup::SourceRegister(Register::Reg1),
+        Lookup::DestinationRegister(Register::Verdict),
+        Lookup::Flags(0),
+    ])));
+    rule
+}
+
+/// `masquerade`
+pub(crate) fn masquerade() -> Rule {
+    vec![expr(Expressions::Other { expression_type: "masq".to_owned(), attributes: Vec::new() })]
+}
+
+/// `iifname @ports iifname . ether saddr != @macs drop`
+pub(crate) fn drop_foreign_source(ports: &str, macs: &str) -> Rule {
+    vec![
+        meta(MetaKey::Iifname, Register::Reg1),
+        lookup(ports, Register::Reg1, false),
+        meta(MetaKey::Iifname, Register::Reg1),
+        // Registers 1 and 2 are 16 bytes each and adjacent: together one concatenated key.
+        load(LINK_HEADER, 6, 6, Register::Reg2),
+        lookup(macs, Register::Reg1, true),
+        verdict(NF_DROP),
+    ]
+}
+
+/// Whether two rules do the same: equal but for attributes that only some kernels dump and
+/// that say the default.
+pub(crate) fn same(a: &[Expr], b: &[Expr]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| normal(a) == normal(b))
+}
+
+fn normal(expr: &Expr) -> Expr {
+    let mut expr = expr.clone();
+    if let ListAttribute::Element(attributes) = &mut expr {
+        for attribute in attributes {
+            match attribute {
+                ExpressionAttribute::Data(Expressions::Lookup(of)) => {
+                    of.retain(|a| *a != Lookup::Flags(0));
+                }
+                ExpressionAttribute::Data(Expressions::Bitwise(of)) => {
+                    of.retain(|a| *a != Bitwise::Op(MASK_XOR));
+                }
+                _ => {}
+            }
+        }
+    }
+    expr
+}
+
+fn expr(data: Expressions) -> Expr {
+    data.into()
+}
+
+/// `meta nfproto ipv4`
+fn guard(ip: Ip) -> [Expr; 2] {
+    [meta(MetaKey::Nfproto, Register::Reg1), equal(vec![ip.nfproto()])]
+}
+
+/// Whether the address at `offset` lies in the network. As `nft` does it: whole bytes of prefix
+/// are loaded and compared, any other prefix length needs a mask.
+fn in_network(ip: Ip, offset: u32, network: IpNetwork) -> Rule {
+    let (address, mask) = match network {
+        IpNetwork::V4(n) => (n.network().octets().to_vec(), n.mask().octets().to_vec()),
+        IpNetwork::V6(n) => (n.network().octets().to_vec(), n.mask().octets().to_vec()),
+    };
+    let prefix = network.prefix();
+    if prefix > 0 && prefix.is_multiple_of(8) {
+        let bytes = usize::from(prefix / 8);
+        let load = load(NETWORK_HEADER, offset, u32::from(prefix / 8), Register::Reg1);
+        return vec![load, equal(address.into_iter().take(bytes).collect())];
+    }
+    let zero = vec![0; mask.len()];
+    vec![
+        load(NETWORK_HEADER, offset, ip.len(), Register::Reg1),
+        expr(Expressions::Bitwise(vec![
+            Bitwise::SourceRegister(Register::Reg1),
+            Bitwise::DestinationRegister(Register::Reg1),
+            Bitwise::Length(ip.len()),
+            Bitwise::Op(MASK_XOR),
+            Bitwise::Mask(DataAttribute::Value(mask)),
+            Bitwise::Xor(DataAttribute::Value(zero)),
+        ])),
+        equal(address),
+    ]
+}
+
+fn meta(key: MetaKey, to: Register) -> Expr {
+    expr(Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(to)]))
+}
+
+fn load(base: u32, offset: u32, len: u32, to: Register) -> Expr {
+    expr(Expressions::Payload(vec![
+        Payload::DestinationRegister(to),
+        Payload::Base(base),
+        Payload::Offset(offset),
+        Payload::Len(len),
+    ]))
+}
+
+/// Register 1 equals the bytes.
+fn equal(bytes: Vec<u8>) -> Expr {
+    expr(Expressions::Cmp(vec![
+        Cmp::SourceRegister(Register::Reg1),
+        Cmp::Op(Operator::Equal),
+        Cmp::Data(DataAttribute::Value(bytes)),
+    ]))
+}
+
+fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
+    expr(Expressions::Lookup(vec![
+        Lookup::Set(set.to_owned()),
+        Lookup::SourceRegister(from),
+        Lookup::Flags(if inverted { LOOKUP_INVERTED } else { 0 }),
+    ]))
+}
+
+fn verdict(verdict: Verdict) -> Expr {
+    expr(Expressions::Immediate(vec![
+        Immediate::DestinationRegister(Register::Verdict),
+        Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(verdict)])),
+    ]))
+}

@@ -1,0 +1,39 @@
+//! The harness of the black-box suites: nodes and pods as namespaces, CNI calls, packets,
+//! and a node's whole state to compare.
+//!
+//! Namespaces are held by file descriptors of the test process alone, so nothing outlives it,
+//! not even when it is killed. Suites run side by side: no two nodes share anything.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test bench has to stop the test")]
+
+pub mod bins;
+pub mod invoke;
+pub mod node;
+pub mod ns;
+pub mod outside;
+pub mod packets;
+pub mod raw;
+pub mod snapshot;
+pub mod tool;
+
+pub use bins::Bins;
+pub use invoke::{Attachment, Call, Failure, Outcome};
+pub use node::{Background, Node, Pod};
+pub use ns::Namespace;
+pub use outside::Outside;
+pub use snapshot::Snapshot;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `probe` gives a value, at most `limit`; None when it never did.
+pub fn within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe() {
+            return Some(found);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,154 @@
+//! What only packets show: whether they arrive, and as whose.
+
+use std::io::{Read, Write};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket,
+};
+use std::thread;
+use std::time::Duration;
+
+use crate::node::Place;
+
+/// How long a packet on a virtual wire may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Whether the very first echo request to an address is answered within a second.
+pub fn first_ping(from: &impl Place, to: &str) -> bool {
+    from.try_run(&format!("ping -n -c1 -W1 {to}")).status.success()
+}
+
+/// Fails unless the very first echo request is answered.
+#[track_caller]
+pub fn ping(from: &impl Place, to: &str) {
+    let done = from.try_run(&format!("ping -n -c1 -W1 {to}"));
+    if done.status.success() {
+        return;
+    }
+    let state = from.sh("ip addr; ip route; ip -6 route; ip neigh");
+    panic!("the first packet to {to} was lost:\n{}{}\n{state}", done.stdout, done.stderr);
+}
+
+/// Fails if an address answers.
+#[track_caller]
+pub fn no_ping(from: &impl Place, to: &str) {
+    assert!(!first_ping(from, to), "{to} answers and should not");
+}
+
+/// The source address that a TCP server at `address` in `to` sees when `from` connects.
+#[track_caller]
+pub fn tcp_source(from: &impl Place, to: &impl Place, address: &str) -> Result<IpAddr, String> {
+    let listener = to.ns().enter(|| TcpListener::bind(socket(address, 0))).map_err(text)?;
+    let target = listener.local_addr().map_err(text)?;
+    listener.set_nonblocking(true).map_err(text)?;
+    let mut stream =
+        from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
+    let (mut served, peer) =
+        crate::within(LIMIT, || listener.accept().ok()).ok_or("nothing to accept")?;
+    served.set_nonblocking(false).map_err(text)?;
+    // Bytes both ways: an address alone can be seen on half a connection.
+    for (one, other) in [(&mut stream, b"ask"), (&mut served, b"say")] {
+        one.set_read_timeout(Some(LIMIT)).map_err(text)?;
+        one.write_all(other).map_err(text)?;
+    }
+    let mut word = [0; 3];
+    stream.read_exact(&mut word).map_err(text)?;
+    served.read_exact(&mut word).map_err(text)?;
+    Ok(peer.ip().to_canonical())
+}
+
+/// The source address that a UDP receiver at `address` in `to` sees, and that its answer returns.
+pub fn udp_source(from: &impl Place, to: &impl Place, address: &str) -> Result<IpAddr, String> {
+    let server = to.ns().enter(|| UdpSocket::bind(socket(address, 0))).map_err(text)?;
+    let target = server.local_addr().map_err(text)?;
+    let any = if target.is_ipv4() { "0.0.0.0" } else { "::" };
+    let client = from.ns().enter(|| UdpSocket::bind(socket(any, 0))).map_err(text)?;
+    for end in [&server, &client] {
+        end.set_read_timeout(Some(LIMIT)).map_err(text)?;
+    }
+    client.send_to(b"ask", target).map_err(text)?;
+    let mut word = [0; 8];
+    let (_, seen) = server.recv_from(&mut word).map_err(text)?;
+    server.send_to(b"say", seen).map_err(text)?;
+    client.recv_from(&mut word).map_err(text)?;
+    Ok(seen.ip().to_canonical())
+}
+
+/// The source address that a member of an IPv4 group sees.
+pub fn multicast_source(
+    from: (&impl Place, Ipv4Addr),
+    to: (&impl Place, Ipv4Addr),
+    group: Ipv4Addr,
+) -> Result<IpAddr, String> {
+    let member = to.0.ns().enter(|| {
+        let socket = UdpSocket::bind(SocketAddr::from((group, 0)))?;
+        socket.join_multicast_v4(&group, &to.1)?;
+        socket.set_read_timeout(Some(LIMIT)).map(|()| socket)
+    });
+    let member = member.map_err(text)?;
+    let port = member.local_addr().map_err(text)?.port();
+    let sender = from.0.ns().enter(|| UdpSocket::bind(SocketAddr::from((from.1, 0))));
+    sender.map_err(text)?.send_to(b"all", (group, port)).map_err(text)?;
+    let (_, seen) = member.recv_from(&mut [0; 8]).map_err(text)?;
+    Ok(seen.ip())
+}
+
+/// The source address that a member of an IPv6 group sees.
+pub fn multicast_source6(
+    from: (&impl Place, u32),
+    to: (&impl Place, u32),
+    group: Ipv6Addr,
+) -> Result<IpAddr, String> {
+    let member = to.0.ns().enter(|| {
+        let socket = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))?;
+        socket.join_multicast_v6(&group, to.1)?;
+        socket.set_read_timeout(Some(LIMIT)).map(|()| socket)
+    });
+    let member = member.map_err(text)?;
+    let port = member.local_addr().map_err(text)?.port();
+    let sender = from.0.ns().enter(|| UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))));
+    let target = std::net::SocketAddrV6::new(group, port, 0, from.1);
+    sender.map_err(text)?.send_to(b"all", target).map_err(text)?;
+    let (_, seen) = member.recv_from(&mut [0; 8]).map_err(text)?;
+    Ok(seen.ip())
+}
+
+/// A flow that keeps running: a TCP echo whose bytes are counted, for what must not break it.
+pub struct Flow {
+    client: TcpStream,
+}
+
+impl Flow {
+    /// Opens a connection from `from` to a server at `address` in `to`.
+    pub fn open(from: &impl Place, to: &impl Place, address: &str) -> Result<Self, String> {
+        let listener = to.ns().enter(|| TcpListener::bind(socket(address, 0))).map_err(text)?;
+        let target = listener.local_addr().map_err(text)?;
+        thread::spawn(move || {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let mut buffer = [0; 64];
+            while let Ok(count) = stream.read(&mut buffer) {
+                if count == 0 || stream.write_all(&buffer[..count]).is_err() {
+                    return;
+                }
+            }
+        });
+        let client = from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
+        client.set_read_timeout(Some(LIMIT)).map_err(text)?;
+        Ok(Self { client })
+    }
+
+    /// Sends a word and waits for it to come back.
+    pub fn turn(&mut self) -> Result<(), String> {
+        self.client.write_all(b"round").map_err(text)?;
+        let mut word = [0; 5];
+        self.client.read_exact(&mut word).map_err(text)
+    }
+}
+
+fn socket(address: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(address.parse().expect("an IP address"), port)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}
