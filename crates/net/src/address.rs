@@ -1,0 +1,96 @@
+//! Addresses of links: RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR.
+
+use crate::socket::Verb;
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// An address that the kernel reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The index of its link.
+    pub link: u32,
+    /// Address and prefix length.
+    pub address: IpNetwork,
+    /// Duplicate address detection is not through with it.
+    pub tentative: bool,
+    /// Its scope is global.
+    pub global: bool,
+}
+
+fn message(link: u32, address: IpNetwork) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.ip());
+    message.header.prefix_len = address.prefix();
+    message.header.index = link;
+    // Both, as iproute2 sends them; for IPv4 the kernel takes Address for the far end.
+    message.attributes.push(AddressAttribute::Local(address.ip()));
+    message.attributes.push(AddressAttribute::Address(address.ip()));
+    message
+}
+
+pub(crate) fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+/// Adds an address. `dad`: whether IPv6 waits for duplicate address detection before it may be
+/// used, a second or more.
+pub fn add(link: u32, address: IpNetwork, dad: bool) -> Verb<()> {
+    let mut message = message(link, address);
+    if address.ip().is_loopback() {
+        message.header.scope = AddressScope::Host;
+    }
+    match address {
+        IpNetwork::V4(net) if net.prefix() < 31 => {
+            let broadcast = Ipv4Addr::from(u32::from(net.ip()) | !u32::from(net.mask()));
+            message.attributes.push(AddressAttribute::Broadcast(broadcast));
+        }
+        IpNetwork::V6(_) if !dad => {
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+        _ => {}
+    }
+    let what = format!("add address {address}");
+    Verb::change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL, what)
+}
+
+/// Removes an address.
+pub fn del(link: u32, address: IpNetwork) -> Verb<()> {
+    let what = format!("remove address {address}");
+    Verb::change(RouteNetlinkMessage::DelAddress(message(link, address)), 0, what)
+}
+
+/// The addresses of a link, both families.
+pub fn of_link(link: u32) -> Verb<Address> {
+    let mut message = AddressMessage::default();
+    message.header.index = link;
+    Verb {
+        message: RouteNetlinkMessage::GetAddress(message),
+        flags: NLM_F_DUMP,
+        parse,
+        what: "list addresses".to_owned(),
+    }
+}
+
+fn parse(reply: RouteNetlinkMessage) -> Option<Address> {
+    let RouteNetlinkMessage::NewAddress(message) = reply else { return None };
+    let mut local = None;
+    let mut far = None;
+    let mut tentative = false;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Address(address) => far = Some(*address),
+            AddressAttribute::Flags(flags) => tentative = flags.contains(AddressFlags::Tentative),
+            _ => {}
+        }
+    }
+    Some(Address {
+        link: message.header.index,
+        address: IpNetwork::new(local.or(far)?, message.header.prefix_len).ok()?,
+        tentative,
+        global: message.header.scope == AddressScope::Universe,
+    })
+}

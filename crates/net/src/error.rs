@@ -1,0 +1,57 @@
+//! Errors of the kernel, with what was attempted.
+
+use std::io;
+
+/// A result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The kernel refused, or could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what}: {}{}{reason}",
+    io::Error::from_raw_os_error(*errno),
+    if reason.is_empty() { "" } else { ": " }
+)]
+pub struct Error {
+    /// What was attempted, in words: `add address 10.0.0.1/24 to cni0`.
+    pub what: String,
+    /// The errno, positive.
+    pub errno: i32,
+    /// The kernel's extended-ack text; mostly empty.
+    pub reason: String,
+}
+
+impl Error {
+    /// An error of an operation on files or sockets.
+    pub fn io(what: impl Into<String>, cause: &io::Error) -> Error {
+        let errno = cause.raw_os_error();
+        let reason = if errno.is_some() { String::new() } else { cause.to_string() };
+        Error { what: what.into(), errno: errno.unwrap_or(libc::EIO), reason }
+    }
+
+    /// An error of our own judgement, with an errno that fits and its reason.
+    pub fn of(what: impl Into<String>, errno: i32, reason: impl Into<String>) -> Error {
+        Error { what: what.into(), errno, reason: reason.into() }
+    }
+
+    /// It is there already.
+    pub fn is_exists(&self) -> bool {
+        self.errno == libc::EEXIST
+    }
+
+    /// It, or the device it belongs to, is not there (any more).
+    pub fn is_gone(&self) -> bool {
+        matches!(
+            self.errno,
+            libc::ENOENT | libc::ENODEV | libc::ESRCH | libc::EADDRNOTAVAIL | libc::ENXIO
+        )
+    }
+
+    /// The kernel was built without it.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(
+            self.errno,
+            libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ENOSYS
+        )
+    }
+}

@@ -1,0 +1,330 @@
+//! Links: RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, and VLANs of bridge ports.
+
+use crate::mac::Mac;
+use crate::netns::NetNs;
+use crate::socket::Verb;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+use netlink_packet_route::link::{
+    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge, InfoBridgePort,
+    InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage, State,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
+
+/// A link as the kernel reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index in its network namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its kind (`bridge`, `veth`, …); empty for hardware and loopback.
+    pub kind: String,
+    /// Its MAC address, for links that have one of six bytes.
+    pub mac: Mac,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Index of the bridge (or other master) that it is a port of; 0 for none.
+    pub master: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Promiscuous by administrative choice.
+    pub promiscuous: bool,
+    /// Its operational state is up: it carries packets.
+    pub running: bool,
+    /// Its alias.
+    pub alias: String,
+    /// For a veth the index of its other end, in that one's namespace; for a VLAN its device.
+    pub peer: u32,
+    /// Whether `peer` is in another network namespace.
+    pub peer_elsewhere: bool,
+    /// For a bridge, whether it filters by VLAN; `None` where the kernel cannot.
+    pub vlan_filtering: Option<bool>,
+    /// For a VLAN device its ID.
+    pub vlan_id: Option<u16>,
+    /// For a port of a bridge: a frame may leave through the port that it came in by.
+    pub hairpin: bool,
+    /// For a port of a bridge: it talks to ports that are not isolated only.
+    pub isolated: bool,
+}
+
+/// One VLAN of a bridge port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Vlan {
+    /// Its ID, 1 to 4094.
+    pub id: u16,
+    /// Frames without a tag are of it.
+    pub pvid: bool,
+    /// Its frames leave without a tag.
+    pub untagged: bool,
+}
+
+/// A veth pair to be made: the near end here, the far end in another network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Veth<'a> {
+    /// The near end's name.
+    pub name: &'a str,
+    /// The near end's MAC address.
+    pub mac: Mac,
+    /// Index of the bridge that the near end becomes a port of.
+    pub master: u32,
+    /// MTU of both ends in bytes; the kernel's 1500 by default.
+    pub mtu: Option<u32>,
+    /// The far end's name.
+    pub peer: &'a str,
+    /// The far end's MAC address.
+    pub peer_mac: Mac,
+}
+
+const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// Makes a bridge, up, with a MAC address that ports do not change.
+pub fn add_bridge(name: &str, mac: Mac, mtu: Option<u32>, vlan_filtering: bool) -> Verb<()> {
+    let mut bridge = LinkBridge::new(name).address(mac.0.to_vec()).up();
+    if let Some(mtu) = mtu {
+        bridge = bridge.mtu(mtu);
+    }
+    if vlan_filtering {
+        bridge = bridge.append_info_data(InfoBridge::VlanFiltering(true));
+    }
+    new(bridge.build(), format!("create bridge {name}"))
+}
+
+/// Makes a veth pair in one message; the near end is up, the far end is not (the kernel refuses
+/// that with ENOTCONN, since the near end is not yet).
+pub fn add_veth(veth: &Veth<'_>, peer_netns: &NetNs) -> Verb<()> {
+    let mut far = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(veth.peer)
+        .address(veth.peer_mac.0.to_vec())
+        .setns_by_fd(peer_netns.raw_fd());
+    let mut near = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(veth.name)
+        .address(veth.mac.0.to_vec())
+        .controller(veth.master)
+        .up();
+    if let Some(mtu) = veth.mtu {
+        far = far.mtu(mtu);
+        near = near.mtu(mtu);
+    }
+    let near = near.set_info_data(InfoData::Veth(InfoVeth::Peer(far.build()))).build();
+    new(near, format!("create veth pair {} and {}", veth.name, veth.peer))
+}
+
+/// Makes a VLAN device over a link, up.
+pub fn add_vlan_device(name: &str, over: u32, id: u16, mac: Mac) -> Verb<()> {
+    let message = LinkVlan::new(name, over, id).address(mac.0.to_vec()).up().build();
+    new(message, format!("create VLAN device {name} of VLAN {id}"))
+}
+
+fn new(message: LinkMessage, what: String) -> Verb<()> {
+    Verb::change(RouteNetlinkMessage::NewLink(message), NEW, what)
+}
+
+fn change(message: LinkMessage, what: String) -> Verb<()> {
+    // RTM_SETLINK ignores the data of bridge ports and says nothing; RTM_NEWLINK without CREATE
+    // does the same as SETLINK, and those too.
+    Verb::change(RouteNetlinkMessage::NewLink(message), 0, what)
+}
+
+fn unspec(link: u32) -> LinkMessageBuilder<LinkUnspec> {
+    LinkUnspec::new_with_index(link)
+}
+
+/// Sets a link up.
+pub fn set_up(link: u32, name: &str) -> Verb<()> {
+    change(unspec(link).up().build(), format!("set {name} up"))
+}
+
+/// Sets a link down.
+pub fn set_down(link: u32, name: &str) -> Verb<()> {
+    change(unspec(link).down().build(), format!("set {name} down"))
+}
+
+/// Sets a link promiscuous or not.
+pub fn set_promiscuous(link: u32, on: bool, name: &str) -> Verb<()> {
+    change(unspec(link).promiscuous(on).build(), format!("set promiscuous mode of {name}"))
+}
+
+/// Sets the MAC address.
+pub fn set_mac(link: u32, mac: Mac, name: &str) -> Verb<()> {
+    let what = format!("set MAC address {mac} of {name}");
+    change(unspec(link).address(mac.0.to_vec()).build(), what)
+}
+
+/// Sets the MTU in bytes.
+pub fn set_mtu(link: u32, mtu: u32, name: &str) -> Verb<()> {
+    change(unspec(link).mtu(mtu).build(), format!("set MTU {mtu} of {name}"))
+}
+
+/// Sets the alias, at most 255 bytes. A message of its own: a creating one ignores it.
+pub fn set_alias(link: u32, alias: &str, name: &str) -> Verb<()> {
+    change(unspec(link).alias(alias).build(), format!("set the alias of {name}"))
+}
+
+/// Sets flags of a port of a bridge.
+pub fn set_port(link: u32, hairpin: bool, isolated: bool, name: &str) -> Verb<()> {
+    let port = LinkBridgePort::new(link).hairpin(hairpin).isolated(isolated);
+    change(port.build(), format!("set bridge port flags of {name}"))
+}
+
+/// Sets whether a bridge filters by VLAN. A kernel that cannot says nothing: see
+/// [`Link::vlan_filtering`].
+pub fn set_vlan_filtering(link: u32, on: bool, name: &str) -> Verb<()> {
+    let bridge = LinkMessageBuilder::<LinkBridge>::new_with_info_kind(InfoKind::Bridge)
+        .index(link)
+        .append_info_data(InfoBridge::VlanFiltering(on));
+    change(bridge.build(), format!("set VLAN filtering of {name}"))
+}
+
+fn vlan_message(link: u32, vlan: Vlan, bridge_itself: bool) -> LinkMessage {
+    let mut flags = BridgeVlanInfoFlags::empty();
+    flags.set(BridgeVlanInfoFlags::Pvid, vlan.pvid);
+    flags.set(BridgeVlanInfoFlags::Untagged, vlan.untagged);
+    flags.set(BridgeVlanInfoFlags::Brentry, bridge_itself);
+    let info = AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid: vlan.id });
+    let side = if bridge_itself { BridgeFlag::LowerDev } else { BridgeFlag::Controller };
+    let side = AfSpecBridge::Flags(side);
+    let mut message = LinkMessage::default();
+    message.header.interface_family = AddressFamily::Bridge;
+    message.header.index = link;
+    message.attributes.push(LinkAttribute::AfSpecBridge(vec![side, info]));
+    message
+}
+
+/// Adds a VLAN to a port of a bridge, or with `bridge_itself` to the bridge as a port.
+pub fn add_vlan(link: u32, vlan: Vlan, bridge_itself: bool, name: &str) -> Verb<()> {
+    let what = format!("add VLAN {} to {name}", vlan.id);
+    let message = vlan_message(link, vlan, bridge_itself);
+    Verb::change(RouteNetlinkMessage::SetLink(message), 0, what)
+}
+
+/// Removes a VLAN from a port of a bridge.
+pub fn del_vlan(link: u32, id: u16, name: &str) -> Verb<()> {
+    let vlan = Vlan { id, pvid: false, untagged: false };
+    let what = format!("remove VLAN {id} from {name}");
+    Verb::change(RouteNetlinkMessage::DelLink(vlan_message(link, vlan, false)), 0, what)
+}
+
+/// The VLANs of every port of every bridge, with the port's index.
+pub fn vlans() -> Verb<(u32, Vec<Vlan>)> {
+    let mut message = LinkMessage::default();
+    message.header.interface_family = AddressFamily::Bridge;
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::Brvlan]));
+    Verb {
+        message: RouteNetlinkMessage::GetLink(message),
+        flags: NLM_F_DUMP,
+        parse: parse_vlans,
+        what: "list VLANs of bridge ports".to_owned(),
+    }
+}
+
+fn parse_vlans(reply: RouteNetlinkMessage) -> Option<(u32, Vec<Vlan>)> {
+    let RouteNetlinkMessage::NewLink(message) = reply else { return None };
+    let mut vlans = Vec::new();
+    for attribute in &message.attributes {
+        let LinkAttribute::AfSpecBridge(specs) = attribute else { continue };
+        for spec in specs {
+            if let AfSpecBridge::VlanInfo(info) = spec {
+                vlans.push(Vlan {
+                    id: info.vid,
+                    pvid: info.flags.contains(BridgeVlanInfoFlags::Pvid),
+                    untagged: info.flags.contains(BridgeVlanInfoFlags::Untagged),
+                });
+            }
+        }
+    }
+    Some((message.header.index, vlans))
+}
+
+/// Removes a link; of a veth pair both ends go.
+pub fn del(link: u32, name: &str) -> Verb<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = link;
+    Verb::change(RouteNetlinkMessage::DelLink(message), 0, format!("delete link {name}"))
+}
+
+fn get(mut message: LinkMessage, what: String) -> Verb<Link> {
+    // Statistics would be most of the reply.
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    Verb { message: RouteNetlinkMessage::GetLink(message), flags: 0, parse, what }
+}
+
+/// The link of a name.
+pub fn by_name(name: &str) -> Verb<Link> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    get(message, format!("look up link {name}"))
+}
+
+/// The link of an index.
+pub fn by_index(link: u32) -> Verb<Link> {
+    let mut message = LinkMessage::default();
+    message.header.index = link;
+    get(message, format!("look up link {link}"))
+}
+
+/// Every link.
+pub fn list() -> Verb<Link> {
+    let mut verb = get(LinkMessage::default(), "list links".to_owned());
+    verb.flags = NLM_F_DUMP;
+    verb
+}
+
+fn parse(reply: RouteNetlinkMessage) -> Option<Link> {
+    let RouteNetlinkMessage::NewLink(message) = reply else { return None };
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        up: flags.contains(LinkFlags::Up),
+        promiscuous: flags.contains(LinkFlags::Promisc),
+        ..Link::default()
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Address(bytes) => {
+                link.mac = bytes.try_into().map(Mac).unwrap_or_default();
+            }
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Controller(master) => link.master = master,
+            LinkAttribute::IfAlias(alias) => link.alias = alias,
+            LinkAttribute::OperState(state) => link.running = state == State::Up,
+            LinkAttribute::Link(peer) => link.peer = peer,
+            LinkAttribute::LinkNetNsId(_) => link.peer_elsewhere = true,
+            LinkAttribute::LinkInfo(infos) => parse_info(&mut link, infos),
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn parse_info(link: &mut Link, infos: Vec<LinkInfo>) {
+    for info in infos {
+        match info {
+            LinkInfo::Kind(kind) => link.kind = kind.to_string(),
+            LinkInfo::Data(InfoData::Bridge(infos)) => {
+                link.vlan_filtering = infos.iter().find_map(|info| match info {
+                    InfoBridge::VlanFiltering(on) => Some(*on),
+                    _ => None,
+                });
+            }
+            LinkInfo::Data(InfoData::Vlan(infos)) => {
+                link.vlan_id = infos.iter().find_map(|info| match info {
+                    netlink_packet_route::link::InfoVlan::Id(id) => Some(*id),
+                    _ => None,
+                });
+            }
+            LinkInfo::PortData(InfoPortData::BridgePort(infos)) => {
+                for info in infos {
+                    match info {
+                        InfoBridgePort::HairpinMode(on) => link.hairpin = on,
+                        InfoBridgePort::Isolated(on) => link.isolated = on,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}

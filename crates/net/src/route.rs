@@ -1,0 +1,183 @@
+//! Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE.
+
+use crate::address::family;
+use crate::socket::Verb;
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use std::fmt;
+use std::net::IpAddr;
+
+/// The main routing table.
+pub const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
+/// A unicast route through a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination, without host bits.
+    pub dst: IpNetwork,
+    /// Next hop; without one the destination is on the link.
+    pub gateway: Option<IpAddr>,
+    /// Index of the link; 0 in a report when there is none.
+    pub link: u32,
+    /// Metric. IPv6 reports 1024 where 0 was asked for.
+    pub priority: u32,
+    /// Routing table.
+    pub table: u32,
+    /// Scope as rtnetlink numbers it (rt_scope_t: 0 universe, 253 link); IPv6 reports always 0.
+    pub scope: Option<u8>,
+    /// MTU in bytes.
+    pub mtu: Option<u32>,
+    /// TCP segment size to advertise, in bytes.
+    pub advmss: Option<u32>,
+    /// Who made it (RTPROT_*).
+    pub protocol: u8,
+}
+
+/// What `ip route add` and the reference plugins use: RTPROT_BOOT.
+pub const PROTOCOL_BOOT: u8 = 3;
+/// Learned from router advertisements: RTPROT_RA.
+pub const PROTOCOL_RA: u8 = 9;
+
+impl Route {
+    /// A route of the main table with nothing special.
+    pub fn new(dst: IpNetwork, gateway: Option<IpAddr>, link: u32) -> Route {
+        Route {
+            dst,
+            gateway,
+            link,
+            priority: 0,
+            table: MAIN,
+            scope: None,
+            mtu: None,
+            advmss: None,
+            protocol: PROTOCOL_BOOT,
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.dst)?;
+        if let Some(gateway) = self.gateway {
+            write!(f, " via {gateway}")?;
+        }
+        if self.table != MAIN {
+            write!(f, " table {}", self.table)?;
+        }
+        Ok(())
+    }
+}
+
+fn message(route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(route.dst.ip());
+    message.header.destination_prefix_length = route.dst.prefix();
+    message.header.protocol = RouteProtocol::from(route.protocol);
+    message.header.kind = RouteType::Unicast;
+    message.header.scope = match (route.scope, route.gateway) {
+        (Some(scope), _) => RouteScope::from(scope),
+        (None, None) if route.dst.is_ipv4() => RouteScope::Link,
+        (None, _) => RouteScope::Universe,
+    };
+    // A table above 255 only fits the attribute.
+    message.header.table = u8::try_from(route.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Table(route.table));
+    if route.dst.prefix() > 0 {
+        attributes.push(RouteAttribute::Destination(RouteAddress::from(route.dst.network())));
+    }
+    if let Some(gateway) = route.gateway {
+        attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+    }
+    attributes.push(RouteAttribute::Oif(route.link));
+    if route.priority > 0 {
+        attributes.push(RouteAttribute::Priority(route.priority));
+    }
+    let metrics: Vec<_> = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)]
+        .into_iter()
+        .flatten()
+        .collect();
+    if !metrics.is_empty() {
+        attributes.push(RouteAttribute::Metrics(metrics));
+    }
+    message
+}
+
+/// Adds a route. Without NLM_F_EXCL, as the reference does, so that a pod's second network may
+/// bring a default route as well; an equal route is EEXIST all the same.
+pub fn add(route: &Route) -> Verb<()> {
+    let what = format!("add route {route}");
+    Verb::change(RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE, what)
+}
+
+/// Removes a route.
+pub fn del(route: &Route) -> Verb<()> {
+    let what = format!("remove route {route}");
+    Verb::change(RouteNetlinkMessage::DelRoute(message(route)), 0, what)
+}
+
+/// The unicast routes of one family in every table.
+pub fn list(v6: bool) -> Verb<Route> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    Verb {
+        message: RouteNetlinkMessage::GetRoute(message),
+        flags: NLM_F_DUMP,
+        parse,
+        what: "list routes".to_owned(),
+    }
+}
+
+fn parse(reply: RouteNetlinkMessage) -> Option<Route> {
+    let RouteNetlinkMessage::NewRoute(message) = reply else { return None };
+    let header = &message.header;
+    if header.kind != RouteType::Unicast {
+        return None;
+    }
+    let any: IpAddr = match header.address_family {
+        AddressFamily::Inet => IpAddr::from([0u8; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0u8; 16]),
+        _ => return None,
+    };
+    let mut route =
+        Route::new(IpNetwork::new(any, header.destination_prefix_length).ok()?, None, 0);
+    route.table = u32::from(header.table);
+    route.scope = Some(u8::from(header.scope));
+    route.protocol = u8::from(header.protocol);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => {
+                route.dst =
+                    IpNetwork::new(address_of(address)?, header.destination_prefix_length).ok()?;
+            }
+            RouteAttribute::Gateway(address) => route.gateway = Some(address_of(address)?),
+            RouteAttribute::Oif(link) => route.link = *link,
+            RouteAttribute::Priority(priority) => route.priority = *priority,
+            RouteAttribute::Table(table) => route.table = *table,
+            RouteAttribute::Metrics(metrics) => {
+                for metric in metrics {
+                    match metric {
+                        RouteMetric::Mtu(mtu) => route.mtu = Some(*mtu),
+                        RouteMetric::Advmss(advmss) => route.advmss = Some(*advmss),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+fn address_of(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
+}

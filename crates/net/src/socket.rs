@@ -1,0 +1,214 @@
+//! A blocking rtnetlink socket, and the verbs it carries out.
+
+use crate::error::{Error, Result};
+use netlink_packet_core::{
+    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
+use std::io;
+
+/// A request to the kernel and the parser of its replies.
+pub struct Verb<T> {
+    pub(crate) message: RouteNetlinkMessage,
+    /// Flags beside NLM_F_REQUEST.
+    pub(crate) flags: u16,
+    /// What a reply means; `None` when it is not about what was asked.
+    pub(crate) parse: fn(RouteNetlinkMessage) -> Option<T>,
+    /// The request in words, for errors.
+    pub(crate) what: String,
+}
+
+impl Verb<()> {
+    /// A change, answered by an acknowledgement only.
+    pub(crate) fn change(message: RouteNetlinkMessage, flags: u16, what: String) -> Verb<()> {
+        Verb { message, flags: flags | NLM_F_ACK, parse: |_| None, what }
+    }
+}
+
+impl<T> Verb<T> {
+    /// The exact bytes that go to the kernel.
+    pub fn to_bytes(&self, sequence: u32) -> Vec<u8> {
+        let mut header = NetlinkHeader::default();
+        header.flags = self.flags | NLM_F_REQUEST;
+        header.sequence_number = sequence;
+        let payload = NetlinkPayload::from(self.message.clone());
+        let mut message = NetlinkMessage::new(header, payload);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+}
+
+/// A blocking rtnetlink socket of one network namespace: that of the thread that opened it.
+pub struct Socket {
+    socket: netlink_sys::Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// The kernel sizes the parts of a dump by the reader's buffer, up to this
+/// (net/netlink/af_netlink.c, netlink_dump).
+const BUFFER: usize = 32 << 10;
+
+/// How often a dump that another's change interrupted is repeated.
+const DUMP_TRIES: usize = 10;
+
+impl Socket {
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// No netlink, or no descriptors left.
+    pub fn open() -> Result<Socket> {
+        let open = || -> io::Result<netlink_sys::Socket> {
+            let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE)?;
+            socket.bind_auto()?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            socket.set_cap_ack(true)?;
+            socket.set_ext_ack(true)?;
+            // Without it the kernel ignores the filters of a dump.
+            socket.set_netlink_get_strict_chk(true)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|error| Error::io("open a netlink socket", &error))?;
+        Ok(Socket { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
+    }
+
+    /// Carries out a change.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set(&mut self, verb: &Verb<()>) -> Result<()> {
+        self.exchange(verb).map(drop)
+    }
+
+    /// Asks for one thing; `None` when it is not there.
+    ///
+    /// # Errors
+    /// The kernel's, but for "not there".
+    pub fn get<T>(&mut self, verb: &Verb<T>) -> Result<Option<T>> {
+        match self.exchange(verb) {
+            Ok(replies) => Ok(replies.into_iter().next()),
+            Err(error) if error.is_gone() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for all; a dump that was interrupted is repeated.
+    ///
+    /// # Errors
+    /// The kernel's; EINTR when it was interrupted every time.
+    pub fn list<T>(&mut self, verb: &Verb<T>) -> Result<Vec<T>> {
+        for _ in 0..DUMP_TRIES {
+            match self.exchange(verb) {
+                Err(error) if error.errno == libc::EINTR => {}
+                done => return done,
+            }
+        }
+        Err(Error::of(&verb.what, libc::EINTR, "other changes interrupted every dump"))
+    }
+
+    fn exchange<T>(&mut self, verb: &Verb<T>) -> Result<Vec<T>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let io = |error: io::Error| Error::io(&verb.what, &error);
+        self.socket.send(&verb.to_bytes(self.sequence), 0).map_err(io)?;
+        let dump = verb.flags & NLM_F_DUMP == NLM_F_DUMP;
+        let acknowledged = verb.flags & NLM_F_ACK != 0;
+        let mut replies = Vec::new();
+        let mut interrupted = false;
+        loop {
+            self.buffer.clear();
+            self.socket.recv(&mut self.buffer, 0).map_err(io)?;
+            let mut rest: &[u8] = &self.buffer;
+            while let Some((bytes, tail)) = next_message(rest) {
+                rest = tail;
+                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
+                    .map_err(|e| Error::of(&verb.what, libc::EBADMSG, e.to_string()))?;
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
+                match message.payload {
+                    NetlinkPayload::Done(_) if interrupted => {
+                        return Err(Error::of(&verb.what, libc::EINTR, "the dump was interrupted"));
+                    }
+                    NetlinkPayload::Done(_) => return Ok(replies),
+                    NetlinkPayload::Error(reply) => {
+                        return refusal(&reply, &verb.what).map_or(Ok(replies), Err);
+                    }
+                    NetlinkPayload::InnerMessage(inner) => replies.extend((verb.parse)(inner)),
+                    _ => {}
+                }
+                if !dump && !acknowledged {
+                    return Ok(replies);
+                }
+            }
+        }
+    }
+}
+
+/// Splits one message, padded to four bytes, off the front.
+fn next_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    if length < 16 {
+        return None;
+    }
+    let message = bytes.get(..length)?;
+    let padded = length.next_multiple_of(4).min(bytes.len());
+    Some((message, &bytes[padded..]))
+}
+
+fn refusal(reply: &ErrorMessage, what: &str) -> Option<Error> {
+    let errno = reply.code?.get().wrapping_neg();
+    Some(Error::of(what, errno, extended_ack(&reply.header)))
+}
+
+/// The text in the attributes that follow the echoed header (NETLINK_EXT_ACK; type 1 is
+/// NLMSGERR_ATTR_MSG). No crate parses them.
+fn extended_ack(header: &[u8]) -> String {
+    // With NETLINK_CAP_ACK only the 16 bytes of the request's header are echoed.
+    let mut rest = header.get(16..).unwrap_or_default();
+    while let [l0, l1, t0, t1, ..] = *rest {
+        let length = u16::from_ne_bytes([l0, l1]) as usize;
+        if length < 4 || length > rest.len() {
+            break;
+        }
+        if u16::from_ne_bytes([t0, t1]) & 0x3fff == 1 {
+            let text = &rest[4..length];
+            return String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
+        }
+        rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_kernels_text_is_found() {
+        let mut header = vec![0; 16];
+        header.extend([8, 0, 2, 0, 1, 2, 3, 4]);
+        header.extend([9, 0, 1, 0]);
+        header.extend(b"Nope\0\0\0\0");
+        assert_eq!(extended_ack(&header), "Nope");
+        assert_eq!(extended_ack(&[0; 16]), "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_makes_the_parsers_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut rest: &[u8] = &bytes;
+            while let Some((message, tail)) = next_message(rest) {
+                prop_assert!(tail.len() < rest.len());
+                let _ = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message);
+                rest = tail;
+            }
+            let _ = extended_ack(&bytes);
+        }
+    }
+}

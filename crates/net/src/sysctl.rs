@@ -1,0 +1,36 @@
+//! Files below /proc/sys, which show the network namespace of the thread that opens them.
+
+use crate::error::{Error, Result};
+use std::fs;
+
+fn path(key: &str) -> String {
+    format!("/proc/sys/{key}")
+}
+
+/// Reads a value, such as `net/ipv4/ip_forward`, without its newline; `None` where the kernel or
+/// the device does not have it.
+///
+/// # Errors
+/// The file exists and cannot be read.
+pub fn get(key: &str) -> Result<Option<String>> {
+    match fs::read_to_string(path(key)) {
+        Ok(text) => Ok(Some(text.trim_end().to_owned())),
+        Err(error) => {
+            let error = Error::io(format!("read sysctl {key}"), &error);
+            if error.is_gone() { Ok(None) } else { Err(error) }
+        }
+    }
+}
+
+/// Sets a value. One that is set already is not written, so that a read-only /proc/sys that holds
+/// what is wanted serves.
+///
+/// # Errors
+/// The kernel or the device does not have it, or it cannot be written.
+pub fn set(key: &str, value: &str) -> Result<()> {
+    if get(key)?.as_deref() == Some(value) {
+        return Ok(());
+    }
+    fs::write(path(key), value)
+        .map_err(|error| Error::io(format!("set sysctl {key} to {value}"), &error))
+}
