@@ -1,9 +1,12 @@
 //! The environment of an invocation: the spec's section 2, "Parameters".
 
 use crate::error::{Error, Result, code};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -164,18 +167,13 @@ fn checked_netns(path: &str, command: Command, overridden: bool) -> Result<Optio
         _ => Err(Error::environment(format!("failed to open netns {path:?}: {why}"))
             .details("CNI_NETNS must be the path of a network namespace, as /run/netns/NAME")),
     };
-    let kind = match File::open(path)
-        .and_then(|file| fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())))
-    {
-        Ok(kind) => kind,
+    let identity = match namespace(path) {
+        Ok(Some(identity)) => identity,
+        Ok(None) => return wrong("it is not a network namespace".to_owned()),
         Err(error) => return wrong(error.to_string()),
     };
-    // A namespace's dentry is named by its kind and inode, wherever it is mounted (fs/nsfs.c).
-    if !kind.to_string_lossy().starts_with("net:[") {
-        return wrong("it is not a network namespace".to_owned());
-    }
-    let own = fs::read_link("/proc/thread-self/ns/net");
-    if !overridden && own.is_ok_and(|own| own == kind) {
+    let own = namespace("/proc/thread-self/ns/net");
+    if !overridden && own.is_ok_and(|own| own == Some(identity)) {
         return Err(Error::environment(
             "plugin's netns and netns from CNI_NETNS should not be the same",
         )
@@ -185,6 +183,21 @@ fn checked_netns(path: &str, command: Command, overridden: bool) -> Result<Optio
         )));
     }
     Ok(Some(Path::new(path).to_path_buf()))
+}
+
+/// Device and inode of the namespace at a path; `None` when the path holds something else. The
+/// kernel names the descriptor of a namespace by its kind, unless it was bound to a path of its
+/// own (fs/nsfs.c): then only entering it tells the kind, which every plugin does first.
+fn namespace(path: &str) -> io::Result<Option<(u64, u64)>> {
+    let file = File::open(path)?;
+    let name = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let name = name.to_string_lossy();
+    let is_namespace = fstatfs(&file)?.filesystem_type() == NSFS_MAGIC;
+    if !is_namespace || !(name.starts_with('/') || name.starts_with("net:[")) {
+        return Ok(None);
+    }
+    let meta = file.metadata()?;
+    Ok(Some((meta.dev(), meta.ino())))
 }
 
 /// `CNI_ARGS`: `KEY=VALUE` pairs separated by `;`. Keys are case-sensitive.

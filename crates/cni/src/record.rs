@@ -31,8 +31,8 @@ pub struct Record {
     pub host_veth: String,
     /// The addresses that masquerade elements may exist for.
     pub addresses: Vec<IpAddr>,
-    /// Whether elements against MAC spoofing may exist.
-    pub macspoof: bool,
+    /// The pod's MAC address, where elements against spoofing it may exist.
+    pub macspoof: Option<String>,
 }
 
 impl Record {

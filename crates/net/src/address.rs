@@ -16,6 +16,8 @@ pub struct Address {
     pub address: IpNetwork,
     /// Duplicate address detection is not through with it.
     pub tentative: bool,
+    /// Duplicate address detection found another owner.
+    pub dad_failed: bool,
     /// Its scope is global.
     pub global: bool,
 }
@@ -78,19 +80,20 @@ fn parse(reply: RouteNetlinkMessage) -> Option<Address> {
     let RouteNetlinkMessage::NewAddress(message) = reply else { return None };
     let mut local = None;
     let mut far = None;
-    let mut tentative = false;
+    let mut flags = AddressFlags::empty();
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(address) => local = Some(*address),
             AddressAttribute::Address(address) => far = Some(*address),
-            AddressAttribute::Flags(flags) => tentative = flags.contains(AddressFlags::Tentative),
+            AddressAttribute::Flags(present) => flags = *present,
             _ => {}
         }
     }
     Some(Address {
         link: message.header.index,
         address: IpNetwork::new(local.or(far)?, message.header.prefix_len).ok()?,
-        tentative,
+        tentative: flags.contains(AddressFlags::Tentative),
+        dad_failed: flags.contains(AddressFlags::Dadfailed),
         global: message.header.scope == AddressScope::Universe,
     })
 }

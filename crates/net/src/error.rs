@@ -7,11 +7,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The kernel refused, or could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{what}: {}{}{reason}",
-    io::Error::from_raw_os_error(*errno),
-    if reason.is_empty() { "" } else { ": " }
-)]
+#[error("{what}: {}", self.cause())]
 pub struct Error {
     /// What was attempted, in words: `add address 10.0.0.1/24 to cni0`.
     pub what: String,
@@ -32,6 +28,18 @@ impl Error {
     /// An error of our own judgement, with an errno that fits and its reason.
     pub fn of(what: impl Into<String>, errno: i32, reason: impl Into<String>) -> Error {
         Error { what: what.into(), errno, reason: reason.into() }
+    }
+
+    /// The kernel's words for it, without what was attempted.
+    pub fn cause(&self) -> String {
+        let mut cause = io::Error::from_raw_os_error(self.errno).to_string();
+        if !self.reason.is_empty() {
+            cause = format!("{cause}: {}", self.reason);
+        }
+        if self.errno == libc::EPERM {
+            cause.push_str("; it needs the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN");
+        }
+        cause
     }
 
     /// It is there already.

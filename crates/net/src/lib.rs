@@ -17,6 +17,7 @@ pub mod sysctl;
 
 pub use announce::announce;
 pub use error::{Error, Result};
+pub use libc::ENOENT;
 pub use link::Link;
 pub use mac::Mac;
 pub use netns::NetNs;

@@ -56,7 +56,11 @@ impl NetNs {
         }
         let back = Back(NetNs::current()?);
         setns(self.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| {
-            Error::of(format!("enter network namespace {}", self.name), errno as i32, "")
+            let reason = match errno {
+                nix::errno::Errno::EINVAL => "it is not a network namespace",
+                _ => "",
+            };
+            Error::of(format!("enter network namespace {}", self.name), errno as i32, reason)
         })?;
         let done = work();
         drop(back);

@@ -7,7 +7,14 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Multicast groups of include/uapi/linux/rtnetlink.h.
+const RTNLGRP_LINK: u32 = 1;
+const RTNLGRP_IPV6_IFADDR: u32 = 9;
 
 /// A request to the kernel and the parser of its replies.
 pub struct Verb<T> {
@@ -108,6 +115,74 @@ impl Socket {
             }
         }
         Err(Error::of(&verb.what, libc::EINTR, "other changes interrupted every dump"))
+    }
+
+    /// Waits until what a verb asks for is as wanted, woken by the kernel's notifications of
+    /// links.
+    ///
+    /// # Errors
+    /// The kernel's; ETIMEDOUT; ENODEV when it goes.
+    pub fn wait<T>(
+        &mut self,
+        verb: &Verb<T>,
+        patience: Duration,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<()> {
+        self.until(patience, &verb.what, |socket| match socket.get(verb)? {
+            None => Err(Error::of(&verb.what, libc::ENODEV, "")),
+            Some(found) => Ok(wanted(&found).then_some(())),
+        })
+    }
+
+    /// As [`Socket::wait`], for all that a verb lists; returns the last list.
+    ///
+    /// # Errors
+    /// The kernel's; ETIMEDOUT.
+    pub fn wait_all<T>(
+        &mut self,
+        verb: &Verb<T>,
+        patience: Duration,
+        wanted: impl Fn(&[T]) -> bool,
+    ) -> Result<Vec<T>> {
+        self.until(patience, &verb.what, |socket| {
+            let found = socket.list(verb)?;
+            Ok(wanted(&found).then_some(found))
+        })
+    }
+
+    fn until<R>(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        mut ask: impl FnMut(&mut Socket) -> Result<Option<R>>,
+    ) -> Result<R> {
+        if let Some(found) = ask(self)? {
+            return Ok(found);
+        }
+        let io = |error: io::Error| Error::io(format!("{what}, and wait"), &error);
+        let deadline = Instant::now() + patience;
+        // A notification lost for want of space is no loss: those that fill the space wake us.
+        self.socket.set_no_enobufs(true).map_err(io)?;
+        self.socket.add_membership(RTNLGRP_LINK).map_err(io)?;
+        self.socket.add_membership(RTNLGRP_IPV6_IFADDR).map_err(io)?;
+        let found = loop {
+            // Asked again only after joining, or a change in between would be missed.
+            if let Some(found) = ask(self)? {
+                break Ok(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            if poll(&mut fds, timeout).map_err(|errno| io(errno.into()))? == 0 {
+                let reason = format!("it took longer than {patience:?}");
+                break Err(Error::of(what, libc::ETIMEDOUT, reason));
+            }
+            self.buffer.clear();
+            self.socket.recv(&mut self.buffer, 0).map_err(io)?;
+        };
+        self.socket.drop_membership(RTNLGRP_LINK).map_err(io)?;
+        self.socket.drop_membership(RTNLGRP_IPV6_IFADDR).map_err(io)?;
+        found
     }
 
     fn exchange<T>(&mut self, verb: &Verb<T>) -> Result<Vec<T>> {

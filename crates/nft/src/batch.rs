@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_NONREC, NLM_F_REQUEST, NetlinkMessage,
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC, NLM_F_REQUEST, NetlinkMessage,
 };
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, InetHookNumber, ListAttribute,
@@ -57,7 +57,7 @@ impl BaseChain {
 
 /// What a set's keys are. The numbers are those of the `nft` tool, which alone reads them: they
 /// make `nft list ruleset` print the keys, and a saved ruleset load again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyType {
     /// TYPE_IPV4ADDR …; a concatenation is 6 bits for each part, the first part highest.
     id: u32,
@@ -73,13 +73,26 @@ pub(crate) const IFNAME: KeyType = KeyType { id: 41, len: 16, byte_order: 1 };
 pub(crate) const IFNAME_ETHER_ADDR: KeyType = KeyType { id: 41 << 6 | 9, len: 24, byte_order: 0 };
 
 /// A set, or with `verdicts` a map to verdicts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Set {
     pub(crate) name: &'static str,
     pub(crate) key: KeyType,
     /// Elements are intervals (CIDRs) and not single keys.
     pub(crate) intervals: bool,
     pub(crate) verdicts: bool,
+}
+
+/// An element as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Element {
+    pub(crate) set: Set,
+    pub(crate) key: Vec<u8>,
+    /// The key as a person writes it.
+    pub(crate) title: String,
+    /// The chain that the element of a map leads to.
+    pub(crate) jump: Option<String>,
+    /// Already fit for a comment.
+    pub(crate) comment: String,
 }
 
 /// One change of a batch.
@@ -129,7 +142,11 @@ impl Batch {
     /// Adds the table; it may exist.
     pub(crate) fn add_table(&mut self) {
         let attributes = vec![TableAttribute::Name(self.table_name())];
-        self.push("add table", NLM_F_CREATE, NfTablesMessage::NewTable(TableMessage { attributes }));
+        self.push(
+            "add table",
+            NLM_F_CREATE,
+            NfTablesMessage::NewTable(TableMessage { attributes }),
+        );
     }
 
     /// Deletes the table; EBUSY when anything is left in it.
@@ -165,10 +182,8 @@ impl Batch {
 
     /// Deletes a chain with its rules; EBUSY when something jumps to it.
     pub(crate) fn del_chain(&mut self, name: &str) {
-        let attributes = vec![
-            ChainAttribute::Table(self.table_name()),
-            ChainAttribute::Name(name.to_owned()),
-        ];
+        let attributes =
+            vec![ChainAttribute::Table(self.table_name()), ChainAttribute::Name(name.to_owned())];
         let message = NfTablesMessage::DeleteChain(ChainMessage { attributes });
         self.push(format!("delete chain {name}"), 0, message);
     }
@@ -216,27 +231,28 @@ impl Batch {
 
     /// Deletes a set or map; EBUSY when it has elements or a rule that stays uses it.
     pub(crate) fn del_empty_set(&mut self, set: &Set) {
-        let attributes = vec![
-            SetAttribute::Table(self.table_name()),
-            SetAttribute::Name(set.name.to_owned()),
-        ];
+        let attributes =
+            vec![SetAttribute::Table(self.table_name()), SetAttribute::Name(set.name.to_owned())];
         let message = NfTablesMessage::DeleteSet(SetMessage { attributes });
         self.push(format!("delete set {}", set.name), NLM_F_NONREC, message);
     }
 
-    /// Adds an element with a comment, mapped to `jump <chain>` if given. One that exists with
-    /// the same data keeps its old comment; with other data it is EEXIST.
-    pub(crate) fn add_element(&mut self, set: &Set, key: &[u8], jump: Option<&str>, comment: &str) {
-        let mut element = vec![SetElementAttribute::Key(DataAttribute::Value(key.to_vec()))];
-        if let Some(chain) = jump {
-            element.push(SetElementAttribute::Data(DataAttribute::Verdict(vec![
+    /// Adds an element; EEXIST when its key is there, with whatever data. (Without NLM_F_EXCL an
+    /// element with equal data would succeed and keep its old comment.)
+    pub(crate) fn add_element(&mut self, element: &Element) {
+        let set = element.set.name;
+        let key = DataAttribute::Value(element.key.clone());
+        let mut attributes = vec![SetElementAttribute::Key(key)];
+        if let Some(chain) = &element.jump {
+            attributes.push(SetElementAttribute::Data(DataAttribute::Verdict(vec![
                 VerdictAttribute::Code(Verdict::Jump),
-                VerdictAttribute::Chain(chain.to_owned()),
+                VerdictAttribute::Chain(chain.clone()),
             ])));
         }
-        element.push(SetElementAttribute::UserData(comment::to_userdata(comment)));
-        let message = NfTablesMessage::NewSetElement(elements(self.table, set.name, element));
-        self.push(format!("add element to {}", set.name), NLM_F_CREATE, message);
+        let comment = comment::to_userdata(&element.comment);
+        attributes.push(SetElementAttribute::UserData(comment));
+        let message = NfTablesMessage::NewSetElement(elements(self.table, set, attributes));
+        self.push(format!("add element to {set}"), NLM_F_CREATE | NLM_F_EXCL, message);
     }
 
     /// Deletes an element; ENOENT when it is not there.
@@ -244,24 +260,6 @@ impl Batch {
         let element = vec![SetElementAttribute::Key(DataAttribute::Value(key.to_vec()))];
         let message = NfTablesMessage::DeleteSetElement(elements(self.table, set.name, element));
         self.push(format!("delete element of {}", set.name), 0, message);
-    }
-
-    /// Makes an element exist with exactly this data and comment. `replace`: it exists with
-    /// other data. Else it may exist or not: adding it first makes the deletion succeed, and the
-    /// deletion makes the second addition carry our comment.
-    pub(crate) fn put_element(
-        &mut self,
-        set: &Set,
-        key: &[u8],
-        jump: Option<&str>,
-        comment: &str,
-        replace: bool,
-    ) {
-        if !replace {
-            self.add_element(set, key, jump, comment);
-        }
-        self.del_element(set, key);
-        self.add_element(set, key, jump, comment);
     }
 }
 

@@ -93,12 +93,22 @@ impl Error {
         self.errno() == Some(Errno::ERESTART)
     }
 
+    /// Turns a failure into [`Self::is_outdated`]: what the decision rested on has changed.
+    pub(crate) fn outdated(self) -> Self {
+        match self {
+            Self::Kernel { what, ext_ack, .. } => {
+                Self::Kernel { what, errno: Errno::ERESTART, ext_ack }
+            }
+            other => other,
+        }
+    }
+
     /// Builds the right variant for an errno that the kernel sent.
     pub(crate) fn from_kernel(what: &str, errno: i32, ext_ack: Option<String>) -> Self {
         let what = what.to_owned();
         match Errno::from_raw(errno) {
-            // nfnetlink_rcv_batch: no such subsystem. EAFNOSUPPORT: nft_netlink's families.
-            errno @ (Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => {
+            // A family of tables, or the whole of netfilter netlink, that is not built.
+            errno @ (Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => {
                 Self::Unsupported { what, errno }
             }
             errno => Self::Kernel { what, errno, ext_ack },
@@ -126,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_nf_tables_is_named_as_such() {
-        let error = Error::from_kernel("add table inet ferrule", 95, None);
+        let error = Error::from_kernel("add table inet ferrule", 97, None);
         assert!(error.is_unsupported());
         assert!(error.to_string().contains("the kernel has no nf_tables support"), "{error}");
     }

@@ -3,8 +3,8 @@
 use std::io;
 
 use netlink_packet_core::{
-    ErrorMessage, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, Nla,
-    DefaultNla, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
+    DefaultNla, ErrorMessage, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_REQUEST,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
 };
 use netlink_packet_netfilter::nftables::NfTablesMessage;
 use netlink_packet_netfilter::none::ControlMessage;
@@ -41,23 +41,16 @@ pub(crate) struct Socket {
     buffer: Vec<u8>,
 }
 
-/// The answer to a dump.
-pub(crate) struct Dump {
-    pub(crate) messages: Vec<NfTablesMessage>,
-    /// NLM_F_DUMP_INTR: the ruleset changed while the kernel walked it.
-    pub(crate) interrupted: bool,
-}
-
 impl Socket {
     pub(crate) fn open() -> Result<Self> {
         let what = "open a netfilter netlink socket";
-        let socket = netlink_sys::Socket::new(NETLINK_NETFILTER).map_err(|source| {
-            match source.raw_os_error() {
-                Some(errno @ (libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) => {
-                    Error::from_kernel(what, errno, None)
-                }
-                _ => Error::Socket { what: what.to_owned(), source },
+        let socket = netlink_sys::Socket::new(NETLINK_NETFILTER).map_err(|source| match source
+            .raw_os_error()
+        {
+            Some(errno @ (libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) => {
+                Error::from_kernel(what, errno, None)
             }
+            _ => Error::Socket { what: what.to_owned(), source },
         })?;
         // Errors carry the kernel's words, and not our whole request once more. Kernels before
         // 4.12 know neither; then the errno must do.
@@ -105,17 +98,22 @@ impl Socket {
             if error.code.is_none() {
                 acknowledged |= sequence == last;
             } else if failure.is_none() && sequence.wrapping_sub(begin) <= end.wrapping_sub(begin) {
-                let step = sequence.wrapping_sub(begin) as usize;
-                let step = step.checked_sub(1).and_then(|i| batch.steps().get(i));
+                let at = sequence.wrapping_sub(begin) as usize;
+                let step = at.checked_sub(1).and_then(|i| batch.steps().get(i));
                 let what = match step {
                     Some(step) => format!("{} in table {title}", step.what),
                     None => what.clone(),
                 };
-                failure = Some(kernel_error(&what, &message.header, error));
+                failure = Some((at, kernel_error(&what, &message.header, error)));
             }
         }
         match failure {
-            Some(error) => Err(error),
+            // nfnetlink_rcv_batch, at the first message: no such subsystem. Further on it is an
+            // answer to that step, such as a base chain that cannot be moved to another hook.
+            Some((0, Error::Kernel { what, errno: errno @ nix::Error::EOPNOTSUPP, .. })) => {
+                Err(Error::Unsupported { what, errno })
+            }
+            Some((_, error)) => Err(error),
             None if acknowledged => Ok(()),
             None => Err(protocol(&what, "no acknowledgement")),
         }
@@ -139,16 +137,21 @@ impl Socket {
                     continue;
                 }
                 match message.payload {
-                    NetlinkPayload::Error(error) => match kernel_error(what, &message.header, &error)
-                    {
-                        gone if gone.is_gone() => return Ok(None),
-                        // nfnetlink_rcv_msg: no nf_tables is EINVAL here, EOPNOTSUPP in a batch.
-                        Error::Kernel { what, errno: errno @ nix::Error::EINVAL, ext_ack: None } => {
-                            return Err(Error::Unsupported { what, errno });
+                    NetlinkPayload::Error(error) => {
+                        match kernel_error(what, &message.header, &error) {
+                            gone if gone.is_gone() => return Ok(None),
+                            // nfnetlink_rcv_msg: no nf_tables is EINVAL here, EOPNOTSUPP in a batch.
+                            Error::Kernel {
+                                what,
+                                errno: errno @ nix::Error::EINVAL,
+                                ext_ack: None,
+                            } => {
+                                return Err(Error::Unsupported { what, errno });
+                            }
+                            Error::Kernel { errno, .. } if is_transient(errno) => transient = true,
+                            error => return Err(error),
                         }
-                        Error::Kernel { errno, .. } if is_transient(errno) => transient = true,
-                        error => return Err(error),
-                    },
+                    }
                     payload => return tables_message(what, payload).map(Some),
                 }
             }
@@ -160,26 +163,26 @@ impl Socket {
     }
 
     /// Asks for all objects that the question matches. They are true only if the generation is
-    /// the same before and after: dumps miss live elements while others write.
+    /// the same before and after: dumps miss live elements while others write, mostly without
+    /// the flag (NLM_F_DUMP_INTR) that should tell.
     pub(crate) fn dump(
         &mut self,
         what: &str,
         family: NetfilterProtoFamily,
         question: NfTablesMessage,
-    ) -> Result<Dump> {
+    ) -> Result<Vec<NfTablesMessage>> {
         let sequence = self.next_sequence();
         let mut message = request(family, question);
         message.header.flags |= NLM_F_DUMP;
         let mut bytes = Vec::with_capacity(256);
         emit(&mut bytes, message, sequence);
         self.send(what, &bytes)?;
-        let mut dump = Dump { messages: Vec::new(), interrupted: false };
+        let mut dump = Vec::new();
         loop {
             for message in self.receive(what, 0)?.unwrap_or_default() {
                 if message.header.sequence_number != sequence {
                     continue;
                 }
-                dump.interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 match message.payload {
                     NetlinkPayload::Done(done) if done.code == 0 => return Ok(dump),
                     NetlinkPayload::Done(done) if done.code == -libc::ENOENT => return Ok(dump),
@@ -190,7 +193,7 @@ impl Socket {
                         let error = kernel_error(what, &message.header, &error);
                         return if error.is_gone() { Ok(dump) } else { Err(error) };
                     }
-                    payload => dump.messages.push(tables_message(what, payload)?),
+                    payload => dump.push(tables_message(what, payload)?),
                 }
             }
         }
@@ -338,7 +341,8 @@ mod tests {
 
     #[test]
     fn the_kernels_words_are_found_behind_a_capped_and_a_whole_echo() {
-        let tlvs = [attribute(2, &[0, 0, 0, 9]), attribute(ERROR_TEXT, b"No such chain\0")].concat();
+        let tlvs =
+            [attribute(2, &[0, 0, 0, 9]), attribute(ERROR_TEXT, b"No such chain\0")].concat();
         let capped = [vec![0xff; HEADER], tlvs.clone()].concat();
         let flags = NLM_F_ACK_TLVS | NLM_F_CAPPED;
         assert_eq!(ext_ack(flags, &capped).as_deref(), Some("No such chain"));

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What a plan is made of, and the executor that applies, checks and removes it.
+//!
+//! A plan is a list of [`Item`]s in the order that a person would say them. ADD applies it,
+//! CHECK compares it with the kernel field by field, a failed ADD removes what was applied, DEL
+//! removes what is owned. Items name links; indexes are the kernel's and never leave this crate.
+
+mod apply;
+mod check;
+mod item;
+mod kernel;
+mod remove;
+
+pub use item::{Bridge, Family, Gateway, Item, Place, Port, Route, Sysctl, Veth, Vlans};
+pub use kernel::{Error, Kernel, Result};
+pub use net::link::Vlan;
+pub use net::route::Route as NetRoute;
+pub use net::{Link, Mac};
+pub use nft::{Macspoof, Masquerade};

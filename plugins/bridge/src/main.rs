@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The `bridge` executable.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::run(cni::about!(), &bridge::Bridge)
+}

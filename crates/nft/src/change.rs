@@ -1,0 +1,190 @@
+//! What every kind of element shares: putting one where it belongs, and taking the frame of
+//! table, base chain and sets away with the last one.
+
+use nix::errno::Errno;
+
+use crate::Nft;
+use crate::batch::{BaseChain, Batch, Element, Set, Table};
+use crate::error::{Error, Result};
+
+impl Nft {
+    /// Whether a chain exists and has at least that many rules: a cheap sign that nobody
+    /// flushed or deleted what is needed.
+    pub(crate) fn is_filled(&mut self, table: Table, chain: &str, rules: u32) -> Result<bool> {
+        Ok(self.chain(table, chain)?.is_some_and(|state| state.uses >= rules))
+    }
+
+    /// Makes elements exist as they are given, in one batch, with the frame (table, sets, chains,
+    /// rules) if `ready` finds it wanting. Of many that find it wanting at once one makes it.
+    ///
+    /// What is there already is looked up by key, so that a plain ADD is an addition and nothing
+    /// else: a batch that deletes anything, even what it added itself, leaves work behind
+    /// (nf_tables_trans_destroy_work) that waits for an RCU grace period, and the next
+    /// NETLINK_NETFILTER socket of this network namespace to be closed waits for that work with
+    /// the ruleset locked (nft_rcv_nl_event). Measured: 4 to 16 ms, for every pod one by one.
+    pub(crate) fn put(
+        &mut self,
+        table: Table,
+        elements: &[Element],
+        ready: impl Fn(&mut Self) -> Result<bool>,
+        frame: impl Fn(&mut Batch),
+    ) -> Result<()> {
+        self.at_generation(|nft, generation| {
+            let mut batch = Batch::new(table);
+            let framed = !ready(nft)?;
+            if framed {
+                frame(&mut batch);
+            }
+            let replaced = nft.put_each(&mut batch, elements)?;
+            if batch.steps().is_empty() {
+                return Ok(());
+            }
+            // A mere addition needs no generation: it fails if what we saw is not so any more.
+            let mere = !framed && !replaced;
+            match nft.socket.commit(&batch, generation.filter(|_| !mere)) {
+                // Somebody's last DEL took the frame, or somebody else put an element of that
+                // key. (The last attempt of all, without a generation, reports it.)
+                Err(e) if mere && generation.is_some() && (e.is_gone() || e.is_exists()) => {
+                    Err(e.outdated())
+                }
+                // With the frame in the batch everything is made before it is used: what the
+                // kernel does not find is a part of itself (chain type nat, expression masq).
+                Err(Error::Kernel { what, errno: errno @ Errno::ENOENT, .. })
+                    if framed && generation.is_some() =>
+                {
+                    Err(Error::Unsupported { what, errno })
+                }
+                result => result,
+            }
+        })
+    }
+
+    /// Adds to the batch what each element needs; whether one is replaced.
+    fn put_each(&mut self, batch: &mut Batch, elements: &[Element]) -> Result<bool> {
+        let mut replaced = false;
+        for wanted in elements {
+            match self.element(batch.table, &wanted.set, &wanted.key)? {
+                Some(found) if found.is(wanted) => {}
+                Some(_) => {
+                    replaced = true;
+                    batch.del_element(&wanted.set, &wanted.key);
+                    batch.add_element(wanted);
+                }
+                None => batch.add_element(wanted),
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Sends a batch that only removes; false when the kernel says that it is in use (EBUSY:
+    /// somebody else's now) or that it is gone (ENOENT: somebody else was faster).
+    pub(crate) fn commit_removal(
+        &mut self,
+        batch: &Batch,
+        generation: Option<u32>,
+    ) -> Result<bool> {
+        match self.socket.commit(batch, generation) {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_busy() || e.is_gone() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Removes the table if there is nothing in it but the base chain and empty sets. The kernel
+    /// decides: each deletion is refused with EBUSY for a set with elements and a table with
+    /// other objects, and so a pod that is added at the same time is never lost. Looking first
+    /// only spares the failing batch, which would wait for an RCU grace period.
+    pub(crate) fn del_empty_frame(
+        &mut self,
+        table: Table,
+        base: &BaseChain,
+        sets: &[Set],
+    ) -> Result<()> {
+        self.at_generation(|nft, generation| {
+            let Some(state) = nft.table(table)? else { return Ok(()) };
+            if state.objects as usize > sets.len() + 1 {
+                return Ok(());
+            }
+            for set in sets {
+                if nft.has_elements(table, set)? {
+                    return Ok(());
+                }
+            }
+            nft.commit_removal(&removal(table, base, sets), generation).map(drop)
+        })
+    }
+}
+
+fn removal(table: Table, base: &BaseChain, sets: &[Set]) -> Batch {
+    let mut batch = Batch::new(table);
+    batch.del_chain(base.name);
+    for set in sets {
+        batch.del_empty_set(set);
+    }
+    batch.del_empty_table();
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::masquerade::{BASE, MASQ4, SETS, TABLE};
+    use crate::{Masquerade, Nft};
+    use nix::sched::{CloneFlags, unshare};
+
+    /// In a network namespace of its own, which vanishes with the thread.
+    fn in_netns(test: impl FnOnce(&mut Nft, &Masquerade) + Send + 'static) {
+        let thread = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run as root");
+            let pod = Masquerade {
+                network: "pods".to_owned(),
+                address: [10, 1, 0, 5].into(),
+                subnet: "10.1.0.0/24".parse().unwrap(),
+                comment: "x".to_owned(),
+            };
+            test(&mut Nft::open().unwrap(), &pod);
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn the_kernel_itself_refuses_to_remove_a_frame_with_a_live_element() {
+        in_netns(|nft, pod| {
+            nft.add_masquerade(pod).unwrap();
+            // As if the pod had come after all looking, and no generation told of it.
+            let removed = nft.commit_removal(&removal(TABLE, &BASE, &SETS), None).unwrap();
+            assert!(!removed);
+            assert_eq!(nft.check_masquerade(pod).unwrap(), Vec::<String>::new());
+            nft.del_masquerade(pod.address, "x").unwrap();
+            assert!(!nft.commit_removal(&removal(TABLE, &BASE, &SETS), None).unwrap());
+        });
+    }
+
+    #[test]
+    fn a_batch_for_an_older_generation_is_refused() {
+        in_netns(|nft, pod| {
+            nft.add_masquerade(pod).unwrap();
+            let old = nft.generation().unwrap();
+            let mut batch = Batch::new(TABLE);
+            batch.add_chain("one", "x");
+            nft.socket.commit(&batch, Some(old)).unwrap();
+            let mut batch = Batch::new(TABLE);
+            batch.add_chain("two", "x");
+            assert!(nft.socket.commit(&batch, Some(old)).unwrap_err().is_outdated());
+            assert!(nft.chain(TABLE, "two").unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn elements_are_seen_by_counting_and_by_listing() {
+        in_netns(|nft, pod| {
+            assert!(!nft.has_elements(TABLE, &MASQ4).unwrap());
+            assert!(!nft.lists_elements(TABLE, &MASQ4).unwrap());
+            nft.add_masquerade(pod).unwrap();
+            assert!(nft.has_elements(TABLE, &MASQ4).unwrap());
+            assert!(nft.lists_elements(TABLE, &MASQ4).unwrap());
+            assert!(!nft.has_elements(TABLE, &SETS[0]).unwrap());
+            assert!(!nft.lists_elements(TABLE, &SETS[0]).unwrap());
+        });
+    }
+}

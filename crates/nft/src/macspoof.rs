@@ -1,0 +1,159 @@
+//! Macspoof: a pod sends no frame with another source address than its own.
+//!
+//! ```text
+//! table bridge ferrule {
+//!     set spoof-ports { type ifname; }                  "veth0" comment "…"
+//!     set spoof-macs { type ifname . ether_addr; }      "veth0" . 02:00:00:00:00:01 comment "…"
+//!     chain macspoof {
+//!         type filter hook prerouting priority dstnat; policy accept;
+//!         iifname @spoof-ports iifname . ether saddr != @spoof-macs drop
+//!     }
+//! }
+//! ```
+
+use netlink_packet_netfilter::NetfilterProtoFamily;
+use netlink_packet_netfilter::nftables::InetHookNumber;
+
+use crate::Nft;
+use crate::batch::{BaseChain, Batch, Element, IFNAME, IFNAME_ETHER_ADDR, Set, Table};
+use crate::comment;
+use crate::error::{Error, Result};
+use crate::expr::{self, Rule};
+
+pub(crate) const TABLE: Table =
+    Table { family: NetfilterProtoFamily::Bridge, name: "ferrule", title: "bridge ferrule" };
+
+/// -300 is dstnat of the bridge family (NF_BR_PRI_NAT_DST_BRIDGED), where the reference's rule
+/// is too. The bridge learns only after prerouting, so a false address never enters its FDB.
+const BASE: BaseChain = BaseChain {
+    name: "macspoof",
+    kind: "filter",
+    hook: InetHookNumber::PreRouting,
+    priority: -300,
+};
+
+const PORTS: Set = Set { name: "spoof-ports", key: IFNAME, intervals: false, verdicts: false };
+const MACS: Set =
+    Set { name: "spoof-macs", key: IFNAME_ETHER_ADDR, intervals: false, verdicts: false };
+const SETS: [Set; 2] = [PORTS, MACS];
+
+/// How many rules the base chain has.
+const BASE_RULES: u32 = 1;
+
+/// IFNAMSIZ, the NUL included.
+const NAME_LEN: usize = 16;
+
+/// One bridge port from which only one source MAC address is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Macspoof {
+    /// The name of the bridge port on the host's side, 1 to 15 bytes.
+    pub port: String,
+    /// The pod's address, the only source address that its frames may carry.
+    pub mac: [u8; 6],
+    /// Whose it is; cut to [`crate::COMMENT_MAX`] bytes by [`crate::fit`].
+    pub comment: String,
+}
+
+/// The two elements. The address first: the port must never be watched without it.
+fn elements(port: &str, mac: [u8; 6], comment: &str) -> Result<[Element; 2]> {
+    if port.is_empty() || port.len() >= NAME_LEN {
+        return Err(Error::Invalid(format!("macspoof: {port:?} is no interface name")));
+    }
+    let mut key = port.as_bytes().to_vec();
+    key.resize(NAME_LEN, 0);
+    // The second part of the concatenation is padded to whole registers of 4 bytes.
+    let both = [&key[..], &mac, &[0, 0]].concat();
+    let shown = mac.map(|byte| format!("{byte:02x}")).join(":");
+    let element =
+        |set, key, title| Element { set, key, title, jump: None, comment: comment::fit(comment) };
+    Ok([element(MACS, both, format!("{port} . {shown}")), element(PORTS, key, port.to_owned())])
+}
+
+fn base_rules() -> Vec<Rule> {
+    vec![expr::drop_foreign_source(PORTS.name, MACS.name)]
+}
+
+fn frame(batch: &mut Batch) {
+    batch.add_table();
+    batch.add_base_chain(&BASE);
+    for set in &SETS {
+        batch.add_set(set);
+    }
+    batch.set_rules(BASE.name, base_rules());
+}
+
+impl Nft {
+    /// Drops frames from the port whose source is not this address. Idempotent, as
+    /// [`Self::add_masquerade`] is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a port that is no interface name; [`Error::is_unsupported`] on a
+    /// kernel without nf_tables for bridges; EEXIST or EOPNOTSUPP when table `bridge ferrule`
+    /// holds something of our names that is not like ours.
+    pub fn add_macspoof(&mut self, m: &Macspoof) -> Result<()> {
+        let elements = elements(&m.port, m.mac, &m.comment)?;
+        self.put(TABLE, &elements, |nft| nft.is_filled(TABLE, BASE.name, BASE_RULES), frame)
+    }
+
+    /// What is not as [`Self::add_macspoof`] would make it, in words; empty: nothing.
+    ///
+    /// # Errors
+    /// As the kernel reports them; a missing object is a difference and no error.
+    pub fn check_macspoof(&mut self, m: &Macspoof) -> Result<Vec<String>> {
+        let elements = elements(&m.port, m.mac, &m.comment)?;
+        let mut differences = match self.table(TABLE)? {
+            None => return Ok(vec![format!("table {} is missing", TABLE.title)]),
+            Some(state) if state.dormant => vec![format!("table {} is dormant", TABLE.title)],
+            Some(_) => Vec::new(),
+        };
+        differences.extend(self.base_differences(TABLE, &BASE, &base_rules())?);
+        for element in &elements {
+            differences.extend(self.element_differences(TABLE, element)?);
+        }
+        Ok(differences)
+    }
+
+    /// Ends what [`Self::add_macspoof`] began, so far as the elements carry this comment;
+    /// others are left alone, and gone is success. The last of all takes the table.
+    ///
+    /// # Errors
+    /// As the kernel reports them, but for "gone" and "still in use".
+    pub fn del_macspoof(&mut self, port: &str, mac: [u8; 6], comment: &str) -> Result<()> {
+        let elements = elements(port, mac, comment)?;
+        let deleted = self.at_generation(|nft, generation| {
+            let mut batch = Batch::new(TABLE);
+            for wanted in &elements {
+                let found = nft.element(TABLE, &wanted.set, &wanted.key)?;
+                if found.is_some_and(|found| found.is(wanted)) {
+                    batch.del_element(&wanted.set, &wanted.key);
+                }
+            }
+            if batch.steps().is_empty() {
+                return Ok(false);
+            }
+            nft.commit_removal(&batch, generation)
+        })?;
+        if deleted { self.del_empty_frame(TABLE, &BASE, &SETS) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_padded_as_registers_are() {
+        let [mac, port] = elements("veth0", [2, 0, 0, 0, 0, 1], "x").unwrap();
+        assert_eq!(port.key, b"veth0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(mac.key, b"veth0\0\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\0\x01\0\0");
+        assert_eq!(mac.title, "veth0 . 02:00:00:00:00:01");
+    }
+
+    #[test]
+    fn what_is_no_interface_name_is_refused() {
+        assert!(elements("", [0; 6], "").is_err());
+        assert!(elements("sixteen-bytes-xx", [0; 6], "").is_err());
+        assert!(elements("fifteen-bytes-x", [0; 6], "").is_ok());
+        assert_eq!(base_rules().len(), BASE_RULES as usize);
+    }
+}

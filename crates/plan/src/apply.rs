@@ -1,0 +1,264 @@
+//! Applying items.
+
+use crate::item::{Bridge, Family, Gateway, Item, Place, Port, Sysctl, Veth, Vlans};
+use crate::kernel::{Error, Kernel, Result};
+use ipnetwork::IpNetwork;
+use net::{Link, Mac, link, sysctl};
+
+impl Kernel {
+    /// Applies items in order. What is applied is added to `done`, also when a later one fails:
+    /// an item that fails leaves nothing of itself.
+    ///
+    /// # Errors
+    /// The first item's that cannot be applied.
+    pub fn apply(&mut self, items: &[Item], done: &mut Vec<Item>) -> Result<()> {
+        let in_pod = |item: &Item| matches!(item, Item::Sysctl(s) if s.place == Place::Pod);
+        // Sysctls in a row are set in one visit to the pod's namespace.
+        for group in items.chunk_by(|a, b| in_pod(a) && in_pod(b)) {
+            if let [Item::Sysctl(first), ..] = group {
+                let set = || group.iter().try_for_each(set_sysctl);
+                match first.place {
+                    Place::Host => set()?,
+                    Place::Pod => self.pod()?.netns.enter(set)?,
+                }
+            } else {
+                for item in group {
+                    self.apply_one(item)?;
+                }
+            }
+            done.extend(group.iter().cloned());
+        }
+        Ok(())
+    }
+
+    fn apply_one(&mut self, item: &Item) -> Result<()> {
+        match item {
+            Item::Bridge(bridge) => self.ensure_bridge(bridge),
+            Item::VlanDevice(name, bridge, id) => self.ensure_vlan_device(name, bridge, *id),
+            Item::Veth(veth) => self.add_veth(veth),
+            // What the kernel gives a new port.
+            Item::Port(Port { hairpin: false, isolated: false, .. }) => Ok(()),
+            Item::Port(port) => {
+                let index = self.index(Place::Host, &port.link)?;
+                let verb = link::set_port(index, port.hairpin, port.isolated, &port.link);
+                Ok(self.host.set(&verb)?)
+            }
+            Item::Vlans(vlans) => self.set_vlans(vlans),
+            Item::Sysctl(_) => Ok(set_sysctl(item)?),
+            Item::Up(place, name) => {
+                let index = self.index(*place, name)?;
+                Ok(self.socket(*place)?.set(&link::set_up(index, name))?)
+            }
+            Item::Address(name, address, dad) => {
+                let index = self.index(Place::Pod, name)?;
+                let verb = net::address::add(index, *address, *dad);
+                Ok(self.pod()?.socket.set(&verb)?)
+            }
+            Item::Route(route) => {
+                let link = self.index(Place::Pod, &route.link)?;
+                let route = net::route::Route { link, ..route.route.clone() };
+                Ok(self.pod()?.socket.set(&net::route::add(&route))?)
+            }
+            Item::Gateway(gateway) => self.ensure_gateway(gateway),
+            Item::Forwarding(family) => self.ensure_forwarding(*family),
+            Item::Masquerade(masquerade) => Ok(self.nft()?.add_masquerade(masquerade)?),
+            Item::Macspoof(macspoof) => Ok(self.nft()?.add_macspoof(macspoof)?),
+        }
+    }
+
+    fn ensure_bridge(&mut self, bridge: &Bridge) -> Result<()> {
+        let name = &bridge.name;
+        let link = match self.link(Place::Host, name)? {
+            Some(link) => link,
+            None => {
+                let mac = Mac::random();
+                let verb = link::add_bridge(name, mac, bridge.mtu, bridge.vlan_filtering);
+                match self.host.set(&verb) {
+                    Err(error) if !error.is_exists() => return Err(error.into()),
+                    // Made now, by us or by a call beside ours.
+                    _ => self.known_link(Place::Host, name)?,
+                }
+            }
+        };
+        if link.kind != "bridge" {
+            return Err(Error::Conflict(format!("{name:?} already exists but is not a bridge")));
+        }
+        if !link.up {
+            self.host.set(&link::set_up(link.index, name))?;
+        }
+        if bridge.promiscuous && !link.promiscuous {
+            self.host.set(&link::set_promiscuous(link.index, true, name))?;
+        }
+        if bridge.vlan_filtering {
+            self.ensure_vlan_filtering(&link)?;
+        }
+        Ok(())
+    }
+
+    fn ensure_vlan_filtering(&mut self, bridge: &Link) -> Result<()> {
+        match bridge.vlan_filtering {
+            Some(true) => Ok(()),
+            Some(false) => {
+                Ok(self.host.set(&link::set_vlan_filtering(bridge.index, true, &bridge.name))?)
+            }
+            None => Err(Error::Unsupported(format!(
+                "bridge {} cannot filter by VLAN: the kernel has no CONFIG_BRIDGE_VLAN_FILTERING",
+                bridge.name
+            ))),
+        }
+    }
+
+    fn ensure_vlan_device(&mut self, name: &str, bridge: &str, id: u16) -> Result<()> {
+        let over = self.known_link(Place::Host, bridge)?;
+        // Tagged frames reach a device over the bridge only if the bridge itself is in the VLAN.
+        let vlan = link::Vlan { id, pvid: false, untagged: false };
+        self.host.set(&link::add_vlan(over.index, vlan, true, bridge))?;
+        match self.link(Place::Host, name)? {
+            Some(link) if link.up => Ok(()),
+            Some(link) => Ok(self.host.set(&link::set_up(link.index, name))?),
+            None => match self.host.set(&link::add_vlan_device(name, over.index, id, over.mac)) {
+                Err(error) if error.is_exists() => Ok(()),
+                done => Ok(done?),
+            },
+        }
+    }
+
+    fn add_veth(&mut self, veth: &Veth) -> Result<()> {
+        let master = self.index(Place::Host, &veth.bridge)?;
+        let new = link::Veth {
+            name: &veth.host,
+            mac: veth.host_mac.unwrap_or_else(Mac::random),
+            master,
+            mtu: veth.mtu,
+            peer: &veth.pod,
+            peer_mac: veth.pod_mac.unwrap_or_else(Mac::random),
+        };
+        let verb = link::add_veth(&new, &self.pod()?.netns);
+        if let Err(error) = self.host.set(&verb) {
+            if !error.is_exists() {
+                return Err(error.into());
+            }
+            return Err(Error::Conflict(match self.link(Place::Host, &veth.host)? {
+                Some(_) => format!("host veth {:?} already exists", veth.host),
+                None => format!(
+                    "container veth name ({:?}) peer provided ({:?}) already exists",
+                    veth.pod, veth.host
+                ),
+            }));
+        }
+        self.mark_veth(veth).inspect_err(|_| {
+            // The name was free a moment ago, and what has it now is ours.
+            if let Ok(Some(link)) = self.link(Place::Host, &veth.host) {
+                let _ = self.host.set(&link::del(link.index, &veth.host));
+            }
+        })
+    }
+
+    fn mark_veth(&mut self, veth: &Veth) -> Result<()> {
+        let index = self.index(Place::Host, &veth.host)?;
+        Ok(self.host.set(&link::set_alias(index, &veth.alias, &veth.host))?)
+    }
+
+    fn set_vlans(&mut self, vlans: &Vlans) -> Result<()> {
+        let index = self.index(Place::Host, &vlans.link)?;
+        if !vlans.keep_default {
+            match self.host.set(&link::del_vlan(index, 1, &vlans.link)) {
+                Err(error) if !error.is_gone() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        for vlan in &vlans.vlans {
+            self.host.set(&link::add_vlan(index, *vlan, false, &vlans.link))?;
+        }
+        Ok(())
+    }
+
+    fn ensure_gateway(&mut self, gateway: &Gateway) -> Result<()> {
+        let (name, wanted) = (&gateway.link, gateway.address);
+        let link = self.known_link(Place::Host, name)?;
+        for present in self.host.list(&net::address::of_link(link.index))? {
+            if present.address == wanted {
+                return Ok(());
+            }
+            if !conflict(present.address, wanted) {
+                continue;
+            }
+            if !gateway.force {
+                return Err(Error::Conflict(format!(
+                    "{name:?} already has an IP address different from {wanted}: {}; \
+                     remove it, choose another bridge, or set forceAddress",
+                    present.address
+                )));
+            }
+            match self.host.set(&net::address::del(link.index, present.address)) {
+                Err(error) if !error.is_gone() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        match self.host.set(&net::address::add(link.index, wanted, false)) {
+            Err(error) if !error.is_exists() => return Err(error.into()),
+            _ => {}
+        }
+        // A bridge whose MAC address nobody set takes the lowest of its ports'
+        // (net/bridge/br_stp_if.c), and its neighbours would lose the gateway as pods come and go.
+        Ok(self.host.set(&link::set_mac(link.index, link.mac, name))?)
+    }
+
+    fn ensure_forwarding(&mut self, family: Family) -> Result<()> {
+        if family == Family::V4 {
+            return Ok(sysctl::set("net/ipv4/ip_forward", "1")?);
+        }
+        let key = "net/ipv6/conf/all/forwarding";
+        if sysctl::get(key)?.as_deref() == Some("1") {
+            return Ok(());
+        }
+        // A node that forwards forgets default routes learned from router advertisements, unless
+        // accept_ra is 2 (net/ipv6/ndisc.c, rt6_purge_dflt_routers): it would cut itself off.
+        for route in self.host.list(&net::route::list(true))? {
+            if route.dst.prefix() > 0 || route.protocol != net::route::PROTOCOL_RA {
+                continue;
+            }
+            if let Some(uplink) = self.host.get(&link::by_index(route.link))? {
+                sysctl::set(&format!("net/ipv6/conf/{}/accept_ra", uplink.name), "2")?;
+            }
+        }
+        Ok(sysctl::set(key, "1")?)
+    }
+}
+
+/// Whether two addresses cannot both be a bridge's: of IPv4 it has one, of IPv6 one for each of
+/// disjoint subnets. Link-local addresses are the kernel's.
+fn conflict(present: IpNetwork, wanted: IpNetwork) -> bool {
+    match (present, wanted) {
+        (IpNetwork::V4(_), IpNetwork::V4(_)) => true,
+        (IpNetwork::V6(present), IpNetwork::V6(wanted)) => {
+            !present.ip().is_unicast_link_local()
+                && (present.contains(wanted.ip()) || wanted.contains(present.ip()))
+        }
+        _ => false,
+    }
+}
+
+fn set_sysctl(item: &Item) -> net::Result<()> {
+    let Item::Sysctl(Sysctl { key, value, optional, .. }) = item else { return Ok(()) };
+    match sysctl::set(key, value) {
+        Err(error) if *optional && error.is_gone() => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_conflict_as_in_the_reference() {
+        let conflict = |a: &str, b: &str| conflict(a.parse().unwrap(), b.parse().unwrap());
+        assert!(conflict("10.0.0.1/8", "192.168.0.1/16"));
+        assert!(!conflict("10.0.0.1/8", "fd00::1/64"));
+        assert!(conflict("fd00::2/64", "fd00::1/64"));
+        assert!(conflict("fd00::2/32", "fd00:0:1::1/64"));
+        assert!(!conflict("fd00:1::2/64", "fd00::1/64"));
+        assert!(!conflict("fe80::2/64", "fe80::1/64"));
+    }
+}

@@ -1,0 +1,199 @@
+//! Comparing items with the kernel, field by field.
+
+use crate::item::{Bridge, Family, Gateway, Item, Place, Port, Route, Sysctl, Veth, Vlans};
+use crate::kernel::{Error, Kernel, Result};
+use net::{Link, link, sysctl};
+
+/// What differs, in words; empty when nothing does.
+type Differences = Vec<String>;
+
+impl Kernel {
+    /// Compares every item with the kernel. Each difference begins with the item's name; what is
+    /// there beyond the items is nobody's business.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn check(&mut self, items: &[Item]) -> Result<Differences> {
+        let mut all = Vec::new();
+        for item in items {
+            let differences = match self.check_one(item) {
+                Err(Error::Net(error)) if error.is_gone() => vec![error.to_string()],
+                done => done?,
+            };
+            all.extend(differences.into_iter().map(|difference| format!("{item}: {difference}")));
+        }
+        Ok(all)
+    }
+
+    fn check_one(&mut self, item: &Item) -> Result<Differences> {
+        match item {
+            Item::Bridge(bridge) => self.check_bridge(bridge),
+            Item::VlanDevice(name, bridge, id) => self.check_vlan_device(name, bridge, *id),
+            Item::Veth(veth) => self.check_veth(veth),
+            Item::Port(port) => self.check_port(port),
+            Item::Vlans(vlans) => self.check_vlans(vlans),
+            Item::Sysctl(sysctl) => match sysctl.place {
+                Place::Host => Ok(check_sysctl(sysctl)?),
+                Place::Pod => Ok(self.pod()?.netns.enter(|| check_sysctl(sysctl))?),
+            },
+            Item::Up(place, name) => Ok(match self.link(*place, name)? {
+                None => missing(),
+                Some(link) => unless(link.up, || "it is down".to_owned()),
+            }),
+            Item::Address(name, address, _) => {
+                let index = self.index(Place::Pod, name)?;
+                let present = self.pod()?.socket.list(&net::address::of_link(index))?;
+                Ok(unless(present.iter().any(|a| a.address == *address), || "missing".to_owned()))
+            }
+            Item::Route(route) => self.check_route(route),
+            Item::Gateway(gateway) => self.check_gateway(gateway),
+            Item::Forwarding(family) => {
+                let key = match family {
+                    Family::V4 => "net/ipv4/ip_forward",
+                    Family::V6 => "net/ipv6/conf/all/forwarding",
+                };
+                let place = Place::Host;
+                let key = key.to_owned();
+                Ok(check_sysctl(&Sysctl { place, key, value: "1", optional: false })?)
+            }
+            Item::Masquerade(masquerade) => Ok(self.nft()?.check_masquerade(masquerade)?),
+            Item::Macspoof(macspoof) => Ok(self.nft()?.check_macspoof(macspoof)?),
+        }
+    }
+
+    fn check_bridge(&mut self, bridge: &Bridge) -> Result<Differences> {
+        let Some(link) = self.link(Place::Host, &bridge.name)? else { return Ok(missing()) };
+        let mut differences = kind(&link, "bridge");
+        differences.extend(unless(link.up, || "it is down".to_owned()));
+        differences.extend(unless(!bridge.promiscuous || link.promiscuous, || {
+            "it is not promiscuous".to_owned()
+        }));
+        differences
+            .extend(unless(!bridge.vlan_filtering || link.vlan_filtering == Some(true), || {
+                "it does not filter by VLAN".to_owned()
+            }));
+        Ok(differences)
+    }
+
+    fn check_vlan_device(&mut self, name: &str, bridge: &str, id: u16) -> Result<Differences> {
+        let over = self.index(Place::Host, bridge)?;
+        let Some(link) = self.link(Place::Host, name)? else { return Ok(missing()) };
+        let mut differences = unless(link.up, || "it is down".to_owned());
+        // The reference puts a veth in the device's place.
+        if link.kind == "vlan" {
+            differences.extend(differs("VLAN", link.vlan_id, Some(id)));
+            differences.extend(differs("link index below", link.peer, over));
+        }
+        Ok(differences)
+    }
+
+    fn check_veth(&mut self, veth: &Veth) -> Result<Differences> {
+        let master = self.index(Place::Host, &veth.bridge)?;
+        let Some(host) = self.link(Place::Host, &veth.host)? else {
+            return Ok(vec![format!("{} is missing", veth.host)]);
+        };
+        let Some(pod) = self.link(Place::Pod, &veth.pod)? else {
+            return Ok(vec![format!("{} is missing in the pod", veth.pod)]);
+        };
+        let mut differences = Vec::new();
+        for (end, mac) in [(&host, veth.host_mac), (&pod, veth.pod_mac)] {
+            let mut found = kind(end, "veth");
+            found.extend(unless(end.up, || "it is down".to_owned()));
+            found.extend(mac.map_or_else(Vec::new, |mac| differs("MAC address", end.mac, mac)));
+            found.extend(veth.mtu.map_or_else(Vec::new, |mtu| differs("MTU", end.mtu, mtu)));
+            differences.extend(found.into_iter().map(|text| format!("{}: {text}", end.name)));
+        }
+        differences.extend(unless(host.master == master, || {
+            format!("{} is not a port of {}", host.name, veth.bridge)
+        }));
+        differences.extend(unless(veth.alias.is_empty() || host.alias == veth.alias, || {
+            format!("the alias of {} is {:?}, not {:?}", host.name, host.alias, veth.alias)
+        }));
+        differences.extend(unless(pod.peer == host.index && host.peer == pod.index, || {
+            format!("{} and {} are not one pair", host.name, pod.name)
+        }));
+        Ok(differences)
+    }
+
+    fn check_port(&mut self, port: &Port) -> Result<Differences> {
+        let Some(link) = self.link(Place::Host, &port.link)? else { return Ok(missing()) };
+        let mut differences = differs("hairpin mode", link.hairpin, port.hairpin);
+        differences.extend(differs("isolation", link.isolated, port.isolated));
+        Ok(differences)
+    }
+
+    fn check_vlans(&mut self, vlans: &Vlans) -> Result<Differences> {
+        let index = self.index(Place::Host, &vlans.link)?;
+        let ports = self.host.list(&link::vlans())?;
+        let present: Vec<_> =
+            ports.iter().filter(|(port, _)| *port == index).flat_map(|(_, vlans)| vlans).collect();
+        let mut differences = Vec::new();
+        for vlan in &vlans.vlans {
+            differences.extend(unless(present.contains(&vlan), || {
+                format!("VLAN {} is missing or has other flags", vlan.id)
+            }));
+        }
+        let wanted = vlans.keep_default || vlans.vlans.iter().any(|vlan| vlan.id == 1);
+        differences.extend(unless(wanted || present.iter().all(|vlan| vlan.id != 1), || {
+            "it is still in VLAN 1".to_owned()
+        }));
+        Ok(differences)
+    }
+
+    fn check_route(&mut self, wanted: &Route) -> Result<Differences> {
+        let link = self.index(Place::Pod, &wanted.link)?;
+        let v6 = wanted.route.dst.is_ipv6();
+        // The kernel's default metric for IPv6, IP6_RT_PRIO_USER.
+        let unset = if v6 { 1024 } else { 0 };
+        let present = self.pod()?.socket.list(&net::route::list(v6))?;
+        let wanted = &wanted.route;
+        let priority = if wanted.priority == 0 { unset } else { wanted.priority };
+        let Some(found) = present.iter().find(|route| {
+            route.dst == wanted.dst
+                && route.table == wanted.table
+                && route.link == link
+                && route.priority == priority
+                && route.gateway == wanted.gateway
+        }) else {
+            return Ok(missing());
+        };
+        let mut differences = Vec::new();
+        if wanted.mtu.is_some() {
+            differences.extend(differs("MTU", found.mtu, wanted.mtu));
+        }
+        if wanted.advmss.is_some() {
+            differences.extend(differs("advmss", found.advmss, wanted.advmss));
+        }
+        Ok(differences)
+    }
+
+    fn check_gateway(&mut self, gateway: &Gateway) -> Result<Differences> {
+        let index = self.index(Place::Host, &gateway.link)?;
+        let present = self.host.list(&net::address::of_link(index))?;
+        Ok(unless(present.iter().any(|a| a.address == gateway.address), || "missing".to_owned()))
+    }
+}
+
+fn check_sysctl(wanted: &Sysctl) -> net::Result<Differences> {
+    Ok(match sysctl::get(&wanted.key)? {
+        Some(value) => differs("value", value.as_str(), wanted.value),
+        None if wanted.optional => Vec::new(),
+        None => missing(),
+    })
+}
+
+fn missing() -> Differences {
+    vec!["missing".to_owned()]
+}
+
+fn unless(fine: bool, difference: impl FnOnce() -> String) -> Differences {
+    if fine { Vec::new() } else { vec![difference()] }
+}
+
+fn kind(link: &Link, wanted: &str) -> Differences {
+    unless(link.kind == wanted, || format!("it is not a {wanted} but {:?}", link.kind))
+}
+
+fn differs<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Differences {
+    unless(found == wanted, || format!("{what} is {found:?}, not {wanted:?}"))
+}

@@ -1,0 +1,186 @@
+//! The nouns of a plan.
+
+use ipnetwork::IpNetwork;
+use net::Mac;
+use net::link::Vlan;
+use nft::{Macspoof, Masquerade};
+use std::fmt;
+use std::net::IpAddr;
+
+/// Whose network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The node's: the one that the plugin runs in.
+    Host,
+    /// The pod's.
+    Pod,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+/// One thing that shall exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A bridge on the host; shared.
+    Bridge(Bridge),
+    /// A VLAN device over a bridge on the host, up: name, bridge, VLAN ID; shared.
+    VlanDevice(String, String, u16),
+    /// The attachment's veth pair; owned, and with it goes all that is in the pod.
+    Veth(Veth),
+    /// The flags of the host end as a bridge port.
+    Port(Port),
+    /// The VLANs of the host end as a bridge port.
+    Vlans(Vlans),
+    /// A sysctl.
+    Sysctl(Sysctl),
+    /// A link that is administratively up: where, and its name.
+    Up(Place, String),
+    /// An address in the pod: link, address, whether IPv6 waits for duplicate address detection.
+    Address(String, IpNetwork, bool),
+    /// A route in the pod.
+    Route(Route),
+    /// A gateway's address on the host; shared.
+    Gateway(Gateway),
+    /// The host forwards packets of a family; shared.
+    Forwarding(Family),
+    /// Masquerade of the pod's address; owned.
+    Masquerade(Masquerade),
+    /// Frames with another source MAC address are dropped; owned.
+    Macspoof(Macspoof),
+}
+
+/// A bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// Its MTU in bytes, for a bridge that is made.
+    pub mtu: Option<u32>,
+    /// Whether it shall be promiscuous.
+    pub promiscuous: bool,
+    /// Whether it shall filter by VLAN.
+    pub vlan_filtering: bool,
+}
+
+/// A veth pair from the host into the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Veth {
+    /// The host end's name.
+    pub host: String,
+    /// The host end's MAC address; `None` in a CHECK that cannot know it.
+    pub host_mac: Option<Mac>,
+    /// The host end's alias; empty in a CHECK of an attachment that another suite made.
+    pub alias: String,
+    /// The bridge that the host end is a port of.
+    pub bridge: String,
+    /// The pod end's name.
+    pub pod: String,
+    /// The pod end's MAC address; `None` in a CHECK that cannot know it.
+    pub pod_mac: Option<Mac>,
+    /// MTU of both ends in bytes; `None` leaves the kernel's.
+    pub mtu: Option<u32>,
+}
+
+/// Flags of a bridge port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The port's link.
+    pub link: String,
+    /// A frame may leave through the port that it came in by.
+    pub hairpin: bool,
+    /// The port talks only to ports that are not isolated.
+    pub isolated: bool,
+}
+
+/// VLANs of a bridge port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vlans {
+    /// The port's link.
+    pub link: String,
+    /// The VLANs it shall be in.
+    pub vlans: Vec<Vlan>,
+    /// Whether it stays in VLAN 1, which the kernel puts every port in.
+    pub keep_default: bool,
+}
+
+/// A value below /proc/sys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// Whose network namespace.
+    pub place: Place,
+    /// The key with slashes: `net/ipv4/conf/eth0/arp_notify`.
+    pub key: String,
+    /// The value.
+    pub value: &'static str,
+    /// Whether a kernel or device without it is as good (IPv6 switched off).
+    pub optional: bool,
+}
+
+/// A route in the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The link's name.
+    pub link: String,
+    /// The route; its link's index is filled in when it is applied.
+    pub route: net::route::Route,
+}
+
+/// A gateway's address on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// The link's name: the bridge, or a VLAN device over it.
+    pub link: String,
+    /// Address and prefix length.
+    pub address: IpNetwork,
+    /// Whether a conflicting address is replaced.
+    pub force: bool,
+}
+
+impl Item {
+    /// The network namespace that the item is made in. (A veth pair is made from the host.)
+    pub fn place(&self) -> Place {
+        match self {
+            Item::Sysctl(sysctl) => sysctl.place,
+            Item::Up(place, _) => *place,
+            Item::Address(..) | Item::Route(_) => Place::Pod,
+            _ => Place::Host,
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Item::Bridge(bridge) => write!(f, "bridge {}", bridge.name),
+            Item::VlanDevice(name, ..) => write!(f, "VLAN device {name}"),
+            Item::Veth(veth) => write!(f, "veth pair {} and {}", veth.host, veth.pod),
+            Item::Port(port) => write!(f, "bridge port {}", port.link),
+            Item::Vlans(vlans) => write!(f, "VLANs of {}", vlans.link),
+            Item::Sysctl(sysctl) => write!(f, "sysctl {}", sysctl.key),
+            Item::Up(_, link) => write!(f, "link {link}"),
+            Item::Address(link, address, _) => write!(f, "address {address} of {link}"),
+            Item::Route(route) => write!(f, "route {} of {}", route.route, route.link),
+            Item::Gateway(gateway) => {
+                write!(f, "gateway address {} of {}", gateway.address, gateway.link)
+            }
+            Item::Forwarding(Family::V4) => write!(f, "IPv4 forwarding"),
+            Item::Forwarding(Family::V6) => write!(f, "IPv6 forwarding"),
+            Item::Masquerade(masquerade) => write!(f, "masquerade of {}", masquerade.address),
+            Item::Macspoof(macspoof) => write!(f, "MAC spoofing check of {}", macspoof.port),
+        }
+    }
+}

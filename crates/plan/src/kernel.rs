@@ -1,0 +1,201 @@
+//! The kernel as a plan meets it: the host's netlink socket, the pod's, and nf_tables.
+
+use crate::item::Place;
+use ipnetwork::IpNetwork;
+use net::{Link, NetNs, Socket, link};
+use nft::Nft;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// A result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a plan could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// rtnetlink, a sysctl or a namespace.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// nf_tables.
+    #[error(transparent)]
+    Nft(#[from] nft::Error),
+    /// Something on the node stands against the plan.
+    #[error("{0}")]
+    Conflict(String),
+    /// The kernel lacks what the plan needs.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl Error {
+    /// What failed, in one line.
+    pub fn summary(&self) -> String {
+        match self {
+            Error::Net(error) => format!("failed to {}", error.what),
+            Error::Nft(_) => "failed to change nf_tables".to_owned(),
+            Error::Conflict(text) | Error::Unsupported(text) => text.clone(),
+        }
+    }
+
+    /// Why, and what to do; empty where the summary says it.
+    pub fn cause(&self) -> String {
+        match self {
+            Error::Net(error) => error.cause(),
+            Error::Nft(error) => error.to_string(),
+            Error::Conflict(_) | Error::Unsupported(_) => String::new(),
+        }
+    }
+}
+
+/// The namespace of a pod and the socket in it.
+pub(crate) struct Pod {
+    pub(crate) netns: NetNs,
+    pub(crate) socket: Socket,
+}
+
+/// What carries plans out. Everything opens at first use, and each namespace gets one socket.
+pub struct Kernel {
+    pub(crate) host: Socket,
+    pub(crate) pod: Option<Pod>,
+    nft: Option<Nft>,
+    indexes: Vec<(Place, String, u32)>,
+}
+
+/// How long the kernel may take until a link that is up carries packets, or an address went
+/// through duplicate address detection (RFC 4862: a second, with a random delay of up to one).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Kernel {
+    /// Opens the host's socket and, given a path, the pod's namespace with a socket inside.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or no netlink.
+    pub fn open(pod: Option<&Path>) -> Result<Kernel> {
+        let pod = match pod {
+            None => None,
+            Some(path) => {
+                let netns = NetNs::open(path)?;
+                let socket = netns.enter(Socket::open)?;
+                Some(Pod { netns, socket })
+            }
+        };
+        Ok(Kernel { host: Socket::open()?, pod, nft: None, indexes: Vec::new() })
+    }
+
+    pub(crate) fn pod(&mut self) -> Result<&mut Pod> {
+        let none = || net::Error::of("reach the pod", net::ENOENT, "there is no namespace");
+        self.pod.as_mut().ok_or_else(|| none().into())
+    }
+
+    pub(crate) fn socket(&mut self, place: Place) -> Result<&mut Socket> {
+        match place {
+            Place::Host => Ok(&mut self.host),
+            Place::Pod => Ok(&mut self.pod()?.socket),
+        }
+    }
+
+    /// nf_tables, opened at first use.
+    ///
+    /// # Errors
+    /// The kernel has none.
+    pub fn nft(&mut self) -> Result<&mut Nft> {
+        match &mut self.nft {
+            Some(nft) => Ok(nft),
+            none => Ok(none.insert(Nft::open()?)),
+        }
+    }
+
+    /// A link by its name.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn link(&mut self, place: Place, name: &str) -> Result<Option<Link>> {
+        Ok(self.socket(place)?.get(&link::by_name(name))?)
+    }
+
+    /// A link that must be there.
+    ///
+    /// # Errors
+    /// It is not, or the kernel could not be asked.
+    pub fn known_link(&mut self, place: Place, name: &str) -> Result<Link> {
+        let gone = || net::Error::of(format!("look up link {name}"), net::ENOENT, "");
+        self.link(place, name)?.ok_or_else(|| gone().into())
+    }
+
+    /// A link's index, asked for once: a plan's links are not renamed under it.
+    pub(crate) fn index(&mut self, place: Place, name: &str) -> Result<u32> {
+        let known = self.indexes.iter().find(|(p, n, _)| *p == place && n == name);
+        if let Some((_, _, index)) = known {
+            return Ok(*index);
+        }
+        let index = self.known_link(place, name)?.index;
+        self.indexes.push((place, name.to_owned(), index));
+        Ok(index)
+    }
+
+    /// Forgets an index, after its link went.
+    pub(crate) fn forget(&mut self, place: Place, name: &str) {
+        self.indexes.retain(|(p, n, _)| *p != place || n != name);
+    }
+
+    /// The addresses of a link, both families.
+    ///
+    /// # Errors
+    /// The link is not there, or the kernel could not be asked.
+    pub fn addresses(&mut self, place: Place, name: &str) -> Result<Vec<IpNetwork>> {
+        let index = self.index(place, name)?;
+        let present = self.socket(place)?.list(&net::address::of_link(index))?;
+        Ok(present.into_iter().map(|address| address.address).collect())
+    }
+
+    /// Sets a link down.
+    ///
+    /// # Errors
+    /// The link is not there, or the kernel refuses.
+    pub fn set_down(&mut self, place: Place, name: &str) -> Result<()> {
+        let index = self.index(place, name)?;
+        Ok(self.socket(place)?.set(&link::set_down(index, name))?)
+    }
+
+    /// Waits until both ends of a veth pair carry packets. The kernel starts their queues in its
+    /// own time after they are up (net/core/link_watch.c) and until then drops what is sent.
+    ///
+    /// # Errors
+    /// It takes longer than ten seconds.
+    pub fn wait_running(&mut self, host: &str, pod: &str) -> Result<()> {
+        for (place, name) in [(Place::Host, host), (Place::Pod, pod)] {
+            self.socket(place)?.wait(&link::by_name(name), PATIENCE, |link| link.running)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the pod's neighbours, the host first, that the pod's addresses are at its MAC address.
+    ///
+    /// # Errors
+    /// No packet socket (CAP_NET_RAW).
+    pub fn announce(&mut self, link: &Link, addresses: &[IpAddr]) -> Result<()> {
+        let (index, mac) = (link.index, link.mac);
+        Ok(self.pod()?.netns.enter(|| net::announce(index, mac, addresses))?)
+    }
+
+    /// Waits until no address of the pod's link is tentative.
+    ///
+    /// # Errors
+    /// It takes longer than ten seconds, or another node has the address.
+    pub fn wait_for_dad(&mut self, link: &str) -> Result<()> {
+        let index = self.index(Place::Pod, link)?;
+        let socket = &mut self.pod()?.socket;
+        let verb = net::address::of_link(index);
+        let settled = socket.wait_all(&verb, PATIENCE, |addresses| {
+            addresses.iter().all(|a| !a.tentative || a.dad_failed)
+        })?;
+        match settled.iter().find(|address| address.dad_failed) {
+            None => Ok(()),
+            Some(address) => Err(Error::Conflict(format!(
+                "another node on the link has the address {}",
+                address.address
+            ))),
+        }
+    }
+}

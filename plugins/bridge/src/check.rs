@@ -1,0 +1,99 @@
+//! CHECK and STATUS.
+
+use crate::config::Config;
+use crate::plan::{self, Names};
+use crate::{PLUGIN, del, failed};
+use ::plan::Kernel;
+use cni::record::Records;
+use cni::{CniResult, Command, Error, Interface, Request, Result, code};
+
+pub(crate) fn check(request: &Request) -> Result<()> {
+    let config = Config::read(request)?;
+    let Some(result) = &request.conf.prev_result else {
+        return Err(Error::config("Required prevResult missing")
+            .details("CHECK compares the node with the result of ADD, which the runtime keeps"));
+    };
+    let pod = pod_interface(request, result)?;
+    let names = names(request, &config, result, pod);
+    let ipam = match &request.conf.ipam {
+        Some(ipam) => Some(request.delegate(ipam, Command::Check, &request.stdin)?),
+        None => None,
+    };
+    let checked = compare(request, &config, &names, result);
+    ipam.map_or(Ok(()), cni::Running::done)?;
+    let differences = checked?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let msg = format!("{} of {} is not as it was made", names.pod, request.env.container_id);
+    Err(Error::new(code::CHECK_FAILED, msg).details(differences.join("; ")))
+}
+
+fn compare(
+    request: &Request,
+    config: &Config,
+    names: &Names,
+    result: &CniResult,
+) -> Result<Vec<String>> {
+    let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|error| failed(&error))?;
+    let mut items = plan::claim(config, names);
+    items.extend(plan::link(config, names));
+    if request.conf.ipam.is_some() {
+        items.extend(plan::layer3(config, names, result));
+    }
+    kernel.check(&items).map_err(|error| failed(&error))
+}
+
+/// The pod's interface in the result, which must be in the namespace that we are asked about.
+fn pod_interface<'a>(request: &Request, result: &'a CniResult) -> Result<&'a Interface> {
+    let name = &request.env.ifname;
+    let mut candidates = result.interfaces.iter().filter(|i| !i.sandbox.is_empty());
+    let Some(pod) = candidates.find(|interface| &interface.name == name) else {
+        return Err(Error::new(code::CHECK_FAILED, format!("prevResult has no interface {name}"))
+            .details("its interfaces must hold CNI_IFNAME with a sandbox"));
+    };
+    let netns = request.env.netns.as_deref().unwrap_or_else(|| "".as_ref());
+    if netns.as_os_str() != pod.sandbox.as_str() {
+        return Err(Error::new(
+            code::CHECK_FAILED,
+            format!(
+                "Sandbox in prevResult {} doesn't match configured netns: {}",
+                pod.sandbox,
+                netns.display()
+            ),
+        ));
+    }
+    Ok(pod)
+}
+
+/// The names of our own attachment, or those that another suite chose, as the result has them.
+fn names(request: &Request, config: &Config, result: &CniResult, pod: &Interface) -> Names {
+    let attachment = request.attachment();
+    let ours = Names::of(&attachment, config);
+    let pod_mac = pod.mac.parse().ok();
+    let recorded = Records::new(&config.run_dir, PLUGIN).find(&attachment).is_some();
+    let host = result
+        .interfaces
+        .iter()
+        .find(|interface| interface.sandbox.is_empty() && interface.name.starts_with("veth"));
+    match host {
+        Some(host) if !recorded && host.name != ours.host => Names {
+            host: host.name.clone(),
+            host_mac: host.mac.parse().ok(),
+            alias: String::new(),
+            pod_mac,
+            ..ours
+        },
+        _ => Names { pod_mac, ..ours },
+    }
+}
+
+pub(crate) fn status(request: &Request) -> Result<()> {
+    let not_available = |error: Error| Error { code: code::NOT_AVAILABLE, ..error };
+    let config = Config::read(request).map_err(not_available)?;
+    let mut kernel = Kernel::open(None).map_err(|error| not_available(failed(&error)))?;
+    if config.masquerade || config.macspoof {
+        kernel.nft().map_err(|error| not_available(failed(&error)))?;
+    }
+    del::delegate_newer(request, Command::Status)
+}

@@ -1,0 +1,54 @@
+//! The bridge plugin: a veth pair from a Linux bridge into the pod, addresses from an IPAM
+//! plugin, and on request a gateway, masquerade, VLANs and a check of source MAC addresses.
+//!
+//! Configuration ([`Config`]) → plan ([`plan`]) → kernel. `ADD` claims the attachment first: its
+//! record, then its veth pair, whose host end's name derives from the attachment. What follows
+//! runs beside the IPAM plugin.
+
+mod add;
+mod check;
+mod config;
+mod del;
+pub mod plan;
+
+pub use config::Config;
+
+use cni::{CniResult, Error, Plugin, Request, Result, code};
+
+/// The plugin.
+pub struct Bridge;
+
+impl Plugin for Bridge {
+    fn add(&self, request: &Request) -> Result<CniResult> {
+        add::add(request)
+    }
+
+    fn del(&self, request: &Request) -> Result<()> {
+        del::del(request)
+    }
+
+    fn check(&self, request: &Request) -> Result<()> {
+        check::check(request)
+    }
+
+    fn gc(&self, request: &Request) -> Result<()> {
+        del::gc(request)
+    }
+
+    fn status(&self, request: &Request) -> Result<()> {
+        check::status(request)
+    }
+}
+
+/// The name under which records of attachments are kept.
+const PLUGIN: &str = "bridge";
+
+/// A failed plan as the runtime shall see it.
+fn failed(error: &::plan::Error) -> Error {
+    let code = match error {
+        ::plan::Error::Conflict(_) => code::EXISTS,
+        ::plan::Error::Unsupported(_) => code::UNSUPPORTED_FIELD,
+        ::plan::Error::Net(_) | ::plan::Error::Nft(_) => code::KERNEL,
+    };
+    Error::new(code, error.summary()).details(error.cause())
+}

@@ -1,0 +1,273 @@
+//! What the bridge plugin wants to exist: pure functions of the configuration, the attachment and
+//! what IPAM said.
+
+use crate::config::Config;
+use cni::{Attachment, CniResult, Error, Result, Route, code};
+use ipnetwork::IpNetwork;
+use plan::{
+    Bridge, Family, Gateway, Item, Mac, Macspoof, Masquerade, Place, Port, Sysctl, Veth, Vlan,
+    Vlans,
+};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The names that an attachment's items carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The network's name.
+    pub network: String,
+    /// The host end of the veth pair.
+    pub host: String,
+    /// The host end's MAC address, when it is known.
+    pub host_mac: Option<Mac>,
+    /// The host end's alias; empty when another suite made it.
+    pub alias: String,
+    /// The comment of nftables elements.
+    pub comment: String,
+    /// The pod end of the veth pair.
+    pub pod: String,
+    /// The pod end's MAC address, when it is known.
+    pub pod_mac: Option<Mac>,
+}
+
+/// The kernel's limit of an interface alias (IFALIASZ less the NUL).
+const ALIAS_LIMIT: usize = 255;
+/// nftables' limit of a comment: 128 bytes with its NUL.
+const COMMENT_LIMIT: usize = 127;
+
+/// The alias of an attachment's host veth.
+pub fn alias(attachment: &Attachment) -> String {
+    attachment.label(ALIAS_LIMIT)
+}
+
+/// The comment of an attachment's nftables elements.
+pub fn comment(attachment: &Attachment) -> String {
+    attachment.label(COMMENT_LIMIT)
+}
+
+impl Names {
+    /// The names of an attachment that is ours.
+    pub fn of(attachment: &Attachment, config: &Config) -> Names {
+        Names {
+            network: attachment.network.clone(),
+            host: attachment.host_veth(),
+            host_mac: Some(Mac(attachment.mac(0xfe))),
+            alias: alias(attachment),
+            comment: comment(attachment),
+            pod: attachment.ifname.clone(),
+            pod_mac: Some(config.mac.unwrap_or(Mac(attachment.mac(0x0a)))),
+        }
+    }
+}
+
+/// What must exist before anything else of the attachment: the bridge, and the veth pair, whose
+/// making is the claim.
+pub fn claim(config: &Config, names: &Names) -> Vec<Item> {
+    let bridge = Item::Bridge(Bridge {
+        name: config.bridge.clone(),
+        mtu: config.mtu,
+        promiscuous: config.promiscuous,
+        vlan_filtering: config.vlan.is_some() || !config.trunk.is_empty(),
+    });
+    let veth = Item::Veth(Veth {
+        host: names.host.clone(),
+        host_mac: names.host_mac,
+        alias: names.alias.clone(),
+        bridge: config.bridge.clone(),
+        pod: names.pod.clone(),
+        pod_mac: names.pod_mac,
+        mtu: config.mtu,
+    });
+    vec![bridge, accept_ra(&config.bridge), veth]
+}
+
+/// What of the link is left, and needs no address.
+pub fn link(config: &Config, names: &Names) -> Vec<Item> {
+    let pod = &names.pod;
+    let in_pod = |key: &str, value, optional| sysctl(Place::Pod, key, pod, value, optional);
+    let dad = if config.dad { "1" } else { "0" };
+    let mut items = vec![in_pod("ipv4/conf/*/arp_notify", "1", false)];
+    // Also decides about the link-local address, which appears as the link comes up.
+    items.push(in_pod("ipv6/conf/*/accept_dad", dad, true));
+    if config.dad {
+        items.push(in_pod("ipv6/conf/*/enhanced_dad", "1", true));
+    }
+    if config.pod_up {
+        items.push(Item::Up(Place::Pod, pod.clone()));
+    }
+    items.push(accept_ra(&names.host));
+    items.push(Item::Port(Port {
+        link: names.host.clone(),
+        hairpin: config.hairpin,
+        isolated: config.isolated,
+    }));
+    items.extend(vlans(config, names));
+    if let (true, Some(mac)) = (config.macspoof, names.pod_mac) {
+        items.push(Item::Macspoof(Macspoof {
+            port: names.host.clone(),
+            mac: mac.0,
+            comment: names.comment.clone(),
+        }));
+    }
+    items
+}
+
+fn vlans(config: &Config, names: &Names) -> Option<Item> {
+    let access = config.vlan.map(|id| Vlan { id, pvid: true, untagged: true });
+    let tagged = config.trunk.iter().map(|id| Vlan { id: *id, pvid: false, untagged: false });
+    let tagged = tagged.filter(|vlan| Some(vlan.id) != config.vlan);
+    let vlans: Vec<_> = access.into_iter().chain(tagged).collect();
+    (!vlans.is_empty()).then(|| {
+        Item::Vlans(Vlans {
+            link: names.host.clone(),
+            vlans,
+            keep_default: config.keep_default_vlan,
+        })
+    })
+}
+
+/// Router advertisements from pods do not reach the node (CVE-2020-10749).
+fn accept_ra(link: &str) -> Item {
+    sysctl(Place::Host, "ipv6/conf/*/accept_ra", link, "0", true)
+}
+
+fn sysctl(place: Place, key: &str, link: &str, value: &'static str, optional: bool) -> Item {
+    Item::Sysctl(Sysctl {
+        place,
+        key: format!("net/{}", key.replacen('*', link, 1)),
+        value,
+        optional,
+    })
+}
+
+/// What an IPAM plugin's result becomes: gateways and default routes filled in as the
+/// configuration wants, every address on the pod's interface.
+///
+/// # Errors
+/// Code 7 where there is no address, or no gateway can be derived, or the MTU is too small.
+pub fn complete(config: &Config, from_ipam: CniResult, interface: usize) -> Result<CniResult> {
+    let mut result = from_ipam;
+    if result.ips.is_empty() {
+        return Err(Error::new(code::DELEGATE, "IPAM plugin returned missing IP config")
+            .details("its result holds no ips; see the ipam section of the configuration"));
+    }
+    for ip in &mut result.ips {
+        ip.interface = Some(interface);
+        if config.gateway && ip.gateway.is_none() {
+            ip.gateway = Some(first_address(ip.address)?);
+        }
+    }
+    if let (Some(mtu @ ..1280), Some(ip)) =
+        (config.mtu, result.ips.iter().find(|ip| ip.address.is_ipv6()))
+    {
+        return Err(Error::config(format!(
+            "MTU {mtu} is too small for the address {}",
+            ip.address
+        ))
+        .details("IPv6 needs links of at least 1280 bytes (RFC 8200 section 5); raise mtu"));
+    }
+    if config.default_gateway {
+        for v6 in [false, true] {
+            let mut gateways = result.ips.iter().filter_map(|ip| ip.gateway);
+            let gateway = gateways.find(|gateway| gateway.is_ipv6() == v6);
+            // One that IPAM brought, with or without a next hop, is enough.
+            let present =
+                result.routes.iter().any(|r| r.dst.prefix() == 0 && r.dst.is_ipv6() == v6);
+            if let (Some(gateway), false) = (gateway, present) {
+                let any = if v6 { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
+                let default = IpNetwork::new(any, 0).map_err(|e| Error::config(e.to_string()))?;
+                result.routes.push(Route::new(default, Some(gateway)));
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// The network's first address, which is its gateway where IPAM names none.
+fn first_address(net: IpNetwork) -> Result<IpAddr> {
+    let next = match net.network() {
+        IpAddr::V4(network) => {
+            u32::from(network).checked_add(1).map(|n| IpAddr::from(Ipv4Addr::from(n)))
+        }
+        IpAddr::V6(network) => {
+            u128::from(network).checked_add(1).map(|n| IpAddr::from(Ipv6Addr::from(n)))
+        }
+    };
+    next.filter(|address| net.contains(*address)).ok_or_else(|| {
+        Error::config(format!("{net} has no address for a gateway"))
+            .details("set the gateway in the ipam section, or unset isGateway")
+    })
+}
+
+/// What exists because of addresses and routes: a completed result's.
+pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
+    let pod = &names.pod;
+    let has = |v6| result.ips.iter().any(|ip| ip.address.is_ipv6() == v6);
+    let mut items = Vec::new();
+    if has(true) {
+        // Some distributions make devices with IPv6 switched off.
+        items.push(sysctl(Place::Pod, "ipv6/conf/*/disable_ipv6", pod, "0", false));
+        items.push(sysctl(Place::Pod, "ipv6/conf/*/keep_addr_on_down", pod, "1", true));
+    }
+    items.extend(gateways(config, result, has(true)));
+    let addresses = result.ips.iter();
+    items.extend(addresses.map(|ip| Item::Address(pod.clone(), ip.address, config.dad)));
+    items.extend(result.routes.iter().map(|route| pod_route(pod, route, result)));
+    if config.masquerade {
+        items.extend(result.ips.iter().map(|ip| {
+            Item::Masquerade(Masquerade {
+                network: names.network.clone(),
+                address: ip.address.ip(),
+                subnet: ip.address,
+                comment: names.comment.clone(),
+            })
+        }));
+    }
+    items
+}
+
+fn gateways(config: &Config, result: &CniResult, v6: bool) -> Vec<Item> {
+    if !config.gateway {
+        return Vec::new();
+    }
+    let mut items = Vec::new();
+    let link = match config.vlan {
+        None => config.bridge.clone(),
+        Some(id) => {
+            let name = format!("{}.{id}", config.bridge);
+            items.push(Item::VlanDevice(name.clone(), config.bridge.clone(), id));
+            name
+        }
+    };
+    if v6 {
+        items.push(sysctl(Place::Host, "ipv6/conf/*/disable_ipv6", &link, "0", false));
+    }
+    for ip in &result.ips {
+        let address = ip.gateway.and_then(|gw| IpNetwork::new(gw, ip.address.prefix()).ok());
+        let Some(address) = address else { continue };
+        let gateway = Gateway { link: link.clone(), address, force: config.force_address };
+        let gateway = Item::Gateway(gateway);
+        if !items.contains(&gateway) {
+            items.push(gateway);
+        }
+    }
+    for family in [Family::V4, Family::V6] {
+        if result.ips.iter().any(|ip| Family::of(ip.address.ip()) == family) {
+            items.push(Item::Forwarding(family));
+        }
+    }
+    items
+}
+
+/// A route of the result in the pod. Without a next hop it takes the first gateway of its family.
+fn pod_route(pod: &str, route: &Route, result: &CniResult) -> Item {
+    let same_family = |address: &IpAddr| address.is_ipv6() == route.dst.is_ipv6();
+    let first = || result.ips.iter().filter_map(|ip| ip.gateway).find(same_family);
+    let dst = IpNetwork::new(route.dst.network(), route.dst.prefix()).unwrap_or(route.dst);
+    let mut wanted = plan::NetRoute::new(dst, route.gw.or_else(first), 0);
+    wanted.priority = route.priority.unwrap_or(0);
+    wanted.table = route.table.unwrap_or(wanted.table);
+    wanted.scope = route.scope;
+    wanted.mtu = route.mtu;
+    wanted.advmss = route.advmss;
+    Item::Route(plan::Route { link: pod.to_owned(), route: wanted })
+}
