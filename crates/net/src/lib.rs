@@ -1,12 +1,11 @@
-//! The kernel's network configuration: namespaces, rtnetlink verbs, sysctls, and the two packets
-//! that announce an address. It knows nothing of CNI, and decides nothing.
+//! The kernel's network configuration: namespaces, rtnetlink verbs and sysctls. It knows nothing
+//! of CNI, and decides nothing.
 //!
 //! A verb ([`Verb`]) is a message and the parser of its reply; [`Socket`] carries verbs out and
 //! blocks. The kernel's errno stays matchable in [`Error`], its extended-ack text reaches the
 //! reader.
 
 pub mod address;
-mod announce;
 mod error;
 pub mod link;
 mod mac;
@@ -15,7 +14,6 @@ pub mod route;
 mod socket;
 pub mod sysctl;
 
-pub use announce::announce;
 pub use error::{Error, Result};
 pub use libc::ENOENT;
 pub use link::Link;

@@ -188,17 +188,21 @@ impl Batch {
         self.push(format!("delete chain {name}"), 0, message);
     }
 
-    /// Makes the rules of a chain that exists exactly these.
-    pub(crate) fn set_rules(&mut self, chain: &str, rules: Vec<Rule>) {
-        let of = |table: String| {
-            vec![RuleAttribute::Table(table), RuleAttribute::Chain(chain.to_owned())]
-        };
-        let attributes = of(self.table_name());
-        let message = NfTablesMessage::DeleteRule(RuleMessage { attributes });
+    fn in_chain(&self, chain: &str) -> Vec<RuleAttribute> {
+        vec![RuleAttribute::Table(self.table_name()), RuleAttribute::Chain(chain.to_owned())]
+    }
+
+    /// Removes every rule of a chain.
+    pub(crate) fn flush_chain(&mut self, chain: &str) {
+        let message = NfTablesMessage::DeleteRule(RuleMessage { attributes: self.in_chain(chain) });
         self.push(format!("flush chain {chain}"), 0, message);
+    }
+
+    /// Appends rules to a chain.
+    pub(crate) fn add_rules(&mut self, chain: &str, rules: &[Rule]) {
         for rule in rules {
-            let mut attributes = of(self.table_name());
-            attributes.push(RuleAttribute::Expressions(rule));
+            let mut attributes = self.in_chain(chain);
+            attributes.push(RuleAttribute::Expressions(rule.clone()));
             let message = NfTablesMessage::NewRule(RuleMessage { attributes });
             self.push(format!("add rule to chain {chain}"), NLM_F_CREATE | NLM_F_APPEND, message);
         }

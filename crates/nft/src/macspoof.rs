@@ -16,6 +16,7 @@ use netlink_packet_netfilter::nftables::InetHookNumber;
 
 use crate::Nft;
 use crate::batch::{BaseChain, Batch, Element, IFNAME, IFNAME_ETHER_ADDR, Set, Table};
+use crate::change::Chain;
 use crate::comment;
 use crate::error::{Error, Result};
 use crate::expr::{self, Rule};
@@ -36,9 +37,6 @@ const PORTS: Set = Set { name: "spoof-ports", key: IFNAME, intervals: false, ver
 const MACS: Set =
     Set { name: "spoof-macs", key: IFNAME_ETHER_ADDR, intervals: false, verdicts: false };
 const SETS: [Set; 2] = [PORTS, MACS];
-
-/// How many rules the base chain has.
-const BASE_RULES: u32 = 1;
 
 /// IFNAMSIZ, the NUL included.
 const NAME_LEN: usize = 16;
@@ -79,7 +77,6 @@ fn frame(batch: &mut Batch) {
     for set in &SETS {
         batch.add_set(set);
     }
-    batch.set_rules(BASE.name, base_rules());
 }
 
 impl Nft {
@@ -92,7 +89,8 @@ impl Nft {
     /// holds something of our names that is not like ours.
     pub fn add_macspoof(&mut self, m: &Macspoof) -> Result<()> {
         let elements = elements(&m.port, m.mac, &m.comment)?;
-        self.put(TABLE, &elements, |nft| nft.is_filled(TABLE, BASE.name, BASE_RULES), frame)
+        let base = Chain { name: BASE.name, rules: base_rules(), add: &frame };
+        self.put(TABLE, &elements, &[base])
     }
 
     /// What is not as [`Self::add_macspoof`] would make it, in words; empty: nothing.
@@ -154,6 +152,5 @@ mod tests {
         assert!(elements("", [0; 6], "").is_err());
         assert!(elements("sixteen-bytes-xx", [0; 6], "").is_err());
         assert!(elements("fifteen-bytes-x", [0; 6], "").is_ok());
-        assert_eq!(base_rules().len(), BASE_RULES as usize);
     }
 }

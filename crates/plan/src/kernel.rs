@@ -4,7 +4,6 @@ use crate::item::Place;
 use ipnetwork::IpNetwork;
 use net::{Link, NetNs, Socket, link};
 use nft::Nft;
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -170,13 +169,18 @@ impl Kernel {
         Ok(())
     }
 
-    /// Tells the pod's neighbours, the host first, that the pod's addresses are at its MAC address.
+    /// Tells the pod's neighbours, the host first, that the pod's addresses are at its MAC
+    /// address: they may remember the addresses' previous owner.
+    ///
+    /// The kernel sends gratuitous ARP and neighbour advertisements when the MAC address is set,
+    /// also to what it is (net/core/dev.c: NETDEV_CHANGEADDR), if the link's sysctls arp_notify
+    /// and ndisc_notify are 1. Sending them ourselves would take a packet socket, whose close
+    /// waits for an RCU grace period: 10 ms and more.
     ///
     /// # Errors
-    /// No packet socket (CAP_NET_RAW).
-    pub fn announce(&mut self, link: &Link, addresses: &[IpAddr]) -> Result<()> {
-        let (index, mac) = (link.index, link.mac);
-        Ok(self.pod()?.netns.enter(|| net::announce(index, mac, addresses))?)
+    /// The kernel's.
+    pub fn announce(&mut self, link: &Link) -> Result<()> {
+        Ok(self.pod()?.socket.set(&link::set_mac(link.index, link.mac, &link.name))?)
     }
 
     /// Waits until no address of the pod's link is tentative.

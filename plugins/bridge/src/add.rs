@@ -132,8 +132,7 @@ impl Work<'_> {
             }
             let pod = kernel.known_link(Place::Pod, &names.pod)?;
             if !result.ips.is_empty() {
-                let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address.ip()).collect();
-                kernel.announce(&pod, &addresses)?;
+                kernel.announce(&pod)?;
             }
             let sandbox = self.request.env.netns.as_deref();
             let sandbox = sandbox.map(|path| path.display().to_string()).unwrap_or_default();
