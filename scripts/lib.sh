@@ -112,3 +112,42 @@ executables() {
         [ ! -e "$manifest" ] || basename "$(dirname "$manifest")"
     done
 }
+
+# in_a_node COMMAND... : runs it in mount, network and process namespaces of its
+# own, and leaves nothing of them. It runs in the background, so that this script
+# hears a signal at once and ends it; should this script be killed, the kernel
+# kills it.
+in_a_node() {
+    unshare --mount --net --pid --fork true ||
+        die 'cannot make namespaces here. In a container, run it with --privileged.'
+    setpriv --pdeathsig KILL \
+        unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
+        "$@" </dev/null &
+    local node=$!
+    # shellcheck disable=SC2064 # the pid of now
+    trap "kill -KILL $node 2>/dev/null || true; wait $node 2>/dev/null || true; \
+        die 'interrupted; nothing is left'" INT TERM HUP
+    wait "$node" || exit 1
+}
+
+# Where the scripts keep their things in a node, on its own /run.
+readonly STAGE=/run/stage
+
+# own_run NAME=DIR... : inside a node, covers the machine's /run and /var/lib with
+# empty ones, and copies the files of each DIR to $STAGE/NAME, wherever DIR is.
+own_run() {
+    local pair fd fds=()
+    for pair in "$@"; do
+        exec {fd}<"${pair#*=}"
+        fds+=("$fd")
+    done
+    mount -t tmpfs -o mode=755 tmpfs /run
+    mount -t tmpfs -o mode=755 tmpfs /var/lib
+    mkdir -p /run/netns
+    for pair in "$@"; do
+        mkdir -p "$STAGE/${pair%%=*}"
+        find "/proc/self/fd/${fds[0]}/" -maxdepth 1 -xtype f -exec cp -Lt "$STAGE/${pair%%=*}" {} +
+        fds=("${fds[@]:1}")
+    done
+    cd /
+}

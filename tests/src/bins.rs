@@ -12,8 +12,8 @@ pub struct Bins {
 impl Bins {
     /// Ours: `$FERRULE_BIN_DIR`, or the workspace's `dist/`.
     pub fn ours() -> Self {
-        let dir = env::var_os("FERRULE_BIN_DIR")
-            .map_or_else(|| workspace().join("dist"), PathBuf::from);
+        let dir =
+            env::var_os("FERRULE_BIN_DIR").map_or_else(|| workspace().join("dist"), PathBuf::from);
         assert!(
             dir.join("bridge").is_file(),
             "no executables in {}: run scripts/build first",
@@ -24,8 +24,7 @@ impl Bins {
 
     /// The reference suite: `$FERRULE_REFERENCE_DIR`, or where Debian puts it.
     pub fn reference() -> Self {
-        let dir = env::var_os("FERRULE_REFERENCE_DIR")
-            .map_or_else(|| PathBuf::from("/usr/lib/cni"), PathBuf::from);
+        let dir = reference_dir();
         assert!(
             dir.join("bridge").is_file(),
             "no reference plugins in {}: apt-get install containernetworking-plugins, \
@@ -49,6 +48,16 @@ impl Bins {
     pub fn exe(&self, plugin: &str) -> PathBuf {
         self.dir.join(plugin)
     }
+}
+
+fn reference_dir() -> PathBuf {
+    env::var_os("FERRULE_REFERENCE_DIR")
+        .map_or_else(|| PathBuf::from("/usr/lib/cni"), PathBuf::from)
+}
+
+/// Whether an executable is one of the reference's.
+pub(crate) fn is_reference(exe: &Path) -> bool {
+    exe.starts_with(reference_dir())
 }
 
 /// The root of the workspace.

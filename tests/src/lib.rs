@@ -3,9 +3,15 @@
 //!
 //! Namespaces are held by file descriptors of the test process alone, so nothing outlives it,
 //! not even when it is killed. Suites run side by side: no two nodes share anything.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test bench has to stop the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a broken test bench has to stop the test"
+)]
 
+pub mod background;
 pub mod bins;
+pub mod conf;
 pub mod invoke;
 pub mod node;
 pub mod ns;
@@ -15,9 +21,10 @@ pub mod raw;
 pub mod snapshot;
 pub mod tool;
 
+pub use background::{Background, Pidns};
 pub use bins::Bins;
 pub use invoke::{Attachment, Call, Failure, Outcome};
-pub use node::{Background, Node, Pod};
+pub use node::{Node, Pod};
 pub use ns::Namespace;
 pub use outside::Outside;
 pub use snapshot::Snapshot;

@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
 
+use crate::background::Background;
 use crate::ns::Namespace;
 use crate::tool::{self, Finished};
 
@@ -111,8 +110,13 @@ pub trait Place {
 
     /// The text of a file there, trimmed.
     fn read(&self, path: &str) -> String {
+        // /proc/net is that of the process's first thread, which is never inside.
+        let path = &path.replacen("/proc/net/", "/proc/thread-self/net/", 1);
         self.ns().enter(|| {
-            fs::read_to_string(path).unwrap_or_else(|e| panic!("read {path}: {e}")).trim().to_owned()
+            fs::read_to_string(path)
+                .unwrap_or_else(|e| panic!("read {path}: {e}"))
+                .trim()
+                .to_owned()
         })
     }
 
@@ -154,7 +158,11 @@ pub trait Place {
     fn links(&self) -> Vec<String> {
         let all = self.json("ip -j link");
         let names = all.as_array().into_iter().flatten();
-        names.filter_map(|l| l["ifname"].as_str()).filter(|n| *n != "lo").map(str::to_owned).collect()
+        names
+            .filter_map(|l| l["ifname"].as_str())
+            .filter(|n| *n != "lo")
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The addresses of a link as `addr/len`, link-local ones left out.
@@ -163,7 +171,9 @@ pub trait Place {
         let infos = shown.as_array().into_iter().flatten();
         let addrs = infos.flat_map(|i| i["addr_info"].as_array().cloned().unwrap_or_default());
         let global = addrs.filter(|a| a["scope"] != "link" && a["local"].is_string());
-        global.map(|a| format!("{}/{}", a["local"].as_str().unwrap_or(""), a["prefixlen"])).collect()
+        global
+            .map(|a| format!("{}/{}", a["local"].as_str().unwrap_or(""), a["prefixlen"]))
+            .collect()
     }
 
     /// Waits until no IPv6 address is tentative any more.
@@ -177,7 +187,7 @@ pub trait Place {
 
     /// Starts a command that runs until the answer is dropped, or this process dies.
     fn spawn(&self, command: &str) -> Background {
-        Background::start(self.ns(), words(command))
+        Background::start(self.ns(), &words(command))
     }
 }
 
@@ -190,52 +200,6 @@ impl Place for Node {
 impl Place for Pod {
     fn ns(&self) -> &Namespace {
         &self.ns
-    }
-}
-
-/// A running program, killed by its pid when dropped, or with the test process.
-pub struct Background {
-    child: Child,
-    // The death signal follows the thread that spawned: it lives as long as this end.
-    _keeper: mpsc::Sender<()>,
-}
-
-impl Background {
-    /// Starts a command inside the namespaces; its output goes to this process's stderr.
-    pub fn start(ns: &Namespace, command: Command) -> Self {
-        let mut guarded = Command::new("setpriv");
-        guarded.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
-        guarded.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
-        for (key, value) in command.get_envs() {
-            guarded.env(key, value.unwrap_or_default());
-        }
-        let (keeper, ended) = mpsc::channel::<()>();
-        let (give, take) = mpsc::channel();
-        let path = ns.duplicate();
-        thread::spawn(move || {
-            path.join();
-            let _ = give.send(guarded.spawn());
-            let _ = ended.recv();
-        });
-        let child = take.recv().expect("the keeper answers").expect("start setpriv (util-linux)");
-        Self { child, _keeper: keeper }
-    }
-
-    /// Its process ID.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Whether it still runs.
-    pub fn running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -24,8 +24,14 @@ impl Namespace {
         on_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
                 .expect("new namespaces: the suites need root (CAP_SYS_ADMIN)");
-            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-                .expect("make mounts private");
+            mount(
+                None::<&str>,
+                "/",
+                None::<&str>,
+                MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+                None::<&str>,
+            )
+            .expect("make mounts private");
             umount2("/sys", MntFlags::MNT_DETACH).expect("unmount /sys");
             mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>)
                 .expect("mount the namespace's own /sys");

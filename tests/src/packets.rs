@@ -1,9 +1,7 @@
 //! What only packets show: whether they arrive, and as whose.
 
 use std::io::{Read, Write};
-use std::net::{
-    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -105,7 +103,8 @@ pub fn multicast_source6(
     });
     let member = member.map_err(text)?;
     let port = member.local_addr().map_err(text)?.port();
-    let sender = from.0.ns().enter(|| UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))));
+    let sender =
+        from.0.ns().enter(|| UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))));
     let target = std::net::SocketAddrV6::new(group, port, 0, from.1);
     sender.map_err(text)?.send_to(b"all", target).map_err(text)?;
     let (_, seen) = member.recv_from(&mut [0; 8]).map_err(text)?;
@@ -131,7 +130,8 @@ impl Flow {
                 }
             }
         });
-        let client = from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
+        let client =
+            from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
         client.set_read_timeout(Some(LIMIT)).map_err(text)?;
         Ok(Self { client })
     }

@@ -62,12 +62,15 @@ pub fn frame(to: Mac, from: Mac, payload: &[u8]) -> Vec<u8> {
 /// Whether a frame is an ARP that announces `address` as its own sender and target.
 pub fn is_gratuitous_arp(frame: &[u8], address: Ipv4Addr) -> bool {
     let arp = frame.len() >= 42 && frame[12..14] == [0x08, 0x06];
-    arp && frame[..6] == [0xff; 6] && frame[28..32] == address.octets() && frame[38..42] == address.octets()
+    arp && frame[..6] == [0xff; 6]
+        && frame[28..32] == address.octets()
+        && frame[38..42] == address.octets()
 }
 
 /// Whether a frame is an unsolicited neighbour advertisement for `address`.
 pub fn is_unsolicited_na(frame: &[u8], address: Ipv6Addr) -> bool {
-    let na = frame.len() >= 78 && frame[12..14] == [0x86, 0xdd] && frame[20] == 58 && frame[54] == 136;
+    let na =
+        frame.len() >= 78 && frame[12..14] == [0x86, 0xdd] && frame[20] == 58 && frame[54] == 136;
     let to_all = na && frame[38..54] == Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets();
     // Not solicited, override set: neighbours replace what they knew.
     to_all && frame[58] & 0x40 == 0 && frame[58] & 0x20 != 0 && frame[62..78] == address.octets()

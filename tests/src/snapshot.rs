@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 
 use serde_json::Value;
 
@@ -22,16 +24,17 @@ impl Snapshot {
     pub fn of(node: &Node) -> Self {
         let mut sections = BTreeMap::new();
         sections.insert("links", links(&node.json("ip -d -j link")));
-        sections.insert("addresses", plain(&node.run("ip -o addr show")));
+        sections.insert("addresses", lasting(plain(&node.run("ip -o addr show"))));
         sections.insert("routes", routes(node));
         sections.insert("rules", plain(&(node.run("ip -4 rule") + &node.run("ip -6 rule"))));
-        sections.insert("fdb", permanent(&node.run("bridge fdb show")));
+        sections.insert("fdb", entries(&node.run("bridge fdb show")));
         sections.insert("qdiscs", plain(&node.run("tc qdisc show")));
         sections.insert("nft", ordered(&node.run("nft -s list ruleset")));
         sections.insert("iptables", iptables(node));
         sections.insert("sysctls", node.ns().enter(sysctls));
         sections.insert("forwarding", node.ns().enter(forwarding));
         sections.insert("files", node.ns().enter(files));
+        sections.insert("mounts", mounts(node.ns()));
         sections.insert("processes", processes(node.ns()));
         Self { sections }
     }
@@ -40,7 +43,8 @@ impl Snapshot {
     #[must_use]
     pub fn without_bridge(mut self, name: &str) -> Self {
         let mentions = |line: &String| {
-            line.split(|c: char| !(c.is_alphanumeric() || "-_.".contains(c))).any(|word| word == name)
+            line.split(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)))
+                .any(|word| word == name)
         };
         for section in ["links", "addresses", "routes", "fdb", "qdiscs", "sysctls"] {
             self.section(section).retain(|line| !mentions(line));
@@ -59,10 +63,20 @@ impl Snapshot {
         self
     }
 
+    /// Without the files below some folders.
+    #[must_use]
+    pub fn without_files(mut self, folders: &[&str]) -> Self {
+        self.section("files").retain(|line| !folders.iter().any(|folder| line.starts_with(folder)));
+        self.section("mounts").retain(|line| !folders.iter().any(|folder| line.contains(folder)));
+        self
+    }
+
     /// Without the switches that make a node forward, which stay on by intent.
     #[must_use]
     pub fn without_forwarding(mut self) -> Self {
         self.section("forwarding").clear();
+        // A router answers for the first address of each of its IPv6 networks.
+        self.section("routes").retain(|line| !line.starts_with("anycast"));
         self
     }
 
@@ -124,9 +138,17 @@ fn plain(text: &str) -> Vec<String> {
     lines
 }
 
-fn permanent(text: &str) -> Vec<String> {
-    let lines = plain(text);
-    lines.into_iter().filter(|line| line.contains("permanent") || line.contains("static")).collect()
+/// The entries that someone set: not learned ones, and not the groups that a device listens to.
+fn entries(text: &str) -> Vec<String> {
+    let set = |line: &String| line.contains("permanent") || line.contains("static");
+    let group = |line: &String| line.starts_with("33:33:") || line.starts_with("01:00:5e:");
+    plain(text).into_iter().filter(|line| set(line) && !group(line)).collect()
+}
+
+/// Without what the kernel gives to every link by itself, a moment after it came up.
+fn lasting(mut lines: Vec<String>) -> Vec<String> {
+    lines.retain(|line| !(line.contains("fe80:") || line.contains("ff00::/8")));
+    lines
 }
 
 /// One line for each link, without what numbers, counts or ages.
@@ -143,19 +165,9 @@ fn link(link: &Value) -> String {
 }
 
 fn forget(value: &mut Value) {
-    const MOVING: [&str; 9] = [
-        "ifindex",
-        "link_index",
-        "link_netnsid",
-        "stats64",
-        "hello_timer",
-        "tcn_timer",
-        "topology_change_timer",
-        "gc_timer",
-        "num_tx_queues",
-    ];
+    const MOVING: [&str; 5] = ["ifindex", "link_index", "link_netnsid", "stats64", "promiscuity"];
     if let Value::Object(map) = value {
-        map.retain(|key, _| !MOVING.contains(&key.as_str()));
+        map.retain(|key, _| !MOVING.contains(&key.as_str()) && !key.ends_with("_timer"));
         map.values_mut().for_each(forget);
     }
 }
@@ -164,11 +176,11 @@ fn routes(node: &Node) -> Vec<String> {
     let four = node.run("ip -4 -d route show table all");
     let six = node.run("ip -6 -d route show table all");
     // The expiry of a learned route counts down.
-    let steady = (four + &six).lines().filter(|l| !l.contains("expires")).fold(
-        String::new(),
-        |text, line| text + line.trim_end() + "\n",
-    );
-    plain(&steady)
+    let steady = (four + &six)
+        .lines()
+        .filter(|l| !l.contains("expires"))
+        .fold(String::new(), |text, line| text + line.trim_end() + "\n");
+    lasting(plain(&steady))
 }
 
 fn iptables(node: &Node) -> Vec<String> {
@@ -188,7 +200,9 @@ fn sysctls() -> Vec<String> {
         let conf = format!("/proc/sys/net/{family}/conf");
         walk(Path::new(&conf), &mut |path| {
             let name = path.to_string_lossy().into_owned();
-            if !(name.ends_with("forwarding") || name.ends_with("stable_secret")) {
+            // Forwarding sets these two; it is a section of its own.
+            let follows = ["forwarding", "conf/all/accept_redirects", "stable_secret"];
+            if !follows.iter().any(|end| name.ends_with(end)) {
                 let value = fs::read_to_string(path).unwrap_or_default();
                 lines.push(format!("{} = {}", &name["/proc/sys/net/".len()..], value.trim()));
             }
@@ -201,7 +215,10 @@ fn sysctls() -> Vec<String> {
 fn forwarding() -> Vec<String> {
     let switches = ["ipv4/ip_forward", "ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"];
     let read = |name: &&str| fs::read_to_string(format!("/proc/sys/net/{name}")).ok();
-    switches.iter().map(|name| format!("{name} = {}", read(name).unwrap_or_default().trim())).collect()
+    switches
+        .iter()
+        .map(|name| format!("{name} = {}", read(name).unwrap_or_default().trim()))
+        .collect()
 }
 
 fn files() -> Vec<String> {
@@ -231,6 +248,26 @@ fn walk(folder: &Path, visit: &mut impl FnMut(&Path)) {
             visit(&path);
         }
     }
+}
+
+/// What is mounted in the node; read from outside, since the node may have a /proc of its own.
+fn mounts(ns: &Namespace) -> Vec<String> {
+    let (give, take) = mpsc::channel();
+    let (done, wait) = mpsc::channel::<()>();
+    let read = move || {
+        let thread: nix::unistd::Pid = take.recv().expect("the thread inside answers");
+        let listed = fs::read_to_string(format!("/proc/self/task/{thread}/mounts"));
+        drop(done);
+        listed.expect("read the mounts")
+    };
+    let reader = thread::spawn(read);
+    ns.enter(move || {
+        give.send(nix::unistd::gettid()).expect("tell the thread");
+        let _ = wait.recv();
+    });
+    let mut lines = ordered(&reader.join().expect("read the mounts"));
+    lines.sort();
+    lines
 }
 
 /// The programs that run in the node's netns.

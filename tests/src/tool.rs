@@ -23,9 +23,15 @@ pub struct Finished {
 
 /// Runs a command to its end with `stdin` as input; panics when it does not start or end.
 pub fn finish(command: &mut Command, stdin: &[u8]) -> Finished {
+    finish_within(command, stdin, LIMIT)
+}
+
+/// As [`finish`], with another time limit.
+pub fn finish_within(command: &mut Command, stdin: &[u8], limit: Duration) -> Finished {
     let name = describe(command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{}", not_started(command, &error)));
+    let mut child =
+        command.spawn().unwrap_or_else(|error| panic!("{}", not_started(command, &error)));
     let (done, all_read) = mpsc::channel();
     let out = reader(child.stdout.take(), done.clone());
     let err = reader(child.stderr.take(), done);
@@ -33,7 +39,7 @@ pub fn finish(command: &mut Command, stdin: &[u8]) -> Finished {
     let written = thread::scope(|scope| {
         // A program may end without reading its input: that is its own affair.
         let writer = scope.spawn(move || input.take().map(|mut pipe| pipe.write_all(stdin)));
-        let both = all_read.recv_timeout(LIMIT).and_then(|()| all_read.recv_timeout(LIMIT));
+        let both = all_read.recv_timeout(limit).and_then(|()| all_read.recv_timeout(limit));
         if both.is_err() {
             let _ = child.kill();
         }
@@ -41,7 +47,7 @@ pub fn finish(command: &mut Command, stdin: &[u8]) -> Finished {
         both
     });
     let status = child.wait().expect("wait for a child");
-    assert!(written.is_ok(), "`{name}` did not end within {LIMIT:?}");
+    assert!(written.is_ok(), "`{name}` did not end within {limit:?}");
     let stdout = out.join().expect("read stdout");
     let stderr = err.join().expect("read stderr");
     Finished { status, stdout, stderr }
@@ -49,7 +55,12 @@ pub fn finish(command: &mut Command, stdin: &[u8]) -> Finished {
 
 /// Runs a command that must succeed and gives its output.
 pub fn succeed(command: &mut Command) -> String {
-    let done = finish(command, b"");
+    succeed_within(command, LIMIT)
+}
+
+/// As [`succeed`], with another time limit.
+pub fn succeed_within(command: &mut Command, limit: Duration) -> String {
+    let done = finish_within(command, b"", limit);
     assert!(
         done.status.success(),
         "`{}` failed ({})\nstdout: {}\nstderr: {}",

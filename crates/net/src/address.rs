@@ -2,10 +2,16 @@
 
 use crate::socket::Verb;
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Parseable};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWMULTICAST: u16 = 56;
+const RTM_GETMULTICAST: u16 = 58;
 
 /// An address that the kernel reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,29 +61,54 @@ pub fn add(link: u32, address: IpNetwork, dad: bool) -> Verb<()> {
         _ => {}
     }
     let what = format!("add address {address}");
-    Verb::change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL, what)
+    Verb::change(RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL, what)
 }
 
 /// Removes an address.
 pub fn del(link: u32, address: IpNetwork) -> Verb<()> {
     let what = format!("remove address {address}");
-    Verb::change(RouteNetlinkMessage::DelAddress(message(link, address)), 0, what)
+    Verb::change(RTM_DELADDR, &message(link, address), 0, what)
 }
 
 /// The addresses of a link, both families.
 pub fn of_link(link: u32) -> Verb<Address> {
     let mut message = AddressMessage::default();
     message.header.index = link;
-    Verb {
-        message: RouteNetlinkMessage::GetAddress(message),
-        flags: NLM_F_DUMP,
-        parse,
-        what: "list addresses".to_owned(),
-    }
+    Verb::new(RTM_GETADDR, &message, NLM_F_DUMP, parse, "list addresses".to_owned())
 }
 
-fn parse(reply: RouteNetlinkMessage) -> Option<Address> {
-    let RouteNetlinkMessage::NewAddress(message) = reply else { return None };
+/// The IPv6 multicast groups that a link has joined.
+pub fn groups_of_link(link: u32) -> Verb<Ipv6Addr> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.index = link;
+    let what = "list multicast groups".to_owned();
+    Verb::new(RTM_GETMULTICAST, &message, NLM_F_DUMP, parse_group, what)
+}
+
+fn parse_group(kind: u16, body: &[u8]) -> Option<Ipv6Addr> {
+    if kind != RTM_NEWMULTICAST {
+        return None;
+    }
+    let message = AddressMessage::parse(body).ok()?;
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Multicast(group) => Some(*group),
+        _ => None,
+    })
+}
+
+/// The group that neighbour solicitations for an address go to (RFC 4291 section 2.7.1).
+pub fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    let tail = u16::from_be_bytes([b, c]);
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), tail)
+}
+
+pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<Address> {
+    if kind != RTM_NEWADDR {
+        return None;
+    }
+    let message = AddressMessage::parse(body).ok()?;
     let mut local = None;
     let mut far = None;
     let mut flags = AddressFlags::empty();
@@ -96,4 +127,15 @@ fn parse(reply: RouteNetlinkMessage) -> Option<Address> {
         dad_failed: flags.contains(AddressFlags::Dadfailed),
         global: message.header.scope == AddressScope::Universe,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn solicited_node_groups_are_those_of_the_rfc() {
+        let group = solicited_node("4037::01:800:200e:8c6c".parse().unwrap());
+        assert_eq!(group, "ff02::1:ff0e:8c6c".parse::<Ipv6Addr>().unwrap());
+    }
 }

@@ -6,6 +6,7 @@
 //! reader.
 
 pub mod address;
+mod attributes;
 mod error;
 pub mod link;
 mod mac;

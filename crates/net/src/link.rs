@@ -4,61 +4,21 @@ use crate::mac::Mac;
 use crate::netns::NetNs;
 use crate::socket::Verb;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
-    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge, InfoBridgePort,
-    InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-    LinkMessage, State,
+    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge, InfoData, InfoKind,
+    InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
 
-/// A link as the kernel reports it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
-    /// Its index in its network namespace.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Its kind (`bridge`, `veth`, …); empty for hardware and loopback.
-    pub kind: String,
-    /// Its MAC address, for links that have one of six bytes.
-    pub mac: Mac,
-    /// Its MTU in bytes.
-    pub mtu: u32,
-    /// Index of the bridge (or other master) that it is a port of; 0 for none.
-    pub master: u32,
-    /// Administratively up.
-    pub up: bool,
-    /// Promiscuous by administrative choice.
-    pub promiscuous: bool,
-    /// Its operational state is up: it carries packets.
-    pub running: bool,
-    /// Its alias.
-    pub alias: String,
-    /// For a veth the index of its other end, in that one's namespace; for a VLAN its device.
-    pub peer: u32,
-    /// Whether `peer` is in another network namespace.
-    pub peer_elsewhere: bool,
-    /// For a bridge, whether it filters by VLAN; `None` where the kernel cannot.
-    pub vlan_filtering: Option<bool>,
-    /// For a VLAN device its ID.
-    pub vlan_id: Option<u16>,
-    /// For a port of a bridge: a frame may leave through the port that it came in by.
-    pub hairpin: bool,
-    /// For a port of a bridge: it talks to ports that are not isolated only.
-    pub isolated: bool,
-}
+pub(crate) mod parse;
 
-/// One VLAN of a bridge port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Vlan {
-    /// Its ID, 1 to 4094.
-    pub id: u16,
-    /// Frames without a tag are of it.
-    pub pvid: bool,
-    /// Its frames leave without a tag.
-    pub untagged: bool,
-}
+pub use parse::{Link, Vlan};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_SETLINK: u16 = 19;
 
 /// A veth pair to be made: the near end here, the far end in another network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,9 +39,9 @@ pub struct Veth<'a> {
 
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// Makes a bridge, up, with a MAC address that ports do not change.
+/// Makes a bridge, down, with a MAC address that ports do not change.
 pub fn add_bridge(name: &str, mac: Mac, mtu: Option<u32>, vlan_filtering: bool) -> Verb<()> {
-    let mut bridge = LinkBridge::new(name).address(mac.0.to_vec()).up();
+    let mut bridge = LinkBridge::new(name).address(mac.0.to_vec());
     if let Some(mtu) = mtu {
         bridge = bridge.mtu(mtu);
     }
@@ -118,13 +78,13 @@ pub fn add_vlan_device(name: &str, over: u32, id: u16, mac: Mac) -> Verb<()> {
 }
 
 fn new(message: LinkMessage, what: String) -> Verb<()> {
-    Verb::change(RouteNetlinkMessage::NewLink(message), NEW, what)
+    Verb::change(RTM_NEWLINK, &message, NEW, what)
 }
 
 fn change(message: LinkMessage, what: String) -> Verb<()> {
     // RTM_SETLINK ignores the data of bridge ports and says nothing; RTM_NEWLINK without CREATE
     // does the same as SETLINK, and those too.
-    Verb::change(RouteNetlinkMessage::NewLink(message), 0, what)
+    Verb::change(RTM_NEWLINK, &message, 0, what)
 }
 
 fn unspec(link: u32) -> LinkMessageBuilder<LinkUnspec> {
@@ -196,14 +156,14 @@ fn vlan_message(link: u32, vlan: Vlan, bridge_itself: bool) -> LinkMessage {
 pub fn add_vlan(link: u32, vlan: Vlan, bridge_itself: bool, name: &str) -> Verb<()> {
     let what = format!("add VLAN {} to {name}", vlan.id);
     let message = vlan_message(link, vlan, bridge_itself);
-    Verb::change(RouteNetlinkMessage::SetLink(message), 0, what)
+    Verb::change(RTM_SETLINK, &message, 0, what)
 }
 
 /// Removes a VLAN from a port of a bridge.
 pub fn del_vlan(link: u32, id: u16, name: &str) -> Verb<()> {
     let vlan = Vlan { id, pvid: false, untagged: false };
     let what = format!("remove VLAN {id} from {name}");
-    Verb::change(RouteNetlinkMessage::DelLink(vlan_message(link, vlan, false)), 0, what)
+    Verb::change(RTM_DELLINK, &vlan_message(link, vlan, false), 0, what)
 }
 
 /// The VLANs of every port of every bridge, with the port's index.
@@ -211,120 +171,38 @@ pub fn vlans() -> Verb<(u32, Vec<Vlan>)> {
     let mut message = LinkMessage::default();
     message.header.interface_family = AddressFamily::Bridge;
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::Brvlan]));
-    Verb {
-        message: RouteNetlinkMessage::GetLink(message),
-        flags: NLM_F_DUMP,
-        parse: parse_vlans,
-        what: "list VLANs of bridge ports".to_owned(),
-    }
-}
-
-fn parse_vlans(reply: RouteNetlinkMessage) -> Option<(u32, Vec<Vlan>)> {
-    let RouteNetlinkMessage::NewLink(message) = reply else { return None };
-    let mut vlans = Vec::new();
-    for attribute in &message.attributes {
-        let LinkAttribute::AfSpecBridge(specs) = attribute else { continue };
-        for spec in specs {
-            if let AfSpecBridge::VlanInfo(info) = spec {
-                vlans.push(Vlan {
-                    id: info.vid,
-                    pvid: info.flags.contains(BridgeVlanInfoFlags::Pvid),
-                    untagged: info.flags.contains(BridgeVlanInfoFlags::Untagged),
-                });
-            }
-        }
-    }
-    Some((message.header.index, vlans))
+    let what = "list VLANs of bridge ports".to_owned();
+    Verb::new(RTM_GETLINK, &message, NLM_F_DUMP, parse::vlans, what)
 }
 
 /// Removes a link; of a veth pair both ends go.
 pub fn del(link: u32, name: &str) -> Verb<()> {
     let mut message = LinkMessage::default();
     message.header.index = link;
-    Verb::change(RouteNetlinkMessage::DelLink(message), 0, format!("delete link {name}"))
+    Verb::change(RTM_DELLINK, &message, 0, format!("delete link {name}"))
 }
 
-fn get(mut message: LinkMessage, what: String) -> Verb<Link> {
+fn get(mut message: LinkMessage, flags: u16, what: String) -> Verb<Link> {
     // Statistics would be most of the reply.
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    Verb { message: RouteNetlinkMessage::GetLink(message), flags: 0, parse, what }
+    Verb::new(RTM_GETLINK, &message, flags, parse::link, what)
 }
 
 /// The link of a name.
 pub fn by_name(name: &str) -> Verb<Link> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    get(message, format!("look up link {name}"))
+    get(message, 0, format!("look up link {name}"))
 }
 
 /// The link of an index.
 pub fn by_index(link: u32) -> Verb<Link> {
     let mut message = LinkMessage::default();
     message.header.index = link;
-    get(message, format!("look up link {link}"))
+    get(message, 0, format!("look up link {link}"))
 }
 
 /// Every link.
 pub fn list() -> Verb<Link> {
-    let mut verb = get(LinkMessage::default(), "list links".to_owned());
-    verb.flags = NLM_F_DUMP;
-    verb
-}
-
-fn parse(reply: RouteNetlinkMessage) -> Option<Link> {
-    let RouteNetlinkMessage::NewLink(message) = reply else { return None };
-    let flags = message.header.flags;
-    let mut link = Link {
-        index: message.header.index,
-        up: flags.contains(LinkFlags::Up),
-        promiscuous: flags.contains(LinkFlags::Promisc),
-        ..Link::default()
-    };
-    for attribute in message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => link.name = name,
-            LinkAttribute::Address(bytes) => {
-                link.mac = bytes.try_into().map(Mac).unwrap_or_default();
-            }
-            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-            LinkAttribute::Controller(master) => link.master = master,
-            LinkAttribute::IfAlias(alias) => link.alias = alias,
-            LinkAttribute::OperState(state) => link.running = state == State::Up,
-            LinkAttribute::Link(peer) => link.peer = peer,
-            LinkAttribute::LinkNetNsId(_) => link.peer_elsewhere = true,
-            LinkAttribute::LinkInfo(infos) => parse_info(&mut link, infos),
-            _ => {}
-        }
-    }
-    Some(link)
-}
-
-fn parse_info(link: &mut Link, infos: Vec<LinkInfo>) {
-    for info in infos {
-        match info {
-            LinkInfo::Kind(kind) => link.kind = kind.to_string(),
-            LinkInfo::Data(InfoData::Bridge(infos)) => {
-                link.vlan_filtering = infos.iter().find_map(|info| match info {
-                    InfoBridge::VlanFiltering(on) => Some(*on),
-                    _ => None,
-                });
-            }
-            LinkInfo::Data(InfoData::Vlan(infos)) => {
-                link.vlan_id = infos.iter().find_map(|info| match info {
-                    netlink_packet_route::link::InfoVlan::Id(id) => Some(*id),
-                    _ => None,
-                });
-            }
-            LinkInfo::PortData(InfoPortData::BridgePort(infos)) => {
-                for info in infos {
-                    match info {
-                        InfoBridgePort::HairpinMode(on) => link.hairpin = on,
-                        InfoBridgePort::Isolated(on) => link.isolated = on,
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
+    get(LinkMessage::default(), NLM_F_DUMP, "list links".to_owned())
 }

@@ -3,14 +3,18 @@
 use crate::address::family;
 use crate::socket::Verb;
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, Parseable};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
     RouteScope, RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::fmt;
 use std::net::IpAddr;
+
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
+const RTM_GETROUTE: u16 = 26;
 
 /// The main routing table.
 pub const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
@@ -112,29 +116,27 @@ fn message(route: &Route) -> RouteMessage {
 /// bring a default route as well; an equal route is EEXIST all the same.
 pub fn add(route: &Route) -> Verb<()> {
     let what = format!("add route {route}");
-    Verb::change(RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE, what)
+    Verb::change(RTM_NEWROUTE, &message(route), NLM_F_CREATE, what)
 }
 
 /// Removes a route.
 pub fn del(route: &Route) -> Verb<()> {
     let what = format!("remove route {route}");
-    Verb::change(RouteNetlinkMessage::DelRoute(message(route)), 0, what)
+    Verb::change(RTM_DELROUTE, &message(route), 0, what)
 }
 
 /// The unicast routes of one family in every table.
 pub fn list(v6: bool) -> Verb<Route> {
     let mut message = RouteMessage::default();
     message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    Verb {
-        message: RouteNetlinkMessage::GetRoute(message),
-        flags: NLM_F_DUMP,
-        parse,
-        what: "list routes".to_owned(),
-    }
+    Verb::new(RTM_GETROUTE, &message, NLM_F_DUMP, parse, "list routes".to_owned())
 }
 
-fn parse(reply: RouteNetlinkMessage) -> Option<Route> {
-    let RouteNetlinkMessage::NewRoute(message) = reply else { return None };
+pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<Route> {
+    if kind != RTM_NEWROUTE {
+        return None;
+    }
+    let message = RouteMessage::parse(body).ok()?;
     let header = &message.header;
     if header.kind != RouteType::Unicast {
         return None;

@@ -1,11 +1,8 @@
 //! A blocking rtnetlink socket, and the verbs it carries out.
 
+use crate::attributes::find;
 use crate::error::{Error, Result};
-use netlink_packet_core::{
-    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
-};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
@@ -15,36 +12,60 @@ use std::time::{Duration, Instant};
 /// Multicast groups of include/uapi/linux/rtnetlink.h.
 const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
+/// Message types of include/uapi/linux/netlink.h.
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+/// Bytes of a netlink header.
+const HEADER: usize = 16;
 
 /// A request to the kernel and the parser of its replies.
+///
+/// It holds the message's bytes, and the parser gets a reply's: a type that could be any message
+/// of rtnetlink would bring the code for all of them into every executable, a quarter of its size.
 pub struct Verb<T> {
-    pub(crate) message: RouteNetlinkMessage,
+    /// Message type, RTM_*.
+    kind: u16,
+    body: Vec<u8>,
     /// Flags beside NLM_F_REQUEST.
-    pub(crate) flags: u16,
-    /// What a reply means; `None` when it is not about what was asked.
-    pub(crate) parse: fn(RouteNetlinkMessage) -> Option<T>,
+    flags: u16,
+    /// What a reply means, by its type and body; `None` when it is not about what was asked.
+    parse: fn(u16, &[u8]) -> Option<T>,
     /// The request in words, for errors.
-    pub(crate) what: String,
+    what: String,
 }
 
 impl Verb<()> {
     /// A change, answered by an acknowledgement only.
-    pub(crate) fn change(message: RouteNetlinkMessage, flags: u16, what: String) -> Verb<()> {
-        Verb { message, flags: flags | NLM_F_ACK, parse: |_| None, what }
+    pub(crate) fn change(kind: u16, message: &impl Emitable, flags: u16, what: String) -> Verb<()> {
+        Verb::new(kind, message, flags | NLM_F_ACK, |_, _| None, what)
     }
 }
 
 impl<T> Verb<T> {
-    /// The exact bytes that go to the kernel.
+    /// A question.
+    pub(crate) fn new(
+        kind: u16,
+        message: &impl Emitable,
+        flags: u16,
+        parse: fn(u16, &[u8]) -> Option<T>,
+        what: String,
+    ) -> Verb<T> {
+        let mut body = vec![0; message.buffer_len()];
+        message.emit(&mut body);
+        Verb { kind, body, flags, parse, what }
+    }
+
+    /// The exact bytes that go to the kernel: a header (struct nlmsghdr) and the message.
     pub fn to_bytes(&self, sequence: u32) -> Vec<u8> {
-        let mut header = NetlinkHeader::default();
-        header.flags = self.flags | NLM_F_REQUEST;
-        header.sequence_number = sequence;
-        let payload = NetlinkPayload::from(self.message.clone());
-        let mut message = NetlinkMessage::new(header, payload);
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
+        let length = u32::try_from(HEADER + self.body.len()).unwrap_or(u32::MAX);
+        let mut bytes = Vec::with_capacity(HEADER + self.body.len());
+        bytes.extend(length.to_ne_bytes());
+        bytes.extend(self.kind.to_ne_bytes());
+        bytes.extend((self.flags | NLM_F_REQUEST).to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(&self.body);
         bytes
     }
 }
@@ -197,24 +218,20 @@ impl Socket {
             self.buffer.clear();
             self.socket.recv(&mut self.buffer, 0).map_err(io)?;
             let mut rest: &[u8] = &self.buffer;
-            while let Some((bytes, tail)) = next_message(rest) {
+            while let Some((reply, tail)) = next_reply(rest) {
                 rest = tail;
-                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
-                    .map_err(|e| Error::of(&verb.what, libc::EBADMSG, e.to_string()))?;
-                if message.header.sequence_number != self.sequence {
+                if reply.sequence != self.sequence {
                     continue;
                 }
-                interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
-                match message.payload {
-                    NetlinkPayload::Done(_) if interrupted => {
+                interrupted |= reply.flags & NLM_F_DUMP_INTR != 0;
+                match reply.kind {
+                    NLMSG_DONE if interrupted => {
                         return Err(Error::of(&verb.what, libc::EINTR, "the dump was interrupted"));
                     }
-                    NetlinkPayload::Done(_) => return Ok(replies),
-                    NetlinkPayload::Error(reply) => {
-                        return refusal(&reply, &verb.what).map_or(Ok(replies), Err);
+                    NLMSG_DONE | NLMSG_ERROR => {
+                        return refusal(reply.body, &verb.what).map_or(Ok(replies), Err);
                     }
-                    NetlinkPayload::InnerMessage(inner) => replies.extend((verb.parse)(inner)),
-                    _ => {}
+                    kind => replies.extend((verb.parse)(kind, reply.body)),
                 }
                 if !dump && !acknowledged {
                     return Ok(replies);
@@ -224,39 +241,40 @@ impl Socket {
     }
 }
 
+/// One message of the kernel.
+struct Reply<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    body: &'a [u8],
+}
+
 /// Splits one message, padded to four bytes, off the front.
-fn next_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-    if length < 16 {
-        return None;
-    }
-    let message = bytes.get(..length)?;
-    let padded = length.next_multiple_of(4).min(bytes.len());
-    Some((message, &bytes[padded..]))
+fn next_reply(bytes: &[u8]) -> Option<(Reply<'_>, &[u8])> {
+    let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *bytes else { return None };
+    let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+    let body = bytes.get(HEADER..length)?;
+    let reply = Reply {
+        kind: u16::from_ne_bytes([k0, k1]),
+        flags: u16::from_ne_bytes([f0, f1]),
+        sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+        body,
+    };
+    Some((reply, &bytes[length.next_multiple_of(4).min(bytes.len())..]))
 }
 
-fn refusal(reply: &ErrorMessage, what: &str) -> Option<Error> {
-    let errno = reply.code?.get().wrapping_neg();
-    Some(Error::of(what, errno, extended_ack(&reply.header)))
+/// The error in the body of NLMSG_ERROR or NLMSG_DONE; `None` for success.
+fn refusal(body: &[u8], what: &str) -> Option<Error> {
+    let errno = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
+    (errno != 0).then(|| Error::of(what, errno.wrapping_neg(), extended_ack(&body[4..])))
 }
 
-/// The text in the attributes that follow the echoed header (NETLINK_EXT_ACK; type 1 is
-/// NLMSGERR_ATTR_MSG). No crate parses them.
-fn extended_ack(header: &[u8]) -> String {
-    // With NETLINK_CAP_ACK only the 16 bytes of the request's header are echoed.
-    let mut rest = header.get(16..).unwrap_or_default();
-    while let [l0, l1, t0, t1, ..] = *rest {
-        let length = u16::from_ne_bytes([l0, l1]) as usize;
-        if length < 4 || length > rest.len() {
-            break;
-        }
-        if u16::from_ne_bytes([t0, t1]) & 0x3fff == 1 {
-            let text = &rest[4..length];
-            return String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
-        }
-        rest = &rest[length.next_multiple_of(4).min(rest.len())..];
-    }
-    String::new()
+/// The text in the attributes that follow the echoed header (NETLINK_EXT_ACK). No crate parses
+/// them.
+fn extended_ack(echo: &[u8]) -> String {
+    // With NETLINK_CAP_ACK only the request's header is echoed.
+    let text = find(echo.get(HEADER..).unwrap_or_default(), NLMSGERR_ATTR_MSG).unwrap_or_default();
+    String::from_utf8_lossy(text).trim_end_matches('\0').to_owned()
 }
 
 #[cfg(test)]
@@ -278,12 +296,16 @@ mod tests {
         #[test]
         fn no_reply_makes_the_parsers_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut rest: &[u8] = &bytes;
-            while let Some((message, tail)) = next_message(rest) {
+            while let Some((reply, tail)) = next_reply(rest) {
                 prop_assert!(tail.len() < rest.len());
-                let _ = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message);
+                let _ = refusal(reply.body, "");
                 rest = tail;
             }
-            let _ = extended_ack(&bytes);
+            let _ = refusal(&bytes, "");
+            let _ = crate::link::parse::link(16, &bytes);
+            let _ = crate::link::parse::vlans(16, &bytes);
+            let _ = crate::address::parse(20, &bytes);
+            let _ = crate::route::parse(24, &bytes);
         }
     }
 }

@@ -71,13 +71,8 @@ impl Kernel {
         let link = match self.link(Place::Host, name)? {
             Some(link) => link,
             None => {
-                let mac = Mac::random();
-                let verb = link::add_bridge(name, mac, bridge.mtu, bridge.vlan_filtering);
-                match self.host.set(&verb) {
-                    Err(error) if !error.is_exists() => return Err(error.into()),
-                    // Made now, by us or by a call beside ours.
-                    _ => self.known_link(Place::Host, name)?,
-                }
+                self.make_bridge(bridge)?;
+                self.known_link(Place::Host, name)?
             }
         };
         if link.kind != "bridge" {
@@ -95,16 +90,33 @@ impl Kernel {
         Ok(())
     }
 
+    fn make_bridge(&mut self, bridge: &Bridge) -> Result<()> {
+        let name = &bridge.name;
+        let verb = link::add_bridge(name, Mac::random(), bridge.mtu, bridge.vlan_filtering);
+        match self.host.set(&verb) {
+            // A call beside ours made it.
+            Err(error) if error.is_exists() => return Ok(()),
+            Err(error) if bridge.vlan_filtering && error.is_unsupported() => {
+                return Err(no_vlan_filtering(name));
+            }
+            done => done?,
+        }
+        // Before it comes up: for the second that detection takes its link-local address could
+        // not be the source of neighbour solicitations, and what is forwarded to pods is lost.
+        let key = format!("net/ipv6/conf/{name}/accept_dad");
+        match sysctl::set(&key, "0") {
+            Err(error) if !error.is_gone() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     fn ensure_vlan_filtering(&mut self, bridge: &Link) -> Result<()> {
         match bridge.vlan_filtering {
             Some(true) => Ok(()),
             Some(false) => {
                 Ok(self.host.set(&link::set_vlan_filtering(bridge.index, true, &bridge.name))?)
             }
-            None => Err(Error::Unsupported(format!(
-                "bridge {} cannot filter by VLAN: the kernel has no CONFIG_BRIDGE_VLAN_FILTERING",
-                bridge.name
-            ))),
+            None => Err(no_vlan_filtering(&bridge.name)),
         }
     }
 
@@ -224,6 +236,13 @@ impl Kernel {
         }
         Ok(sysctl::set(key, "1")?)
     }
+}
+
+fn no_vlan_filtering(bridge: &str) -> Error {
+    Error::Unsupported(format!(
+        "bridge {bridge} cannot filter by VLAN: the kernel has no VLAN filtering \
+         (CONFIG_BRIDGE_VLAN_FILTERING); unset vlan and vlanTrunk"
+    ))
 }
 
 /// Whether two addresses cannot both be a bridge's: of IPv4 it has one, of IPv6 one for each of

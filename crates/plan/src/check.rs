@@ -98,11 +98,12 @@ impl Kernel {
         let mut differences = Vec::new();
         for (end, mac) in [(&host, veth.host_mac), (&pod, veth.pod_mac)] {
             let mut found = kind(end, "veth");
-            found.extend(unless(end.up, || "it is down".to_owned()));
             found.extend(mac.map_or_else(Vec::new, |mac| differs("MAC address", end.mac, mac)));
             found.extend(veth.mtu.map_or_else(Vec::new, |mtu| differs("MTU", end.mtu, mtu)));
             differences.extend(found.into_iter().map(|text| format!("{}: {text}", end.name)));
         }
+        // Whether the pod's end is up is an item of its own.
+        differences.extend(unless(host.up, || format!("{} is down", host.name)));
         differences.extend(unless(host.master == master, || {
             format!("{} is not a port of {}", host.name, veth.bridge)
         }));

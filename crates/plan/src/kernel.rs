@@ -4,6 +4,7 @@ use crate::item::Place;
 use ipnetwork::IpNetwork;
 use net::{Link, NetNs, Socket, link};
 use nft::Nft;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -166,6 +167,33 @@ impl Kernel {
         for (place, name) in [(Place::Host, host), (Place::Pod, pod)] {
             self.socket(place)?.wait(&link::by_name(name), PATIENCE, |link| link.running)?;
         }
+        Ok(())
+    }
+
+    /// Waits until a link listens for neighbour solicitations of its IPv6 addresses. The kernel
+    /// joins their multicast groups in its own time, also of addresses without duplicate address
+    /// detection (net/ipv6/addrconf.c, addrconf_dad_work), and until then nobody finds them.
+    ///
+    /// # Errors
+    /// It takes longer than ten seconds.
+    pub fn wait_reachable(
+        &mut self,
+        place: Place,
+        link: &str,
+        addresses: impl Iterator<Item = IpAddr>,
+    ) -> Result<()> {
+        let wanted: Vec<_> = addresses
+            .filter_map(|address| match address {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some(net::address::solicited_node(address)),
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let verb = net::address::groups_of_link(self.index(place, link)?);
+        let joined = |groups: &[Ipv6Addr]| wanted.iter().all(|group| groups.contains(group));
+        self.socket(place)?.wait_all(&verb, PATIENCE, joined)?;
         Ok(())
     }
 

@@ -130,6 +130,12 @@ impl Work<'_> {
             if self.config.dad && result.ips.iter().any(|ip| ip.address.is_ipv6()) {
                 kernel.wait_for_dad(&names.pod)?;
             }
+            let addresses = || result.ips.iter().map(|ip| ip.address.ip());
+            kernel.wait_reachable(Place::Pod, &names.pod, addresses())?;
+            if self.config.gateway && self.config.vlan.is_none() {
+                let gateways = result.ips.iter().filter_map(|ip| ip.gateway);
+                kernel.wait_reachable(Place::Host, &self.config.bridge, gateways)?;
+            }
             let pod = kernel.known_link(Place::Pod, &names.pod)?;
             if !result.ips.is_empty() {
                 kernel.announce(&pod)?;

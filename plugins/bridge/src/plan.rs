@@ -29,8 +29,8 @@ pub struct Names {
     pub pod_mac: Option<Mac>,
 }
 
-/// The kernel's limit of an interface alias (IFALIASZ less the NUL).
-const ALIAS_LIMIT: usize = 255;
+/// What an interface alias may hold. (The kernel's 255 when the NUL is not sent; it is.)
+const ALIAS_LIMIT: usize = 254;
 /// nftables' limit of a comment: 128 bytes with its NUL.
 const COMMENT_LIMIT: usize = 127;
 

@@ -1,0 +1,168 @@
+//! What the kernel reports of links.
+//!
+//! netlink-packet-route would parse every attribute of every kind of link: 200 KB of code in each
+//! executable, of which a dozen attributes are looked at here. It is not used for that.
+
+use crate::attributes::{attributes, find};
+use crate::link::RTM_NEWLINK;
+use crate::mac::Mac;
+
+/// A link as the kernel reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its index in its network namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its kind (`bridge`, `veth`, …); empty for hardware and loopback.
+    pub kind: String,
+    /// Its MAC address, for links that have one of six bytes.
+    pub mac: Mac,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Index of the bridge (or other master) that it is a port of; 0 for none.
+    pub master: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Promiscuous by administrative choice.
+    pub promiscuous: bool,
+    /// Its operational state is up: it carries packets.
+    pub running: bool,
+    /// Its alias.
+    pub alias: String,
+    /// For a veth the index of its other end, in that one's namespace; for a VLAN its device.
+    pub peer: u32,
+    /// Whether `peer` is in another network namespace.
+    pub peer_elsewhere: bool,
+    /// For a bridge, whether it filters by VLAN; `None` where the kernel cannot.
+    pub vlan_filtering: Option<bool>,
+    /// For a VLAN device its ID.
+    pub vlan_id: Option<u16>,
+    /// For a port of a bridge: a frame may leave through the port that it came in by.
+    pub hairpin: bool,
+    /// For a port of a bridge: it talks to ports that are not isolated only.
+    pub isolated: bool,
+}
+
+/// One VLAN of a bridge port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Vlan {
+    /// Its ID, 1 to 4094.
+    pub id: u16,
+    /// Frames without a tag are of it.
+    pub pvid: bool,
+    /// Its frames leave without a tag.
+    pub untagged: bool,
+}
+
+/// Bytes of struct ifinfomsg.
+const HEADER: usize = 16;
+
+// include/uapi/linux/if.h
+const IFF_UP: u32 = 1;
+const IFF_PROMISC: u32 = 1 << 8;
+const IF_OPER_UP: u8 = 6;
+// include/uapi/linux/if_link.h
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+// include/uapi/linux/if_bridge.h
+const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
+const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
+
+/// A link, of the body of RTM_NEWLINK.
+pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
+    let (index, flags, rest) = message(kind, body)?;
+    let mut link = Link {
+        index,
+        up: flags & IFF_UP != 0,
+        promiscuous: flags & IFF_PROMISC != 0,
+        ..Link::default()
+    };
+    for (kind, value) in attributes(rest) {
+        match kind {
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_ADDRESS => link.mac = value.try_into().map(Mac).unwrap_or_default(),
+            IFLA_MTU => link.mtu = u32_of(value)?,
+            IFLA_MASTER => link.master = u32_of(value)?,
+            IFLA_IFALIAS => link.alias = text(value),
+            IFLA_OPERSTATE => link.running = value.first() == Some(&IF_OPER_UP),
+            IFLA_LINK => link.peer = u32_of(value)?,
+            IFLA_LINK_NETNSID => link.peer_elsewhere = true,
+            IFLA_LINKINFO => info(&mut link, value),
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// The VLANs of a bridge port, with the port's index, of the body of RTM_NEWLINK.
+pub(crate) fn vlans(kind: u16, body: &[u8]) -> Option<(u32, Vec<Vlan>)> {
+    let (index, _, rest) = message(kind, body)?;
+    let vlan = |value: &[u8]| {
+        let [f0, f1, v0, v1] = *value else { return None };
+        let flags = u16::from_ne_bytes([f0, f1]);
+        Some(Vlan {
+            id: u16::from_ne_bytes([v0, v1]),
+            pvid: flags & BRIDGE_VLAN_INFO_PVID != 0,
+            untagged: flags & BRIDGE_VLAN_INFO_UNTAGGED != 0,
+        })
+    };
+    let specs = find(rest, IFLA_AF_SPEC).unwrap_or_default();
+    let infos = attributes(specs).filter(|(kind, _)| *kind == IFLA_BRIDGE_VLAN_INFO);
+    Some((index, infos.filter_map(|(_, value)| vlan(value)).collect()))
+}
+
+fn info(link: &mut Link, infos: &[u8]) {
+    // The kind comes first, and what the data mean depends on it.
+    for (kind, value) in attributes(infos) {
+        let on = |kind| find(value, kind).map(|value| value.first().is_some_and(|on| *on != 0));
+        match kind {
+            IFLA_INFO_KIND => link.kind = text(value),
+            IFLA_INFO_DATA if link.kind == "bridge" => {
+                link.vlan_filtering = on(IFLA_BR_VLAN_FILTERING);
+            }
+            IFLA_INFO_DATA if link.kind == "vlan" => {
+                let id = find(value, IFLA_VLAN_ID).and_then(|value| value.try_into().ok());
+                link.vlan_id = id.map(u16::from_ne_bytes);
+            }
+            // A port's master is a bridge, or else nobody asks.
+            IFLA_INFO_SLAVE_DATA => {
+                link.hairpin = on(IFLA_BRPORT_MODE) == Some(true);
+                link.isolated = on(IFLA_BRPORT_ISOLATED) == Some(true);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Index, flags and attributes.
+fn message(kind: u16, body: &[u8]) -> Option<(u32, u32, &[u8])> {
+    if kind != RTM_NEWLINK {
+        return None;
+    }
+    Some((u32_of(body.get(4..8)?)?, u32_of(body.get(8..12)?)?, body.get(HEADER..)?))
+}
+
+fn u32_of(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+}

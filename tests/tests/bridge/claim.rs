@@ -1,0 +1,114 @@
+//! The host veth is the claim on an attachment, and what is ours is told by name.
+
+use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
+use ferrule_tests::node::Place;
+use ferrule_tests::outside::{NODE4, OUTSIDE4};
+use ferrule_tests::packets::{ping, tcp_source};
+use ferrule_tests::{Node, Outside, Pod};
+use serde_json::{Value, json};
+
+use crate::{address, veth};
+
+fn full() -> Value {
+    conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))
+}
+
+#[test]
+fn the_host_veth_is_known_by_its_name_and_alias() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let result = node.attach(&full(), &pod).add();
+    let name = veth(&result);
+    let hash = name.strip_prefix("veth").expect("veth and a hash");
+    assert!(hash.len() == 11 && hash.chars().all(|c| c.is_ascii_hexdigit()), "{name}");
+    let alias = node.read(&format!("/sys/class/net/{name}/ifalias"));
+    for part in [hash, "pods", pod.id(), "eth0"] {
+        assert!(alias.contains(part), "`{part}` in {alias}");
+    }
+    let rules = node.run("nft list ruleset");
+    assert!(rules.contains(hash), "our elements carry the same hash:\n{rules}");
+}
+
+/// A saved ruleset loads again: comments are no longer than nft takes.
+#[test]
+fn the_ruleset_can_be_saved_and_restored() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let mut attachment = node.attach(&full(), &pod);
+    attachment.container = format!("long-{}", "x".repeat(200));
+    let result = attachment.add();
+    node.sh("nft list ruleset >/run/saved; nft flush ruleset");
+    attachment.try_check(&result).err();
+    node.sh("nft -f /run/saved; rm /run/saved");
+    attachment.check(&result);
+    attachment.del(Some(&result));
+}
+
+/// An ADD that was killed: its lease is there, its veth is not.
+#[test]
+fn a_lease_without_a_veth_does_not_block_its_own_attachment() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let attachment = node.attach(&full(), &pod);
+    let first = attachment.add();
+    node.run(&format!("ip link del {}", veth(&first)));
+    let result = attachment.add();
+    ping(&pod, GATEWAY4);
+    ping(&pod, GATEWAY6);
+    attachment.check(&result);
+    let leases = node.sh("grep -l . /var/lib/cni/networks/pods/[0-9f]*");
+    assert_eq!(leases.lines().count(), 2, "one lease of each family: {leases}");
+    attachment.del(Some(&result));
+}
+
+/// A late DEL of a pod whose address another has by now.
+#[test]
+fn a_late_del_takes_nothing_from_the_addresses_next_pod() {
+    for with_result in [true, false] {
+        let (node, old, new) = (Node::new(), Pod::new(), Pod::new());
+        let outside = Outside::beside(&node);
+        let late = node.attach(&full(), &old);
+        let gone = late.add();
+        // The old pod dies unseen, and its leases are released by another hand.
+        node.run(&format!("ip link del {}", veth(&gone)));
+        node.sh("rm /var/lib/cni/networks/pods/10.1.0.2 /var/lib/cni/networks/pods/fd00:1::2");
+        let same = json!({"runtimeConfig": {"ips": ["10.1.0.2", "fd00:1::2"]}});
+        let attachment = node.attach(&full(), &new).with(&same);
+        let result = attachment.add();
+        assert_eq!(address(&result, 0), "10.1.0.2");
+        late.netns(None).del(with_result.then_some(&gone));
+        assert_eq!(tcp_source(&new, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
+        attachment.check(&result);
+        let after = Pod::new();
+        let next = node.attach(&full(), &after).add();
+        assert_ne!(address(&next, 0), "10.1.0.2", "the lease is the new pod's");
+    }
+}
+
+/// Two networks on a node: the last pod of one takes its chains along, and no more.
+#[test]
+fn a_network_that_ends_leaves_another_whole() {
+    let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
+    let outside = Outside::beside(&node);
+    let keys = json!({"name": "others", "bridge": "cni1", "ipam": {"ranges":
+        [[{"subnet": "10.2.0.0/24"}], [{"subnet": "fd00:2::/64"}]]}});
+    let (ours, theirs) = (node.attach(&full(), &one), node.attach(&full(), &two).with(&keys));
+    let first = ours.add();
+    let alone = node.run("nft -s list ruleset");
+    let second = theirs.add();
+    theirs.del(Some(&second));
+    assert_eq!(node.run("nft -s list ruleset"), alone);
+    ours.check(&first);
+    assert_eq!(tcp_source(&one, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
+    ours.del(Some(&first));
+    assert_eq!(node.run("nft -s list ruleset"), "", "no tables without users");
+}
+
+/// Everything of an attachment goes by its network's name, so a network may be renamed, bridged
+/// differently or given other ranges while pods live: they are still taken down by their old name.
+#[test]
+fn a_bridge_renamed_in_the_configuration_does_not_orphan_a_pod() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let result = node.attach(&full(), &pod).add();
+    let changed = json!({"bridge": "cni9", "ipMasq": false, "macspoofchk": false});
+    node.attach(&full(), &pod).with(&changed).netns(None).del(None);
+    assert!(!node.links().contains(&veth(&result).to_owned()));
+    assert_eq!(node.run("nft -s list ruleset"), "");
+}

@@ -1,0 +1,107 @@
+//! What arrives at once, and what announces a pod to those that knew its address before.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ferrule_tests::conf::{self, BRIDGE, GATEWAY4, GATEWAY6};
+use ferrule_tests::node::Place;
+use ferrule_tests::packets::{first_ping, ping};
+use ferrule_tests::raw::{self, Sniffer};
+use ferrule_tests::{Node, Pod};
+use serde_json::json;
+
+/// The very first ADD of a node, which also makes the bridge and its addresses.
+#[test]
+fn the_first_packet_of_the_first_pod_reaches_the_gateway() {
+    for gateway in [GATEWAY4, GATEWAY6] {
+        let (node, pod) = (Node::new(), Pod::new());
+        node.attach(&conf::dual(), &pod).add();
+        ping(&pod, gateway);
+    }
+}
+
+#[test]
+fn the_first_packet_of_the_node_reaches_a_new_pod() {
+    for address in ["10.1.0.2", "fd00:1::2"] {
+        let (node, pod) = (Node::new(), Pod::new());
+        node.attach(&conf::dual(), &pod).add();
+        ping(&node, address);
+    }
+}
+
+/// The kernel has an address listen for its neighbours in a work of its own, which waits its turn
+/// where namespaces come and go: ADD is not done before that.
+#[test]
+fn the_first_ipv6_packet_arrives_on_a_busy_machine() {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    drop(Pod::new());
+                }
+            });
+        }
+        let lost = (0..30).filter(|nth| {
+            let (node, pod) = (Node::new(), Pod::new());
+            node.attach(&conf::v6(), &pod).add();
+            if nth % 2 == 0 { !first_ping(&pod, GATEWAY6) } else { !first_ping(&node, "fd00:1::2") }
+        });
+        let lost = lost.count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(lost, 0, "of 30 first packets");
+    });
+}
+
+#[test]
+fn the_first_packet_between_new_pods_arrives() {
+    let (node, one) = (Node::new(), Pod::new());
+    node.attach(&conf::dual(), &one).add();
+    for nth in 3..6 {
+        let next = Pod::new();
+        node.attach(&conf::dual(), &next).add();
+        ping(&one, &format!("10.1.0.{nth}"));
+        ping(&one, &format!("fd00:1::{nth}"));
+        ping(&next, "fd00:1::2");
+        ping(&next, "10.1.0.2");
+    }
+}
+
+#[test]
+fn a_new_pod_announces_its_addresses() {
+    let (node, observer, pod) = (Node::new(), Pod::new(), Pod::new());
+    node.attach(&conf::dual(), &observer).add();
+    let addresses: [IpAddr; 2] = ["10.1.0.3".parse().unwrap(), "fd00:1::3".parse().unwrap()];
+    let sniffers = addresses.map(|address| (Sniffer::on(&observer, "eth0"), address));
+    node.attach(&conf::dual(), &pod).add();
+    let own = pod.link("eth0").unwrap()["address"].as_str().map(raw::mac).unwrap();
+    for (sniffer, address) in sniffers {
+        let frame = sniffer.wait(Duration::from_secs(1), |frame| raw::announces(frame, address));
+        let frame =
+            frame.unwrap_or_else(|| panic!("{address} was not announced to its neighbours"));
+        assert_eq!(frame[6..12], own, "announced with the pod's MAC");
+    }
+}
+
+/// Neighbours and the node hold the old pod's MAC; the new pod's first answer still arrives.
+#[test]
+fn a_reused_address_works_at_once() {
+    let (node, observer) = (Node::new(), Pod::new());
+    node.attach(&conf::dual(), &observer).add();
+    let wanted = json!({"runtimeConfig": {"ips": ["10.1.0.9", "fd00:1::9"]}});
+    let config = conf::with(&conf::dual(), &wanted);
+    for _ in 0..3 {
+        let pod = Pod::new();
+        let attachment = node.attach(&config, &pod);
+        let result = attachment.add();
+        for address in ["10.1.0.9", "fd00:1::9"] {
+            ping(&observer, address);
+            ping(&node, address);
+        }
+        attachment.del(Some(&result));
+    }
+    let known = observer.run("ip neigh") + &node.run(&format!("ip neigh show dev {BRIDGE}"));
+    assert!(known.contains("10.1.0.9"), "the caches that this is about: {known}");
+}

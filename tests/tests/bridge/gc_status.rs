@@ -1,0 +1,120 @@
+//! GC and STATUS.
+
+use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
+use ferrule_tests::node::Place;
+use ferrule_tests::packets::ping;
+use ferrule_tests::snapshot::assert_same;
+use ferrule_tests::{Node, Pod, Snapshot};
+use serde_json::{Value, json};
+
+use crate::veth;
+
+fn full() -> Value {
+    conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))
+}
+
+fn steady(snapshot: Snapshot) -> Snapshot {
+    snapshot.without_first_use("cni0")
+}
+
+#[test]
+fn gc_removes_what_is_not_listed_and_nothing_else() {
+    let (node, kept, lost, late) = (Node::new(), Pod::new(), Pod::new(), Pod::new());
+    let staying = node.attach(&full(), &kept);
+    let result = staying.add();
+    let before = Snapshot::of(&node);
+    let gone = node.attach(&full(), &lost).add();
+    staying.gc(&[(kept.id(), "eth0")]).ok();
+    assert!(!node.links().contains(&veth(&gone).to_owned()), "its veth");
+    let bookless = |snapshot: Snapshot| snapshot.without_lease_history();
+    assert_same(&bookless(before), &bookless(Snapshot::of(&node)));
+    staying.check(&result);
+    ping(&kept, GATEWAY4);
+    ping(&kept, GATEWAY6);
+    node.attach(&full(), &late).add();
+    ping(&late, GATEWAY4);
+}
+
+#[test]
+fn gc_with_an_empty_list_removes_all_of_the_network() {
+    let (node, pods) = (Node::new(), [Pod::new(), Pod::new(), Pod::new()]);
+    let before = steady(Snapshot::of(&node));
+    let attachments: Vec<_> = pods.iter().map(|pod| node.attach(&full(), pod)).collect();
+    attachments.iter().for_each(|attachment| drop(attachment.add()));
+    attachments[0].gc(&[]).ok();
+    assert_same(&before, &steady(Snapshot::of(&node)));
+    attachments[0].gc(&[]).ok();
+}
+
+/// The same container ID on another interface is another attachment.
+#[test]
+fn gc_goes_by_interface_too() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let first = node.attach(&full(), &pod);
+    let second = first.clone().ifname("net1").with(&json!({"ipam": {"routes": null}}));
+    let result = first.add();
+    second.add();
+    first.gc(&[(pod.id(), "eth0")]).ok();
+    assert_eq!(pod.links(), ["eth0"]);
+    first.check(&result);
+}
+
+#[test]
+fn gc_leaves_another_network_on_the_same_bridge() {
+    let (node, ours, theirs) = (Node::new(), Pod::new(), Pod::new());
+    let other = json!({"name": "others", "isGateway": false, "ipam": {"routes": null, "ranges":
+        [[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.100"}]]}});
+    let neighbour = node.attach(&conf::with(&full(), &other), &theirs);
+    let result = neighbour.add();
+    let attachment = node.attach(&full(), &ours);
+    attachment.add();
+    attachment.gc(&[]).ok();
+    assert!(ours.links().is_empty());
+    assert_eq!(theirs.links(), ["eth0"]);
+    ping(&theirs, GATEWAY4);
+    neighbour.check(&result);
+}
+
+#[test]
+fn gc_of_a_network_that_never_was() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let before = Snapshot::of(&node);
+    node.attach(&full(), &pod).gc(&[]).ok();
+    assert_same(&steady(before), &steady(Snapshot::of(&node)));
+    assert!(node.links().is_empty());
+}
+
+fn tiny() -> Value {
+    conf::with(&conf::v4(), &json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/30"}]]}}))
+}
+
+#[test]
+fn status_is_ready_while_addresses_are_left() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let attachment = node.attach(&tiny(), &pod);
+    let before = Snapshot::of(&node);
+    attachment.status().ok();
+    assert_same(&before.without_lease_history(), &Snapshot::of(&node).without_lease_history());
+}
+
+#[test]
+fn status_is_50_when_a_range_set_is_exhausted() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let attachment = node.attach(&tiny(), &pod);
+    let result = attachment.add();
+    attachment.status().err().expect(50, "10.1.0");
+    let quiet = attachment.clone().with(&json!({"ipam": {"statusWhenFull": "ready"}}));
+    quiet.status().ok();
+    attachment.del(Some(&result));
+    attachment.status().ok();
+}
+
+#[test]
+fn status_refuses_a_broken_configuration() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let broken = node.attach(&tiny(), &pod).with(&json!({"vlan": 5000}));
+    let error = broken.status().err();
+    assert!(error.text().contains("invalid VLAN ID 5000"), "{error:?}");
+    // Invalid, or for that reason not available: both are the specification's.
+    assert!([7, 50].contains(&error.code), "{error:?}");
+}

@@ -1,0 +1,33 @@
+//! The bridge plugin as a runtime and the pods see it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod addresses;
+mod check;
+mod claim;
+mod del;
+mod delegation;
+mod failure;
+mod first_packet;
+mod gc_status;
+mod ipv6_rules;
+mod keys;
+mod links;
+mod masquerade;
+mod pods;
+mod spoof;
+
+use serde_json::Value;
+
+/// The host side's veth of a result.
+fn veth(result: &Value) -> &str {
+    result["interfaces"][1]["name"].as_str().expect("the second interface is the host's veth")
+}
+
+/// The address of a result, the nth, without its length.
+fn address(result: &Value, nth: usize) -> String {
+    ferrule_tests::invoke::addresses(result).get(nth).cloned().expect("an address")
+}

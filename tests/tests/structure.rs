@@ -1,0 +1,171 @@
+//! The house's own rules: who may use whom, and what no tree may hold.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ferrule_tests::bins::workspace;
+use ferrule_tests::tool;
+use serde_json::Value;
+
+/// What a crate in a folder may use of ours, by crate name.
+fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
+    let list: &[&str] = match (folder, name) {
+        ("crates", "plan") => &["net", "nft"],
+        ("crates", _) => &[],
+        ("plugins", "vxlan") => &["cni", "plan", "bridge"],
+        ("plugins", _) => &["cni", "plan"],
+        ("ipam", _) => &["cni"],
+        ("route-sync", _) => &["net", "nft", "bgp"],
+        _ => panic!("{folder}/{name} is in no room of the house"),
+    };
+    list.iter().copied().collect()
+}
+
+/// Our crates: name, folder, and what of ours each uses in its build (tests may use more).
+fn crates() -> Vec<(String, String, BTreeSet<String>)> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]);
+    cargo.current_dir(workspace());
+    let metadata: Value = serde_json::from_str(&tool::succeed(&mut cargo)).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let names: BTreeSet<&str> = packages.iter().map(|p| p["name"].as_str().unwrap()).collect();
+    let describe = |package: &Value| {
+        let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
+        let inside = manifest.parent().unwrap().strip_prefix(workspace()).unwrap().to_path_buf();
+        let folder = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+        let all = package["dependencies"].as_array().unwrap().iter();
+        let built = all.filter(|dependency| dependency["kind"].is_null());
+        let ours = built.filter_map(|d| d["name"].as_str()).filter(|name| names.contains(name));
+        let name = package["name"].as_str().unwrap().to_owned();
+        (name, folder, ours.map(str::to_owned).collect())
+    };
+    packages.iter().map(describe).collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut wrong = vec![];
+    for (name, folder, uses) in crates().into_iter().filter(|(_, folder, _)| folder != "tests") {
+        let may = allowed(&folder, &name);
+        let more: Vec<&String> = uses.iter().filter(|used| !may.contains(used.as_str())).collect();
+        if !more.is_empty() {
+            wrong.push(format!("{folder}/{name} uses {more:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_suites_stay_outside_of_the_box() {
+    let all = crates();
+    let (_, _, uses) = all.iter().find(|(_, folder, _)| folder == "tests").unwrap();
+    assert!(uses.is_empty(), "the black-box suites use {uses:?}");
+}
+
+#[test]
+fn every_executable_has_a_readme() {
+    for room in ["plugins", "ipam"] {
+        for entry in fs::read_dir(workspace().join(room)).unwrap().flatten() {
+            let readme = entry.path().join("README.md");
+            assert!(readme.is_file(), "{} is missing", readme.display());
+        }
+    }
+}
+
+/// Every file that git has or would take.
+fn tree() -> BTreeMap<PathBuf, String> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    let listed = tool::succeed(git.current_dir(workspace()));
+    let read = |path: &Path| fs::read_to_string(workspace().join(path)).ok();
+    let texts = listed.lines().filter_map(|line| {
+        let path = PathBuf::from(line);
+        read(&path).map(|text| (path, text))
+    });
+    let tree: BTreeMap<_, _> = texts.collect();
+    assert!(tree.len() > 20, "git lists only {} files", tree.len());
+    tree
+}
+
+#[test]
+fn scripts_are_executable() {
+    for (path, text) in tree() {
+        if text.starts_with("#!/") {
+            let mode = fs::metadata(workspace().join(&path)).unwrap().permissions().mode();
+            assert!(mode & 0o111 == 0o111, "{} is not executable", path.display());
+        }
+    }
+}
+
+/// No file speaks of the machine that it was written on.
+#[test]
+fn no_path_of_a_machine_is_in_the_tree() {
+    let places = [["/wo", "rk/"].concat(), ["/ho", "me/"].concat(), ["/ro", "ot/"].concat()];
+    let mut found = vec![];
+    for (path, text) in tree() {
+        for (number, line) in text.lines().enumerate() {
+            if places.iter().any(|place| line.contains(place)) {
+                found.push(format!("{}:{}: {line}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The one crate that may be unsafe is `net`.
+#[test]
+fn unsafe_code_is_in_one_room() {
+    let mut found = vec![];
+    let keyword = ["un", "safe"].concat();
+    for (path, text) in tree() {
+        let rust = path.extension().is_some_and(|end| end == "rs");
+        if !rust || path.starts_with("crates/net") {
+            continue;
+        }
+        let used = [
+            format!("{keyword} {{"),
+            format!("{keyword} fn"),
+            format!("{keyword} impl"),
+            format!("allow({keyword}_code"),
+            format!("{keyword} extern"),
+        ];
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or(line);
+            if used.iter().any(|form| code.contains(form)) {
+                found.push(format!("{}:{}: {line}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A file is read in one sitting, or it is two files.
+#[test]
+fn sources_are_short() {
+    let long: Vec<String> = tree()
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|end| end == "rs"))
+        .filter(|(_, text)| text.lines().count() > 500)
+        .map(|(path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+/// Workspace lints reach every crate.
+#[test]
+fn every_crate_takes_the_workspaces_lints() {
+    for (path, text) in tree() {
+        let member = path.ends_with("Cargo.toml") && path.components().count() > 1;
+        if member && text.contains("[package]") && !path.starts_with("fuzz") {
+            assert!(text.contains("[lints]\nworkspace = true"), "{}", path.display());
+        }
+    }
+}

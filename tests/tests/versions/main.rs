@@ -1,0 +1,16 @@
+//! Every version of the specification, and the protocol as such, for each executable.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod loopback;
+mod protocol;
+mod results;
+
+/// All versions, oldest first.
+const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+
+/// The executables that this workspace makes so far.
+const PLUGINS: [&str; 3] = ["bridge", "host-local", "loopback"];
