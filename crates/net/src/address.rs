@@ -10,7 +10,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
-const RTM_NEWMULTICAST: u16 = 56;
 const RTM_GETMULTICAST: u16 = 58;
 
 /// An address that the kernel reports.
@@ -87,7 +86,8 @@ pub fn groups_of_link(link: u32) -> Verb<Ipv6Addr> {
 }
 
 fn parse_group(kind: u16, body: &[u8]) -> Option<Ipv6Addr> {
-    if kind != RTM_NEWMULTICAST {
+    // Sic: a dump's replies are of the request's type (net/ipv6/addrconf.c, inet6_dump_addr).
+    if kind != RTM_GETMULTICAST {
         return None;
     }
     let message = AddressMessage::parse(body).ok()?;

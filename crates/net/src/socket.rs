@@ -139,17 +139,18 @@ impl Socket {
     }
 
     /// Waits until what a verb asks for is as wanted, woken by the kernel's notifications of
-    /// links.
+    /// links and IPv6 addresses. `what` is waited for, in words.
     ///
     /// # Errors
     /// The kernel's; ETIMEDOUT; ENODEV when it goes.
     pub fn wait<T>(
         &mut self,
         verb: &Verb<T>,
+        what: &str,
         patience: Duration,
         wanted: impl Fn(&T) -> bool,
     ) -> Result<()> {
-        self.until(patience, &verb.what, |socket| match socket.get(verb)? {
+        self.until(patience, what, |socket| match socket.get(verb)? {
             None => Err(Error::of(&verb.what, libc::ENODEV, "")),
             Some(found) => Ok(wanted(&found).then_some(())),
         })
@@ -162,10 +163,11 @@ impl Socket {
     pub fn wait_all<T>(
         &mut self,
         verb: &Verb<T>,
+        what: &str,
         patience: Duration,
         wanted: impl Fn(&[T]) -> bool,
     ) -> Result<Vec<T>> {
-        self.until(patience, &verb.what, |socket| {
+        self.until(patience, what, |socket| {
             let found = socket.list(verb)?;
             Ok(wanted(&found).then_some(found))
         })
@@ -180,7 +182,7 @@ impl Socket {
         if let Some(found) = ask(self)? {
             return Ok(found);
         }
-        let io = |error: io::Error| Error::io(format!("{what}, and wait"), &error);
+        let io = |error: io::Error| Error::io(what, &error);
         let deadline = Instant::now() + patience;
         // A notification lost for want of space is no loss: those that fill the space wake us.
         self.socket.set_no_enobufs(true).map_err(io)?;

@@ -165,7 +165,9 @@ impl Kernel {
     /// It takes longer than ten seconds.
     pub fn wait_running(&mut self, host: &str, pod: &str) -> Result<()> {
         for (place, name) in [(Place::Host, host), (Place::Pod, pod)] {
-            self.socket(place)?.wait(&link::by_name(name), PATIENCE, |link| link.running)?;
+            let what = format!("see {name} carry packets");
+            let verb = link::by_name(name);
+            self.socket(place)?.wait(&verb, &what, PATIENCE, |link| link.running)?;
         }
         Ok(())
     }
@@ -193,7 +195,8 @@ impl Kernel {
         }
         let verb = net::address::groups_of_link(self.index(place, link)?);
         let joined = |groups: &[Ipv6Addr]| wanted.iter().all(|group| groups.contains(group));
-        self.socket(place)?.wait_all(&verb, PATIENCE, joined)?;
+        let what = format!("see {link} listen for its IPv6 neighbours");
+        self.socket(place)?.wait_all(&verb, &what, PATIENCE, joined)?;
         Ok(())
     }
 
@@ -219,7 +222,8 @@ impl Kernel {
         let index = self.index(Place::Pod, link)?;
         let socket = &mut self.pod()?.socket;
         let verb = net::address::of_link(index);
-        let settled = socket.wait_all(&verb, PATIENCE, |addresses| {
+        let what = format!("finish duplicate address detection on {link}");
+        let settled = socket.wait_all(&verb, &what, PATIENCE, |addresses| {
             addresses.iter().all(|a| !a.tentative || a.dad_failed)
         })?;
         match settled.iter().find(|address| address.dad_failed) {
