@@ -192,6 +192,14 @@ impl Batch {
         vec![RuleAttribute::Table(self.table_name()), RuleAttribute::Chain(chain.to_owned())]
     }
 
+    /// Removes one rule of a chain.
+    pub(crate) fn del_rule(&mut self, chain: &str, handle: u64) {
+        let mut attributes = self.in_chain(chain);
+        attributes.push(RuleAttribute::Handle(handle));
+        let message = NfTablesMessage::DeleteRule(RuleMessage { attributes });
+        self.push(format!("delete rule {handle} of chain {chain}"), 0, message);
+    }
+
     /// Removes every rule of a chain.
     pub(crate) fn flush_chain(&mut self, chain: &str) {
         let message = NfTablesMessage::DeleteRule(RuleMessage { attributes: self.in_chain(chain) });

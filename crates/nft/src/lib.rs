@@ -33,6 +33,7 @@ mod expr;
 mod macspoof;
 mod masquerade;
 mod query;
+mod reference;
 mod socket;
 
 pub use comment::{COMMENT_MAX, fit};

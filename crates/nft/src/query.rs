@@ -36,6 +36,14 @@ pub(crate) struct ChainState {
     policy: Option<u32>,
 }
 
+/// A rule as the kernel has it.
+#[derive(Debug)]
+pub(crate) struct FoundRule {
+    pub(crate) handle: u64,
+    pub(crate) comment: Option<String>,
+    pub(crate) expressions: Rule,
+}
+
 /// An element as the kernel has it.
 #[derive(Debug)]
 pub(crate) struct ElementState {
@@ -127,9 +135,9 @@ impl Nft {
         Ok(Some(state))
     }
 
-    /// The rules of a chain; none when it does not exist. A dump: compare only as
-    /// [`Self::rule_differences`] does.
-    fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<Rule>> {
+    /// The rules of a chain; none when it does not exist. A dump: it counts only if the
+    /// generation is the same afterwards.
+    pub(crate) fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {
         let what = format!("list chain {chain} of table {}", table.title);
         let attributes = vec![
             RuleAttribute::Table(table.name.to_owned()),
@@ -139,12 +147,17 @@ impl Nft {
         let dump = self.socket.dump(&what, table.family, question)?;
         let mut rules = Vec::new();
         for message in dump {
-            let NfTablesMessage::NewRule(rule) = message else { continue };
-            let expressions = rule.attributes.into_iter().find_map(|attribute| match attribute {
-                RuleAttribute::Expressions(expressions) => Some(expressions),
-                _ => None,
-            });
-            rules.push(expressions.unwrap_or_default());
+            let NfTablesMessage::NewRule(answer) = message else { continue };
+            let mut rule = FoundRule { handle: 0, comment: None, expressions: Vec::new() };
+            for attribute in answer.attributes {
+                match attribute {
+                    RuleAttribute::Handle(handle) => rule.handle = handle,
+                    RuleAttribute::Expressions(expressions) => rule.expressions = expressions,
+                    RuleAttribute::UserData(data) => rule.comment = comment::from_userdata(&data),
+                    _ => {}
+                }
+            }
+            rules.push(rule);
         }
         Ok(rules)
     }
@@ -280,7 +293,7 @@ impl Nft {
                 differences.push(format!("{name} has {found} rules and not {wanted}"));
             }
             for (i, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-                if !same(found, wanted) {
+                if !same(&found.expressions, wanted) {
                     differences.push(format!("rule {} of {name} is not ours", i + 1));
                 }
             }

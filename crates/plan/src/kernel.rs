@@ -114,6 +114,14 @@ impl Kernel {
         Ok(self.socket(place)?.get(&link::by_name(name))?)
     }
 
+    /// A link of the host by its index.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn link_of_index(&mut self, index: u32) -> Result<Option<Link>> {
+        Ok(self.host.get(&link::by_index(index))?)
+    }
+
     /// A link that must be there.
     ///
     /// # Errors

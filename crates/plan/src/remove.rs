@@ -2,7 +2,7 @@
 
 use crate::item::{Item, Place};
 use crate::kernel::{Error, Kernel, Result};
-use net::link;
+use net::{Link, link};
 
 impl Kernel {
     /// Removes the owned items of a list, last first. Shared items stay; what the pod holds goes
@@ -33,8 +33,16 @@ impl Kernel {
                 link.kind, link.alias
             )));
         }
-        self.forget(Place::Host, host);
-        match self.host.set(&link::del(link.index, host)) {
+        self.remove_link(&link)
+    }
+
+    /// Removes a link of the host; of a veth pair both ends go.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove_link(&mut self, link: &Link) -> Result<()> {
+        self.forget(Place::Host, &link.name);
+        match self.host.set(&link::del(link.index, &link.name)) {
             Err(error) if !error.is_gone() => Err(error.into()),
             _ => Ok(()),
         }

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::plan::{self, Names};
 use crate::{PLUGIN, del, failed};
-use ::plan::Kernel;
+use ::plan::{Item, Kernel};
 use cni::record::Records;
 use cni::{CniResult, Command, Error, Interface, Request, Result, code};
 
@@ -41,7 +41,15 @@ fn compare(
     if request.conf.ipam.is_some() {
         items.extend(plan::layer3(config, names, result));
     }
+    if names.alias.is_empty() {
+        items.retain(|item| !is_said_otherwise_by_others(item));
+    }
     kernel.check(&items).map_err(|error| failed(&error))
+}
+
+/// What another suite that made the attachment has rules and settings of its own for.
+fn is_said_otherwise_by_others(item: &Item) -> bool {
+    matches!(item, Item::Sysctl(_) | Item::Masquerade(_) | Item::Macspoof(_))
 }
 
 /// The pod's interface in the result, which must be in the namespace that we are asked about.

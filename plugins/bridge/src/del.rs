@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::plan::{alias, comment};
-use crate::{PLUGIN, failed};
+use crate::{PLUGIN, failed, foreign};
 use ::plan::{Kernel, Mac};
 use cni::record::{Record, Records};
 use cni::{Attachment, Command, Request, Result, Running, code, json, log};
@@ -15,7 +15,10 @@ pub(crate) fn del(request: &Request) -> Result<()> {
     let claim = Records::new(&Config::run_dir(request), PLUGIN).find(&attachment);
     let record = claim.as_ref().and_then(|claim| claim.record.as_ref());
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-    release(request, &mut kernel, &attachment, record)?;
+    let known = kernel.link(::plan::Place::Host, &attachment.host_veth());
+    let is_ours = record.is_some() || known.map_err(|error| failed(&error))?.is_some();
+    let rest = if is_ours { Ok(()) } else { foreign::release(request, &mut kernel) };
+    all([rest, release(request, &mut kernel, &attachment, record)])?;
     if let Some(claim) = claim {
         claim.remove();
     }

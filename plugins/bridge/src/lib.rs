@@ -9,6 +9,7 @@ mod add;
 mod check;
 mod config;
 mod del;
+mod foreign;
 pub mod plan;
 
 pub use config::Config;

@@ -77,23 +77,3 @@ fn the_nodes_learned_default_route_stays() {
     within(Duration::from_secs(2), learned).expect("the node still takes advertisements");
     attachment.check(&result);
 }
-
-/// IPv6 has no rp_filter: a pod could send under any address.
-#[test]
-fn a_pod_cannot_send_under_a_foreign_ipv6_address() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let outside = Outside::beside(&node);
-    outside.run(&format!("ip -6 route add default via {NODE6}"));
-    node.attach(&conf::dual(), &pod).add();
-    pod.run("ip -6 addr add 2001:db8:bad::1/128 dev eth0 nodad");
-    let server = outside.ns().enter(|| UdpSocket::bind((OUTSIDE6, 0))).unwrap();
-    server.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let target = server.local_addr().unwrap();
-    let send = |source: &str| {
-        let socket = pod.ns().enter(|| UdpSocket::bind((source, 0))).unwrap();
-        socket.send_to(b"whose", target).unwrap();
-        server.recv_from(&mut [0; 8]).map(|(_, from)| from.ip())
-    };
-    assert_eq!(send("fd00:1::2").ok(), Some("fd00:1::2".parse().unwrap()), "as itself it may");
-    assert!(send("2001:db8:bad::1").is_err(), "as another it may not");
-}

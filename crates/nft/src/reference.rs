@@ -1,0 +1,121 @@
+//! What the reference suite (containernetworking/plugins) leaves to whoever deletes an attachment
+//! that it made: rules of its own, found by its own hash of the attachment.
+//!
+//! | for | table | rules | chains |
+//! |---|---|---|---|
+//! | ipMasq by iptables-nft | `ip nat`, `ip6 nat` | jumps in POSTROUTING | `CNI-` and 24 hex of SHA-512 of network and container |
+//! | ipMasq by nftables | `inet cni_plugins_masquerade` | in `masq_checks`, by comment | |
+//! | macspoofchk | `bridge nat` | jumps in PREROUTING | `cni-br-iface-<container>-<interface>`, and with `-mac` |
+
+use netlink_packet_netfilter::NetfilterProtoFamily;
+use netlink_packet_netfilter::nftables::{
+    DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, VerdictAttribute,
+};
+use sha2::{Digest, Sha512};
+
+use crate::Nft;
+use crate::batch::{Batch, Table};
+use crate::error::Result;
+use crate::query::FoundRule;
+
+const IP_NAT: Table = Table { family: NetfilterProtoFamily::IPv4, name: "nat", title: "ip nat" };
+const IP6_NAT: Table = Table { family: NetfilterProtoFamily::IPv6, name: "nat", title: "ip6 nat" };
+const BRIDGE_NAT: Table =
+    Table { family: NetfilterProtoFamily::Bridge, name: "nat", title: "bridge nat" };
+const MASQUERADE: Table = Table {
+    family: NetfilterProtoFamily::Inet,
+    name: "cni_plugins_masquerade",
+    title: "inet cni_plugins_masquerade",
+};
+
+impl Nft {
+    /// Removes the masquerade and MAC spoofing rules that the reference made for an attachment.
+    /// Rules of iptables-legacy are not in nf_tables and stay.
+    ///
+    /// # Errors
+    /// As the kernel reports them; what is not there is success.
+    pub fn del_reference(&mut self, network: &str, container: &str, ifname: &str) -> Result<()> {
+        let chain = format!("CNI-{}", hash(24, &format!("{network}{container}")));
+        for table in [IP_NAT, IP6_NAT] {
+            let chains = [chain.clone()];
+            self.del_foreign(table, "POSTROUTING", &chains, |rule| jumps_to(rule, &chain))?;
+        }
+        let instance =
+            format!("{}-{}", hash(16, network), hash(16, &format!("{ifname}:{container}")));
+        let ours =
+            |rule: &FoundRule| rule.comment.as_ref().is_some_and(|c| c.starts_with(&instance));
+        self.del_foreign(MASQUERADE, "masq_checks", &[], ours)?;
+        let port = format!("cni-br-iface-{container}-{ifname}");
+        let chains = [port.clone(), format!("{port}-mac")];
+        self.del_foreign(BRIDGE_NAT, "PREROUTING", &chains, |rule| jumps_to(rule, &port))
+    }
+
+    /// Removes rules of a chain, and then chains, in one batch.
+    fn del_foreign(
+        &mut self,
+        table: Table,
+        base: &str,
+        chains: &[String],
+        ours: impl Fn(&FoundRule) -> bool,
+    ) -> Result<()> {
+        self.at_generation(|nft, generation| {
+            let mut present = Vec::new();
+            for chain in chains {
+                if nft.chain(table, chain)?.is_some() {
+                    present.push(chain);
+                }
+            }
+            // The rules lead to a chain: without it there are none, and nothing is listed.
+            if present.is_empty() && !chains.is_empty() {
+                return Ok(());
+            }
+            let rules: Vec<_> = nft.rules(table, base)?.into_iter().filter(&ours).collect();
+            let mut batch = Batch::new(table);
+            for rule in &rules {
+                batch.del_rule(base, rule.handle);
+            }
+            for chain in present {
+                batch.del_chain(chain);
+            }
+            if batch.steps().is_empty() {
+                return Ok(());
+            }
+            nft.commit_removal(&batch, generation).map(drop)
+        })
+    }
+}
+
+/// That many hexadecimal digits of SHA-512, as the reference's `FormatHashWithPrefix` takes them.
+fn hash(digits: usize, text: &str) -> String {
+    let bytes = Sha512::digest(text);
+    bytes.iter().take(digits / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn jumps_to(rule: &FoundRule, chain: &str) -> bool {
+    let verdicts = rule.expressions.iter().filter_map(|expression| match expression {
+        ListAttribute::Element(attributes) => Some(attributes),
+        _ => None,
+    });
+    verdicts.flatten().any(|attribute| match attribute {
+        ExpressionAttribute::Data(Expressions::Immediate(immediate)) => {
+            immediate.iter().any(|attribute| match attribute {
+                Immediate::Data(DataAttribute::Verdict(verdict)) => {
+                    verdict.iter().any(|v| *v == VerdictAttribute::Chain(chain.to_owned()))
+                }
+                _ => false,
+            })
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_the_references() {
+        // utils.FormatChainName("test", "1234") of its own tests.
+        assert_eq!(format!("CNI-{}", hash(24, "test1234")), "CNI-2bbe0c48b91a7d1b8a6753a8");
+    }
+}
