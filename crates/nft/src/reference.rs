@@ -7,6 +7,7 @@
 //! | ipMasq by nftables | `inet cni_plugins_masquerade` | in `masq_checks`, by comment | |
 //! | macspoofchk | `bridge nat` | jumps in PREROUTING | `cni-br-iface-<container>-<interface>`, and with `-mac` |
 
+use netlink_packet_core::Nla;
 use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::{
     DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, VerdictAttribute,
@@ -28,6 +29,9 @@ const MASQUERADE: Table = Table {
     title: "inet cni_plugins_masquerade",
 };
 
+const POSTROUTING: &str = "POSTROUTING";
+const MASQ_CHECKS: &str = "masq_checks";
+
 impl Nft {
     /// Removes the masquerade and MAC spoofing rules that the reference made for an attachment.
     /// Rules of iptables-legacy are not in nf_tables and stay.
@@ -35,19 +39,51 @@ impl Nft {
     /// # Errors
     /// As the kernel reports them; what is not there is success.
     pub fn del_reference(&mut self, network: &str, container: &str, ifname: &str) -> Result<()> {
-        let chain = format!("CNI-{}", hash(24, &format!("{network}{container}")));
+        let chain = masquerade_chain(network, container);
         for table in [IP_NAT, IP6_NAT] {
             let chains = [chain.clone()];
-            self.del_foreign(table, "POSTROUTING", &chains, |rule| jumps_to(rule, &chain))?;
+            self.del_foreign(table, POSTROUTING, &chains, |rule| jumps_to(rule, &chain))?;
         }
-        let instance =
-            format!("{}-{}", hash(16, network), hash(16, &format!("{ifname}:{container}")));
+        let instance = masquerade_comment(network, container, ifname);
         let ours =
             |rule: &FoundRule| rule.comment.as_ref().is_some_and(|c| c.starts_with(&instance));
-        self.del_foreign(MASQUERADE, "masq_checks", &[], ours)?;
+        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], ours)?;
         let port = format!("cni-br-iface-{container}-{ifname}");
         let chains = [port.clone(), format!("{port}-mac")];
         self.del_foreign(BRIDGE_NAT, "PREROUTING", &chains, |rule| jumps_to(rule, &port))
+    }
+
+    /// Removes the masquerade rules that the reference made for attachments of a network other
+    /// than the valid ones, given as container and interface.
+    ///
+    /// # Errors
+    /// As the kernel reports them; what is not there is success.
+    pub fn gc_reference(&mut self, network: &str, valid: &[(&str, &str)]) -> Result<()> {
+        let keep: Vec<_> = valid.iter().map(|(id, _)| masquerade_chain(network, id)).collect();
+        let of_network = format!("name: {network:?} id: ");
+        for table in [IP_NAT, IP6_NAT] {
+            // A chain's name tells nothing of the network; the comment of the jump to it does.
+            let stale: Vec<String> = self
+                .rules(table, POSTROUTING)?
+                .iter()
+                .filter(|rule| iptables_comment(rule).is_some_and(|c| c.starts_with(&of_network)))
+                .filter_map(jump)
+                .filter(|chain| chain.starts_with(CHAIN_PREFIX) && !keep.contains(chain))
+                .collect();
+            for chain in stale {
+                let chains = [chain.clone()];
+                self.del_foreign(table, POSTROUTING, &chains, |rule| jumps_to(rule, &chain))?;
+            }
+        }
+        let of_network = format!("{}-", hash(16, network));
+        let keep: Vec<_> =
+            valid.iter().map(|(id, ifname)| masquerade_comment(network, id, ifname)).collect();
+        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], |rule| {
+            rule.comment.as_ref().is_some_and(|comment| {
+                comment.starts_with(&of_network)
+                    && !keep.iter().any(|valid| comment.starts_with(valid.as_str()))
+            })
+        })
     }
 
     /// Removes rules of a chain, and then chains, in one batch.
@@ -91,22 +127,65 @@ fn hash(digits: usize, text: &str) -> String {
     bytes.iter().take(digits / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn jumps_to(rule: &FoundRule, chain: &str) -> bool {
-    let verdicts = rule.expressions.iter().filter_map(|expression| match expression {
+/// How the chains begin, one for each container, that iptables-nft's POSTROUTING jumps to.
+const CHAIN_PREFIX: &str = "CNI-";
+
+fn masquerade_chain(network: &str, container: &str) -> String {
+    format!("{CHAIN_PREFIX}{}", hash(24, &format!("{network}{container}")))
+}
+
+/// How the comment of an attachment's rules in `masq_checks` begins.
+fn masquerade_comment(network: &str, container: &str, ifname: &str) -> String {
+    format!("{}-{}", hash(16, network), hash(16, &format!("{ifname}:{container}")))
+}
+
+fn expressions(rule: &FoundRule) -> impl Iterator<Item = &Expressions> {
+    let attributes = rule.expressions.iter().filter_map(|expression| match expression {
         ListAttribute::Element(attributes) => Some(attributes),
         _ => None,
     });
-    verdicts.flatten().any(|attribute| match attribute {
-        ExpressionAttribute::Data(Expressions::Immediate(immediate)) => {
-            immediate.iter().any(|attribute| match attribute {
-                Immediate::Data(DataAttribute::Verdict(verdict)) => {
-                    verdict.iter().any(|v| *v == VerdictAttribute::Chain(chain.to_owned()))
-                }
-                _ => false,
-            })
-        }
-        _ => false,
+    attributes.flatten().filter_map(|attribute| match attribute {
+        ExpressionAttribute::Data(data) => Some(data),
+        _ => None,
     })
+}
+
+/// The chain that a rule jumps to.
+fn jump(rule: &FoundRule) -> Option<String> {
+    expressions(rule).find_map(|expression| {
+        let Expressions::Immediate(immediate) = expression else { return None };
+        immediate.iter().find_map(|attribute| {
+            let Immediate::Data(DataAttribute::Verdict(verdict)) = attribute else { return None };
+            verdict.iter().find_map(|attribute| match attribute {
+                VerdictAttribute::Chain(chain) => Some(chain.clone()),
+                _ => None,
+            })
+        })
+    })
+}
+
+fn jumps_to(rule: &FoundRule, chain: &str) -> bool {
+    jump(rule).is_some_and(|found| found == chain)
+}
+
+/// The comment of a rule of iptables-nft: of the rule itself, or where it is an extension of
+/// iptables (struct xt_comment_info, 256 bytes).
+fn iptables_comment(rule: &FoundRule) -> Option<String> {
+    const NFTA_MATCH_INFO: u16 = 3;
+    let extension = || {
+        expressions(rule).find_map(|expression| {
+            let Expressions::Other { expression_type, attributes } = expression else {
+                return None;
+            };
+            let info = attributes.iter().find(|a| a.kind() == NFTA_MATCH_INFO)?;
+            let mut bytes = vec![0; info.value_len()];
+            info.emit_value(&mut bytes);
+            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            (expression_type == "match" && text.starts_with("name: ")).then_some(text)
+        })
+    };
+    rule.comment.clone().or_else(extension)
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Kernel {
             return Err(Error::Conflict(format!("{name:?} already exists but is not a bridge")));
         }
         if !link.up {
-            self.host.set(&link::set_up(link.index, name))?;
+            self.bring_up_bridge(&link)?;
         }
         if bridge.promiscuous && !link.promiscuous {
             self.host.set(&link::set_promiscuous(link.index, true, name))?;
@@ -95,19 +95,23 @@ impl Kernel {
         let verb = link::add_bridge(name, Mac::random(), bridge.mtu, bridge.vlan_filtering);
         match self.host.set(&verb) {
             // A call beside ours made it.
-            Err(error) if error.is_exists() => return Ok(()),
+            Err(error) if error.is_exists() => Ok(()),
             Err(error) if bridge.vlan_filtering && error.is_unsupported() => {
-                return Err(no_vlan_filtering(name));
+                Err(no_vlan_filtering(name))
             }
-            done => done?,
+            done => Ok(done?),
         }
-        // Before it comes up: for the second that detection takes its link-local address could
-        // not be the source of neighbour solicitations, and what is forwarded to pods is lost.
-        let key = format!("net/ipv6/conf/{name}/accept_dad");
-        match sysctl::set(&key, "0") {
-            Err(error) if !error.is_gone() => Err(error.into()),
-            _ => Ok(()),
+    }
+
+    /// Brings up a bridge, new ones among them, without duplicate address detection: for the
+    /// second that it takes, the link-local address could not be the source of neighbour
+    /// solicitations, and what is forwarded to pods would be lost.
+    fn bring_up_bridge(&mut self, bridge: &Link) -> Result<()> {
+        match sysctl::set(&format!("net/ipv6/conf/{}/accept_dad", bridge.name), "0") {
+            Err(error) if !error.is_gone() => return Err(error.into()),
+            _ => {}
         }
+        Ok(self.host.set(&link::set_up(bridge.index, &bridge.name))?)
     }
 
     fn ensure_vlan_filtering(&mut self, bridge: &Link) -> Result<()> {

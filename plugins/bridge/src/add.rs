@@ -16,7 +16,12 @@ pub(crate) fn add(request: &Request) -> Result<CniResult> {
     let names = Names::of(&attachment, &config);
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
     let mut claim = Records::new(&config.run_dir, PLUGIN).claim(&attachment)?;
-    refuse_live(&mut kernel, &names, claim.record.is_some())?;
+    if let Err(error) = refuse_live(&mut kernel, &names, claim.record.is_some()) {
+        if claim.record.is_none() {
+            claim.remove();
+        }
+        return Err(error);
+    }
     if claim.record.is_some() {
         // A killed ADD, or a reboot of the pod without DEL: its lease would be in our way.
         log::info("an unfinished ADD of this attachment is cleaned up first");

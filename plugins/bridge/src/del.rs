@@ -120,7 +120,8 @@ pub(crate) fn gc(request: &Request) -> Result<()> {
             error => outcome = all([outcome, error]),
         }
     }
-    all([outcome, delegate_newer(request, Command::Gc)])
+    let foreign = foreign::gc(request, &mut kernel);
+    all([outcome, foreign, delegate_newer(request, Command::Gc)])
 }
 
 /// Passes GC or STATUS on to the IPAM plugin; one that is too old to know them is not asked more.

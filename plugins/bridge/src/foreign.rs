@@ -23,6 +23,17 @@ pub(crate) fn release(request: &Request, kernel: &mut Kernel) -> Result<()> {
     rules.and(link.map_err(|error| failed(&error)))
 }
 
+/// Removes the rules of attachments that are not in GC's list of valid ones.
+pub(crate) fn gc(request: &Request, kernel: &mut Kernel) -> Result<()> {
+    if !is_set(request, "ipMasq") {
+        return Ok(());
+    }
+    let valid = request.conf.valid_attachments.iter().flatten();
+    let valid: Vec<_> = valid.map(|v| (v.container_id.as_str(), v.ifname.as_str())).collect();
+    let removed = kernel.nft().and_then(|nft| Ok(nft.gc_reference(&request.conf.name, &valid)?));
+    removed.map_err(|error| failed(&error))
+}
+
 fn is_set(request: &Request, key: &str) -> bool {
     json::get(&request.conf.object, key).and_then(Value::as_bool) == Some(true)
 }
