@@ -48,8 +48,8 @@ impl Attachment {
     }
 
     /// A MAC address of its own: locally administered, unicast, and of the given first byte.
-    /// The host end's first byte is 0xfe, so that a bridge whose MAC nobody pinned, which takes
-    /// the lowest of its ports' (net/bridge/br_stp_if.c), does not take it.
+    /// The host end's first byte is 0xfe, so that a bridge whose MAC address nobody pinned, and
+    /// which takes the lowest of its ports' (net/bridge/br_stp_if.c), keeps that of an uplink.
     pub fn mac(&self, first: u8) -> [u8; 6] {
         let digest = self.digest();
         [first, digest[11], digest[12], digest[13], digest[14], digest[15]]
@@ -68,6 +68,20 @@ impl Attachment {
     }
 }
 
+impl Attachment {
+    /// Hash and parts of an attachment, of a [`Attachment::label`]. Where the label was cut short,
+    /// the parts are; the hash is whole.
+    pub fn of_label(label: &str) -> Option<(String, Attachment)> {
+        let mut words = label.split(' ');
+        if words.next() != Some("ferrule") {
+            return None;
+        }
+        let hash = words.next().filter(|hash| hash.len() == 32)?.to_owned();
+        let mut part = || words.next().unwrap_or_default();
+        Some((hash, Attachment::new(part(), part(), part())))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +95,15 @@ mod tests {
         assert_eq!(attachment.mac(0xfe)[0], 0xfe);
         assert_eq!(attachment.label(255), format!("ferrule {} ferrule c1 eth0", attachment.hash()));
         assert_eq!(attachment.label(40), format!("ferrule {}", attachment.hash()));
+    }
+
+    #[test]
+    fn a_label_is_read_again() {
+        let attachment = Attachment::new("n", "c", "eth0");
+        let label = attachment.label(255);
+        assert_eq!(Attachment::of_label(&label), Some((attachment.hash(), attachment)));
+        assert_eq!(Attachment::of_label("ferrule abc"), None);
+        assert_eq!(Attachment::of_label("other 25645e0e3dd634fcc348d5bc1e0d8d49 n c eth0"), None);
     }
 
     #[test]

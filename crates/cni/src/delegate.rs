@@ -12,6 +12,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+/// A plugin found on `CNI_PATH`, to be run with our environment.
+#[derive(Clone, Debug)]
+pub struct Delegate {
+    plugin: String,
+    path: PathBuf,
+}
+
 /// A delegated plugin at work. [`Running::result`] or [`Running::done`] waits for it.
 pub struct Running {
     plugin: String,
@@ -19,22 +26,31 @@ pub struct Running {
 }
 
 impl Request {
-    /// Starts a delegated plugin with our environment and `stdin`, for `command`.
+    /// Finds a plugin to delegate to.
     ///
     /// # Errors
-    /// Code 4 without `CNI_PATH`, 7 for a name that is no file name, 104 when it is not found or
-    /// cannot be run.
-    pub fn delegate(&self, plugin: &str, command: Command, stdin: &[u8]) -> Result<Running> {
-        let path = find(plugin, &self.env.path)?;
+    /// Code 4 without `CNI_PATH`, 7 for a name that is no file name, 104 when it is not there.
+    pub fn delegate(&self, plugin: &str) -> Result<Delegate> {
+        Ok(Delegate { plugin: plugin.to_owned(), path: find(plugin, &self.env.path)? })
+    }
+}
+
+impl Delegate {
+    /// Starts the plugin for `command`, with the configuration `stdin`.
+    ///
+    /// # Errors
+    /// Code 104 when it cannot be run.
+    pub fn start(&self, command: Command, stdin: &[u8]) -> Result<Running> {
         let failed = |error: io::Error| {
-            Error::new(code::DELEGATE, format!("failed to run plugin {}", path.display()))
+            let path = self.path.display();
+            Error::new(code::DELEGATE, format!("failed to run plugin {path}"))
                 .details(error.to_string())
         };
         let stdin = in_memory(stdin).map_err(failed)?;
-        let mut child = std::process::Command::new(&path);
+        let mut child = std::process::Command::new(&self.path);
         child.env("CNI_COMMAND", command.as_str()).stdin(stdin).stdout(Stdio::piped());
         match child.spawn() {
-            Ok(child) => Ok(Running { plugin: plugin.to_owned(), child }),
+            Ok(child) => Ok(Running { plugin: self.plugin.clone(), child }),
             Err(error) => Err(failed(error)),
         }
     }

@@ -73,7 +73,7 @@ impl Env {
     /// Reads and validates the environment through `var`.
     ///
     /// # Errors
-    /// Code 4 (3 for a missing container ID) naming the variable.
+    /// Code 4 naming the variable.
     pub fn read(command: &str, var: &dyn Fn(&str) -> Option<OsString>) -> Result<Env> {
         let text = |name: &str| -> Result<String> {
             let value = var(name).unwrap_or_default();
@@ -114,7 +114,11 @@ impl Env {
         }
         valid_container_id(&env.container_id)?;
         valid_ifname(&env.ifname)?;
-        env.args = Args::parse(&text("CNI_ARGS")?)?;
+        env.args = match Args::parse(&text("CNI_ARGS")?) {
+            // What ADD accepted once must not hold up its DEL.
+            Err(_) if command == Command::Del => Args::default(),
+            args => args?,
+        };
         let overridden = matches!(&*text("CNI_NETNS_OVERRIDE")?, "1" | "true" | "TRUE" | "True");
         env.netns = checked_netns(&netns, command, overridden)?;
         Ok(env)

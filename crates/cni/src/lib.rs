@@ -19,7 +19,7 @@ mod version;
 
 pub use attachment::Attachment;
 pub use config::{NetConf, ValidAttachment};
-pub use delegate::Running;
+pub use delegate::{Delegate, Running};
 pub use dispatch::{About, Plugin, Request, run};
 pub use env::{Args, Command, Env};
 pub use error::{Error, Result, code};

@@ -6,7 +6,7 @@
 //! the orphaned IPAM plugin is done, and frees what that one leased.
 
 use crate::attachment::Attachment;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, code};
 use crate::{lock, log};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What a plugin made, or was about to make, for one attachment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,10 @@ pub struct Record {
     pub addresses: Vec<IpAddr>,
     /// The pod's MAC address, where elements against spoofing it may exist.
     pub macspoof: Option<String>,
+    /// The IPAM plugin that holds its lease.
+    pub ipam: Option<String>,
+    /// ADD succeeded. Without it, and unlocked, the record is of a killed ADD.
+    pub complete: bool,
 }
 
 impl Record {
@@ -68,44 +73,98 @@ impl Records {
             Error::io(format!("cannot write the attachment's record {}", path.display()), &error)
                 .also("the directory runDir must be writable")
         };
-        fs::create_dir_all(&self.dir).map_err(failed)?;
-        Claim::open(&path, OpenOptions::new().create(true).mode(0o600), lock_now).map_err(failed)
+        let mut options = OpenOptions::new();
+        options.create(true).mode(0o600);
+        let mut claim = Claim::open(&path, &options, lock_soon);
+        if claim.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            fs::create_dir_all(&self.dir).map_err(failed)?;
+            claim = Claim::open(&path, &options, lock_soon);
+        }
+        match claim {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(busy(&path)),
+            claim => claim.map_err(failed),
+        }
     }
 
-    /// Opens the attachment's record if there is one, and waits for its lock.
-    pub fn find(&self, attachment: &Attachment) -> Option<Claim> {
-        Claim::open(&self.path(attachment), &mut OpenOptions::new(), lock_now).ok()
+    /// Whether the attachment has a record, without waiting for its lock.
+    pub fn exists(&self, attachment: &Attachment) -> bool {
+        self.path(attachment).exists()
     }
 
-    /// The records of a network that no call works on at the moment.
+    /// The hashes ([`Attachment::hash`]) of all attachments with a record.
     ///
     /// # Errors
     /// Code 5 when the directory exists but cannot be read.
-    pub fn of_network(&self, network: &str) -> Result<Vec<Claim>> {
+    pub fn hashes(&self) -> Result<Vec<String>> {
+        let failed = |error: io::Error| {
+            Error::io(format!("cannot read the records in {}", self.dir.display()), &error)
+        };
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => {
-                let what = format!("cannot read the records in {}", self.dir.display());
-                return Err(Error::io(what, &error));
-            }
-            Ok(entries) => entries,
+            entries => entries.map_err(failed)?,
         };
         let prefix = format!("{}-", self.plugin);
-        let ours = entries
-            .flatten()
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-            .filter_map(|entry| Claim::open(&entry.path(), &mut OpenOptions::new(), lock_free).ok())
-            .filter(|claim| claim.record.as_ref().is_some_and(|r| r.network == network));
-        Ok(ours.collect())
+        let mut hashes = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            hashes.extend(name.to_string_lossy().strip_prefix(&prefix).map(str::to_owned));
+        }
+        Ok(hashes)
+    }
+
+    /// What the record of a hash says at the moment, without its lock; `None` when it is torn or
+    /// not there.
+    pub fn peek(&self, hash: &str) -> Option<Record> {
+        let text = fs::read(self.dir.join(format!("{}-{hash}", self.plugin))).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Opens the record of a hash, made empty when there is none; `None` when another call works
+    /// on the attachment.
+    ///
+    /// # Errors
+    /// Code 5 when the file cannot be opened.
+    pub fn claim_free(&self, hash: &str) -> Result<Option<Claim>> {
+        let path = self.dir.join(format!("{}-{hash}", self.plugin));
+        let failed = |error: io::Error| {
+            Error::io(format!("cannot open the attachment's record {}", path.display()), &error)
+        };
+        fs::create_dir_all(&self.dir).map_err(failed)?;
+        match Claim::open(&path, OpenOptions::new().create(true).mode(0o600), lock_free) {
+            Ok(claim) => Ok(Some(claim)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 }
 
-fn lock_now(file: &File) -> io::Result<()> {
-    if !lock::try_exclusive(file)? {
-        log::info("waiting for another call on the same attachment to end");
-        lock::exclusive(file)?;
+/// How long another call on the same attachment may take. What holds the lock longer is not one
+/// of ours, but a process that an IPAM plugin left behind.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn lock_soon(file: &File) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut waited = false;
+    while !lock::try_exclusive(file)? {
+        if !waited {
+            log::info("waiting for another call on the same attachment to end");
+            waited = true;
+        }
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        // flock(2) itself has no time limit.
+        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+fn busy(path: &Path) -> Error {
+    let what = "another call on the same attachment is still at work";
+    Error::new(code::TRY_AGAIN, what).details(format!(
+        "it, or a process that it left behind, has held the lock of {} for {PATIENCE:?}",
+        path.display()
+    ))
 }
 
 fn lock_free(file: &File) -> io::Result<()> {
@@ -123,11 +182,11 @@ pub struct Claim {
 impl Claim {
     fn open(
         path: &Path,
-        options: &mut OpenOptions,
+        options: &OpenOptions,
         take: fn(&File) -> io::Result<()>,
     ) -> io::Result<Claim> {
         loop {
-            let mut file = options.read(true).write(true).open(path)?;
+            let mut file = options.clone().read(true).write(true).open(path)?;
             take(&file)?;
             // Whoever held the lock may have removed the file: then the lock is of no name.
             if !fs::metadata(path).is_ok_and(|now| {
@@ -179,19 +238,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let records = Records::new(dir.path(), "bridge");
         let attachment = Attachment::new("n", "c", "eth0");
-        assert!(records.find(&attachment).is_none());
+        assert!(!records.exists(&attachment));
         let mut claim = records.claim(&attachment).unwrap();
+        assert_eq!(claim.record, None);
         let record = Record { network: "n".into(), host_veth: "veth1".into(), ..Record::default() };
         claim.write(&record).unwrap();
-        assert!(records.of_network("n").unwrap().is_empty(), "a locked record is left alone");
+        assert!(records.claim_free(&attachment.hash()).unwrap().is_none(), "it is locked");
         drop(claim);
-        assert_eq!(records.of_network("n").unwrap().len(), 1);
-        assert_eq!(records.of_network("other").unwrap().len(), 0);
-        assert_eq!(Records::new(dir.path(), "x").of_network("n").unwrap().len(), 0);
-        let found = records.find(&attachment).unwrap();
+        assert_eq!(records.hashes().unwrap(), [attachment.hash()]);
+        assert!(Records::new(dir.path(), "x").hashes().unwrap().is_empty());
+        let found = records.claim_free(&attachment.hash()).unwrap().unwrap();
         assert_eq!(found.record.as_ref(), Some(&record));
         found.remove();
-        assert!(records.find(&attachment).is_none());
+        assert!(!records.exists(&attachment));
     }
 
     #[test]
@@ -205,8 +264,8 @@ mod tests {
         claim.write(&Record::default()).unwrap();
         let path = claim.path.clone();
         drop(claim);
-        assert_eq!(records.find(&attachment).unwrap().record, Some(Record::default()));
+        assert_eq!(records.claim(&attachment).unwrap().record, Some(Record::default()));
         fs::write(path, "{\"network\": \"n").unwrap();
-        assert_eq!(records.find(&attachment).unwrap().record, None);
+        assert_eq!(records.claim(&attachment).unwrap().record, None);
     }
 }

@@ -55,6 +55,11 @@ impl Error {
         )
     }
 
+    /// A file, such as a sysctl, cannot be written.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.errno, libc::EROFS | libc::EACCES)
+    }
+
     /// The kernel was built without it.
     pub fn is_unsupported(&self) -> bool {
         matches!(

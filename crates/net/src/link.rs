@@ -41,7 +41,8 @@ const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// Makes a bridge, down, with a MAC address that ports do not change.
 pub fn add_bridge(name: &str, mac: Mac, mtu: Option<u32>, vlan_filtering: bool) -> Verb<()> {
-    let mut bridge = LinkBridge::new(name).address(mac.0.to_vec());
+    // LinkBridge::new would set it up.
+    let mut bridge = LinkMessageBuilder::<LinkBridge>::new(name).address(mac.0.to_vec());
     if let Some(mtu) = mtu {
         bridge = bridge.mtu(mtu);
     }
@@ -128,8 +129,7 @@ pub fn set_port(link: u32, hairpin: bool, isolated: bool, name: &str) -> Verb<()
     change(port.build(), format!("set bridge port flags of {name}"))
 }
 
-/// Sets whether a bridge filters by VLAN. A kernel that cannot says nothing: see
-/// [`Link::vlan_filtering`].
+/// Sets whether a bridge filters by VLAN.
 pub fn set_vlan_filtering(link: u32, on: bool, name: &str) -> Verb<()> {
     let bridge = LinkMessageBuilder::<LinkBridge>::new_with_info_kind(InfoKind::Bridge)
         .index(link)

@@ -1,7 +1,8 @@
 //! Files below /proc/sys, which show the network namespace of the thread that opens them.
 
 use crate::error::{Error, Result};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 
 fn path(key: &str) -> String {
     format!("/proc/sys/{key}")
@@ -31,6 +32,15 @@ pub fn set(key: &str, value: &str) -> Result<()> {
     if get(key)?.as_deref() == Some(value) {
         return Ok(());
     }
-    fs::write(path(key), value)
+    write(key, value)
+}
+
+/// Sets a value without looking at the present one.
+///
+/// # Errors
+/// The kernel or the device does not have it, or it cannot be written.
+pub fn write(key: &str, value: &str) -> Result<()> {
+    let open = OpenOptions::new().write(true).open(path(key));
+    open.and_then(|mut file| file.write_all(value.as_bytes()))
         .map_err(|error| Error::io(format!("set sysctl {key} to {value}"), &error))
 }

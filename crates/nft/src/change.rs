@@ -63,13 +63,13 @@ impl Nft {
     }
 
     fn put_chain(&mut self, batch: &mut Batch, chain: &Chain<'_>) -> Result<()> {
-        let uses = self.chain(batch.table, chain.name)?.map(|state| state.uses as usize);
-        if uses.is_some_and(|uses| uses >= chain.rules.len()) {
+        let present = self.rules(batch.table, chain.name)?.len();
+        if present >= chain.rules.len() {
             return Ok(());
         }
         // Also when it exists: one of the name that is of another kind is refused.
         (chain.add)(batch);
-        if uses.is_some_and(|uses| uses > 0) {
+        if present > 0 {
             batch.flush_chain(chain.name);
         }
         batch.add_rules(chain.name, &chain.rules);

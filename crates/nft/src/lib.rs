@@ -32,6 +32,7 @@ mod error;
 mod expr;
 mod macspoof;
 mod masquerade;
+mod owned;
 mod query;
 mod reference;
 mod socket;
@@ -40,6 +41,7 @@ pub use comment::{COMMENT_MAX, fit};
 pub use error::{Error, Result};
 pub use macspoof::Macspoof;
 pub use masquerade::Masquerade;
+pub use owned::Owned;
 
 /// Our tables in one network namespace, through one netlink socket.
 ///
@@ -64,5 +66,13 @@ impl Nft {
     /// missing shows with the first call, likewise.
     pub fn open() -> Result<Self> {
         Ok(Self { socket: socket::Socket::open()? })
+    }
+
+    /// Whether the kernel has nf_tables at all.
+    ///
+    /// # Errors
+    /// [`Error::is_unsupported`] when it has not.
+    pub fn probe(&mut self) -> Result<()> {
+        self.generation().map(drop)
     }
 }

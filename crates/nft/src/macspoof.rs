@@ -79,6 +79,21 @@ fn frame(batch: &mut Batch) {
     }
 }
 
+/// Every element, by port, address and comment.
+pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(String, [u8; 6], String)>> {
+    let mut owned = Vec::new();
+    for (key, comment) in nft.list_elements(TABLE, &MACS)? {
+        let (Some(name), Some(mac), Some(comment)) =
+            (key.get(..NAME_LEN), key.get(NAME_LEN..NAME_LEN + 6), comment)
+        else {
+            continue;
+        };
+        let name = String::from_utf8_lossy(name).trim_end_matches('\0').to_owned();
+        owned.extend(mac.try_into().ok().map(|mac| (name, mac, comment)));
+    }
+    Ok(owned)
+}
+
 impl Nft {
     /// Drops frames from the port whose source is not this address. Idempotent, as
     /// [`Self::add_masquerade`] is.

@@ -147,6 +147,20 @@ fn key(address: IpAddr) -> (Set, Vec<u8>) {
     }
 }
 
+/// Every element, by address and comment.
+pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(IpAddr, String)>> {
+    let mut owned = Vec::new();
+    for set in [MASQ4, MASQ6] {
+        for (key, comment) in nft.list_elements(TABLE, &set)? {
+            let address = <[u8; 4]>::try_from(key.as_slice()).map(IpAddr::from);
+            let address =
+                address.or_else(|_| <[u8; 16]>::try_from(key.as_slice()).map(IpAddr::from));
+            owned.extend(address.ok().zip(comment));
+        }
+    }
+    Ok(owned)
+}
+
 impl Nft {
     /// Masquerades what the address sends outside its subnet and the cluster, and says whose
     /// address it is. Idempotent: it makes what is missing (table, sets, chains, emptied rules),

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::expr::{Rule, same};
 
 /// How often a decision is made again because the ruleset changed while it was made.
-const GENERATIONS: u32 = 64;
+pub(crate) const GENERATIONS: u32 = 64;
 
 /// A table as the kernel has it.
 #[derive(Debug)]
@@ -213,6 +213,16 @@ impl Nft {
 
     /// The same by listing them all.
     pub(crate) fn lists_elements(&mut self, table: Table, set: &Set) -> Result<bool> {
+        Ok(!self.list_elements(table, set)?.is_empty())
+    }
+
+    /// The keys and comments of a set's elements; none when it does not exist. A dump: it counts
+    /// only if the generation is the same afterwards.
+    pub(crate) fn list_elements(
+        &mut self,
+        table: Table,
+        set: &Set,
+    ) -> Result<Vec<(Vec<u8>, Option<String>)>> {
         let what = format!("list {} of table {}", set.name, table.title);
         let question = NfTablesMessage::GetSetElement(SetElementMessage {
             attributes: vec![
@@ -220,11 +230,25 @@ impl Nft {
                 SetElementList::Set(set.name.to_owned()),
             ],
         });
-        let dump = self.socket.dump(&what, table.family, question)?;
-        Ok(dump.into_iter().any(|message| match message {
-            NfTablesMessage::NewSetElement(message) => !element_attributes(message).is_empty(),
-            _ => false,
-        }))
+        let mut found = Vec::new();
+        for message in self.socket.dump(&what, table.family, question)? {
+            let NfTablesMessage::NewSetElement(message) = message else { continue };
+            for attributes in element_lists(message) {
+                let mut key = None;
+                let mut comment = None;
+                for attribute in attributes {
+                    match attribute {
+                        SetElementAttribute::Key(DataAttribute::Value(value)) => key = Some(value),
+                        SetElementAttribute::UserData(data) => {
+                            comment = comment::from_userdata(&data);
+                        }
+                        _ => {}
+                    }
+                }
+                found.extend(key.map(|key| (key, comment)));
+            }
+        }
+        Ok(found)
     }
 
     /// How a base chain differs from what it should be, rules included.
@@ -332,14 +356,18 @@ impl Nft {
 
 /// The attributes of the elements in an answer; a question by key has one element in it.
 fn element_attributes(message: SetElementMessage) -> Vec<SetElementAttribute> {
-    let mut attributes = Vec::new();
-    for list in message.attributes {
-        let SetElementList::Elements(elements) = list else { continue };
-        for element in elements {
-            if let ListAttribute::Element(of) = element {
-                attributes.extend(of);
-            }
-        }
-    }
-    attributes
+    element_lists(message).into_iter().flatten().collect()
+}
+
+/// The attributes of each element in an answer.
+fn element_lists(message: SetElementMessage) -> Vec<Vec<SetElementAttribute>> {
+    let lists = message.attributes.into_iter().filter_map(|list| match list {
+        SetElementList::Elements(elements) => Some(elements),
+        _ => None,
+    });
+    let elements = lists.flatten().filter_map(|element| match element {
+        ListAttribute::Element(of) => Some(of),
+        _ => None,
+    });
+    elements.collect()
 }

@@ -81,6 +81,7 @@ impl Kernel {
         if !link.up {
             self.bring_up_bridge(&link)?;
         }
+        self.pin_mac(&link)?;
         if bridge.promiscuous && !link.promiscuous {
             self.host.set(&link::set_promiscuous(link.index, true, name))?;
         }
@@ -108,17 +109,35 @@ impl Kernel {
     /// solicitations, and what is forwarded to pods would be lost.
     fn bring_up_bridge(&mut self, bridge: &Link) -> Result<()> {
         match sysctl::set(&format!("net/ipv6/conf/{}/accept_dad", bridge.name), "0") {
-            Err(error) if !error.is_gone() => return Err(error.into()),
+            Err(error) if !error.is_gone() && !error.is_read_only() => return Err(error.into()),
             _ => {}
         }
         Ok(self.host.set(&link::set_up(bridge.index, &bridge.name))?)
+    }
+
+    /// A bridge whose MAC address nobody set takes the lowest of its ports'
+    /// (net/bridge/br_stp_if.c), and zero after the last: its neighbours would lose it as pods
+    /// come and go. netlink does not tell whether it was set, sysfs does.
+    fn pin_mac(&mut self, bridge: &Link) -> Result<()> {
+        const NET_ADDR_SET: &str = "3";
+        let file = format!("/sys/class/net/{}/addr_assign_type", bridge.name);
+        match std::fs::read_to_string(file) {
+            Ok(assigned) if assigned.trim_end() != NET_ADDR_SET => {
+                Ok(self.host.set(&link::set_mac(bridge.index, bridge.mac, &bridge.name))?)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ensure_vlan_filtering(&mut self, bridge: &Link) -> Result<()> {
         match bridge.vlan_filtering {
             Some(true) => Ok(()),
             Some(false) => {
-                Ok(self.host.set(&link::set_vlan_filtering(bridge.index, true, &bridge.name))?)
+                let verb = link::set_vlan_filtering(bridge.index, true, &bridge.name);
+                match self.host.set(&verb) {
+                    Err(error) if error.is_unsupported() => Err(no_vlan_filtering(&bridge.name)),
+                    done => Ok(done?),
+                }
             }
             None => Err(no_vlan_filtering(&bridge.name)),
         }
@@ -215,8 +234,7 @@ impl Kernel {
             Err(error) if !error.is_exists() => return Err(error.into()),
             _ => {}
         }
-        // A bridge whose MAC address nobody set takes the lowest of its ports'
-        // (net/bridge/br_stp_if.c), and its neighbours would lose the gateway as pods come and go.
+        // Again (see pin_mac), for a node without sysfs.
         Ok(self.host.set(&link::set_mac(link.index, link.mac, name))?)
     }
 
@@ -262,10 +280,15 @@ fn conflict(present: IpNetwork, wanted: IpNetwork) -> bool {
     }
 }
 
+/// What the pod has is new and its values are the kernel's defaults: it is written at once.
 fn set_sysctl(item: &Item) -> net::Result<()> {
-    let Item::Sysctl(Sysctl { key, value, optional, .. }) = item else { return Ok(()) };
-    match sysctl::set(key, value) {
-        Err(error) if *optional && error.is_gone() => Ok(()),
+    let Item::Sysctl(Sysctl { place, key, value, optional }) = item else { return Ok(()) };
+    let set = match place {
+        Place::Host => sysctl::set(key, value),
+        Place::Pod => sysctl::write(key, value).or_else(|_| sysctl::set(key, value)),
+    };
+    match set {
+        Err(error) if *optional && (error.is_gone() || error.is_read_only()) => Ok(()),
         done => done,
     }
 }

@@ -96,10 +96,11 @@ impl Kernel {
             return Ok(vec![format!("{} is missing in the pod", veth.pod)]);
         };
         let mut differences = Vec::new();
-        for (end, mac) in [(&host, veth.host_mac), (&pod, veth.pod_mac)] {
+        let ends = [(&host, veth.host_mac, veth.mtu), (&pod, veth.pod_mac, veth.pod_mtu)];
+        for (end, mac, mtu) in ends {
             let mut found = kind(end, "veth");
             found.extend(mac.map_or_else(Vec::new, |mac| differs("MAC address", end.mac, mac)));
-            found.extend(veth.mtu.map_or_else(Vec::new, |mtu| differs("MTU", end.mtu, mtu)));
+            found.extend(mtu.map_or_else(Vec::new, |mtu| differs("MTU", end.mtu, mtu)));
             differences.extend(found.into_iter().map(|text| format!("{}: {text}", end.name)));
         }
         // Whether the pod's end is up is an item of its own.

@@ -93,6 +93,9 @@ pub struct Veth {
     pub pod_mac: Option<Mac>,
     /// MTU of both ends in bytes; `None` leaves the kernel's.
     pub mtu: Option<u32>,
+    /// In a CHECK, the MTU of the pod's end where it may be another than `mtu`: a plugin that is
+    /// chained behind may set it.
+    pub pod_mtu: Option<u32>,
 }
 
 /// Flags of a bridge port.

@@ -98,7 +98,7 @@ impl Kernel {
     /// nf_tables, opened at first use.
     ///
     /// # Errors
-    /// The kernel has none.
+    /// The kernel has no netfilter netlink. That nf_tables itself is missing shows at first use.
     pub fn nft(&mut self) -> Result<&mut Nft> {
         match &mut self.nft {
             Some(nft) => Ok(nft),

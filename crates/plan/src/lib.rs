@@ -2,7 +2,7 @@
 //!
 //! A plan is a list of [`Item`]s in the order that a person would say them. ADD applies it,
 //! CHECK compares it with the kernel field by field, a failed ADD removes what was applied, DEL
-//! removes what is owned. Items name links; indexes are the kernel's and never leave this crate.
+//! removes what is owned. Items name links; indexes are the kernel's.
 
 mod apply;
 mod check;

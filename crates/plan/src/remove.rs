@@ -20,20 +20,67 @@ impl Kernel {
         }
     }
 
-    /// Removes the veth pair with the given host end, if it carries the alias, or none: a kill
-    /// between its making and its marking leaves it so, and the name derives from the attachment.
+    /// Removes the veth pair with the given host end, if it is the attachment's.
     ///
     /// # Errors
     /// The kernel's; a link of the name that is another's.
     pub fn remove_veth(&mut self, host: &str, alias: &str) -> Result<()> {
-        let Some(link) = self.link(Place::Host, host)? else { return Ok(()) };
+        match self.own_veth(host, alias)? {
+            Some(link) => self.remove_link(&link),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets the host end of a veth pair down, if it is the attachment's: from then on its pod
+    /// reaches nobody. Quick, where removing takes milliseconds.
+    ///
+    /// # Errors
+    /// The kernel's; a link of the name that is another's.
+    pub fn silence_veth(&mut self, host: &str, alias: &str) -> Result<Option<Link>> {
+        let Some(link) = self.own_veth(host, alias)? else { return Ok(None) };
+        match self.host.set(&link::set_down(link.index, host)) {
+            Err(error) if !error.is_gone() => Err(error.into()),
+            _ => Ok(Some(link)),
+        }
+    }
+
+    /// The host end of a veth pair that carries the alias, or none: a kill between its making and
+    /// its marking leaves it so, and the name derives from the attachment.
+    fn own_veth(&mut self, host: &str, alias: &str) -> Result<Option<Link>> {
+        let Some(link) = self.link(Place::Host, host)? else { return Ok(None) };
         if link.kind != "veth" || !(link.alias.is_empty() || link.alias == alias) {
             return Err(Error::Conflict(format!(
                 "link {host} is left alone: it is a {} with the alias {:?}, not ours",
                 link.kind, link.alias
             )));
         }
-        self.remove_link(&link)
+        Ok(Some(link))
+    }
+
+    /// The aliases of all veth links of the host.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn aliases(&mut self) -> Result<Vec<String>> {
+        let links = self.host.list(&link::list())?;
+        Ok(links.into_iter().filter(|l| l.kind == "veth").map(|link| link.alias).collect())
+    }
+
+    /// Removes the veth pairs whose host end's alias holds the hash as its second word, and the
+    /// one that is named by it and not marked yet.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove_marked(&mut self, hash: &str) -> Result<()> {
+        let named = format!("veth{}", hash.get(..11).unwrap_or(hash));
+        for link in self.host.list(&link::list())? {
+            let marked = link.alias.split(' ').nth(1) == Some(hash);
+            let unmarked = link.name == named && link.alias.is_empty();
+            if link.kind == "veth" && (marked || unmarked) {
+                self.remove_link(&link)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a link of the host; of a veth pair both ends go.

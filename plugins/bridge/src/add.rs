@@ -5,7 +5,7 @@ use crate::plan::{self, Names};
 use crate::{PLUGIN, del, failed};
 use ::plan::{Item, Kernel, Link, Place};
 use cni::record::{Claim, Record, Records};
-use cni::{CniResult, Command, Error, Interface, Request, Result, Running, code, log};
+use cni::{CniResult, Command, Delegate, Error, Interface, Request, Result, Running, code, log};
 
 /// Index of the pod's interface in a result: bridge, host end, pod end.
 const POD_INTERFACE: usize = 2;
@@ -14,43 +14,48 @@ pub(crate) fn add(request: &Request) -> Result<CniResult> {
     let config = Config::read(request)?;
     let attachment = request.attachment();
     let names = Names::of(&attachment, &config);
+    let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
     let mut claim = Records::new(&config.run_dir, PLUGIN).claim(&attachment)?;
-    if let Err(error) = refuse_live(&mut kernel, &names, claim.record.is_some()) {
-        if claim.record.is_none() {
-            claim.remove();
+    let live = live_link(&mut kernel, &names)?;
+    let unfinished = claim.record.as_ref().is_some_and(|record| !record.complete);
+    match (&live, &claim.record) {
+        (Some(link), record) if !unfinished => {
+            let error = refusal(&names, link);
+            if record.is_none() {
+                claim.remove();
+            }
+            return Err(error);
         }
-        return Err(error);
+        // A killed ADD, or a pod that went without DEL: its lease would be in our way.
+        (_, Some(record)) => {
+            log::info("what an earlier ADD of this attachment left is removed first");
+            del::release(request, &mut kernel, &attachment, Some(record))?;
+        }
+        (_, None) => {}
     }
-    if claim.record.is_some() {
-        // A killed ADD, or a reboot of the pod without DEL: its lease would be in our way.
-        log::info("an unfinished ADD of this attachment is cleaned up first");
-        del::release(request, &mut kernel, &attachment, claim.record.as_ref())?;
-    }
-    let mut work = Work { request, config, names, kernel, done: Vec::new(), ipam: Ipam::Unasked };
+    let done = Vec::new();
+    let mut work = Work { request, config, names, kernel, done, ipam, asked: Asked::No };
     match work.attach(&mut claim) {
         Ok(result) => Ok(result),
         Err(error) => Err(work.undo(claim, error)),
     }
 }
 
+fn live_link(kernel: &mut Kernel, names: &Names) -> Result<Option<Link>> {
+    kernel.link(Place::Host, &names.host).map_err(|error| failed(&error))
+}
+
 /// The attachment lives if its host veth exists: the call that made it owns the lease.
-fn refuse_live(kernel: &mut Kernel, names: &Names, recorded: bool) -> Result<()> {
-    let Some(link) = kernel.link(Place::Host, &names.host).map_err(|e| failed(&e))? else {
-        return Ok(());
-    };
-    let whose = if recorded { "this attachment" } else { "an attachment without record" };
-    Err(Error::new(
-        code::EXISTS,
-        format!(
-            "container veth name ({:?}) peer provided ({:?}) already exists",
-            names.pod, names.host
-        ),
-    )
-    .details(format!(
-        "{whose} is alive (alias {:?}); nothing was changed; DEL removes it",
+fn refusal(names: &Names, link: &Link) -> Error {
+    let msg = format!(
+        "container veth name ({:?}) peer provided ({:?}) already exists",
+        names.pod, names.host
+    );
+    Error::new(code::EXISTS, msg).details(format!(
+        "this attachment is alive (alias {:?}); nothing was changed; DEL removes it",
         link.alias
-    )))
+    ))
 }
 
 /// An ADD under way.
@@ -60,14 +65,15 @@ struct Work<'a> {
     names: Names,
     kernel: Kernel,
     done: Vec<Item>,
-    ipam: Ipam,
+    ipam: Option<Delegate>,
+    asked: Asked,
 }
 
-/// How far the IPAM plugin is.
-enum Ipam {
-    Unasked,
+/// Whether IPAM was asked for a lease.
+enum Asked {
+    No,
     Running(Running),
-    Asked,
+    Answered,
 }
 
 impl Work<'_> {
@@ -78,6 +84,8 @@ impl Work<'_> {
             ifname: self.names.pod.clone(),
             host_veth: self.names.host.clone(),
             addresses: Vec::new(),
+            ipam: self.request.conf.ipam.clone(),
+            complete: false,
             macspoof: self.names.pod_mac.filter(|_| self.config.macspoof).map(|m| m.to_string()),
         };
         claim.write(&record)?;
@@ -98,6 +106,8 @@ impl Work<'_> {
         if !self.request.conf.dns.is_empty() {
             result.dns = self.request.conf.dns.clone();
         }
+        record.complete = true;
+        claim.write(&record)?;
         Ok(result)
     }
 
@@ -106,20 +116,19 @@ impl Work<'_> {
     }
 
     fn ask_ipam(&mut self) -> Result<()> {
-        if let Some(ipam) = &self.request.conf.ipam {
-            let running = self.request.delegate(ipam, Command::Add, &self.request.stdin)?;
-            self.ipam = Ipam::Running(running);
+        if let Some(ipam) = &self.ipam {
+            self.asked = Asked::Running(ipam.start(Command::Add, &self.request.stdin)?);
         }
         Ok(())
     }
 
     fn ipam_result(&mut self) -> Result<Option<CniResult>> {
-        match std::mem::replace(&mut self.ipam, Ipam::Asked) {
-            Ipam::Running(running) => running.result().map(Some),
-            other => {
-                self.ipam = other;
-                Ok(None)
-            }
+        if self.ipam.is_none() {
+            return Ok(None);
+        }
+        match std::mem::replace(&mut self.asked, Asked::Answered) {
+            Asked::Running(running) => running.result().map(Some),
+            Asked::No | Asked::Answered => Ok(None),
         }
     }
 
@@ -137,9 +146,10 @@ impl Work<'_> {
             }
             let addresses = || result.ips.iter().map(|ip| ip.address.ip());
             kernel.wait_reachable(Place::Pod, &names.pod, addresses())?;
-            if self.config.gateway && self.config.vlan.is_none() {
+            if self.config.gateway {
                 let gateways = result.ips.iter().filter_map(|ip| ip.gateway);
-                kernel.wait_reachable(Place::Host, &self.config.bridge, gateways)?;
+                let link = plan::gateway_link(&self.config);
+                kernel.wait_reachable(Place::Host, &link, gateways)?;
             }
             let pod = kernel.known_link(Place::Pod, &names.pod)?;
             if !result.ips.is_empty() {
@@ -147,37 +157,42 @@ impl Work<'_> {
             }
             let sandbox = self.request.env.netns.as_deref();
             let sandbox = sandbox.map(|path| path.display().to_string()).unwrap_or_default();
-            Ok(vec![
-                interface(&kernel.known_link(Place::Host, &self.config.bridge)?, String::new()),
-                interface(&kernel.known_link(Place::Host, &names.host)?, String::new()),
-                interface(&pod, sandbox),
-            ])
+            let mut on_host = |name: &str| -> ::plan::Result<Interface> {
+                Ok(interface(&kernel.known_link(Place::Host, name)?, String::new()))
+            };
+            let bridge = &self.config.bridge;
+            let mut made = vec![on_host(bridge)?, on_host(&names.host)?, interface(&pod, sandbox)];
+            if self.config.gateway && self.config.vlan.is_some() {
+                made.push(on_host(&plan::gateway_link(&self.config))?);
+            }
+            Ok(made)
         };
         settled().map_err(|error| failed(&error))
     }
 
-    /// Removes what this call made. A record stays only where something could not be removed.
+    /// Removes what this call made. The record stays only where something could not be removed.
     fn undo(mut self, claim: Claim, error: Error) -> Error {
         let mut problems: Vec<Error> = self.kernel.remove(&self.done).iter().map(failed).collect();
-        if let Ipam::Running(running) = std::mem::replace(&mut self.ipam, Ipam::Asked) {
-            // It must not lease anything after we freed it.
-            let _ = running.done();
-        } else if matches!(self.ipam, Ipam::Unasked) {
-            return finish(claim, error, problems);
+        let asked = match self.asked {
+            Asked::No => false,
+            Asked::Running(running) => {
+                // It must not lease anything after we freed it; what it says does not matter.
+                let _ = running.done();
+                true
+            }
+            Asked::Answered => true,
+        };
+        if asked {
+            problems.extend(del::free(self.request, self.ipam.as_ref()).err());
         }
-        problems.extend(del::ipam(self.request).err());
-        finish(claim, error, problems)
+        if problems.is_empty() {
+            claim.remove();
+            return error;
+        }
+        problems.into_iter().fold(error, |error, problem| {
+            error.also(format!("and undoing it failed: {problem}; DEL will try again"))
+        })
     }
-}
-
-fn finish(claim: Claim, error: Error, problems: Vec<Error>) -> Error {
-    if problems.is_empty() {
-        claim.remove();
-        return error;
-    }
-    problems.into_iter().fold(error, |error, problem| {
-        error.also(format!("and undoing it failed: {problem}; DEL will try again"))
-    })
 }
 
 fn interface(link: &Link, sandbox: String) -> Interface {

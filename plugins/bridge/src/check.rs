@@ -16,7 +16,7 @@ pub(crate) fn check(request: &Request) -> Result<()> {
     let pod = pod_interface(request, result)?;
     let names = names(request, &config, result, pod);
     let ipam = match &request.conf.ipam {
-        Some(ipam) => Some(request.delegate(ipam, Command::Check, &request.stdin)?),
+        Some(ipam) => Some(request.delegate(ipam)?.start(Command::Check, &request.stdin)?),
         None => None,
     };
     let checked = compare(request, &config, &names, result);
@@ -79,7 +79,9 @@ fn names(request: &Request, config: &Config, result: &CniResult, pod: &Interface
     let attachment = request.attachment();
     let ours = Names::of(&attachment, config);
     let pod_mac = pod.mac.parse().ok();
-    let recorded = Records::new(&config.run_dir, PLUGIN).find(&attachment).is_some();
+    // A plugin behind this one may set another, and says so in the result, or (before 1.1.0) not.
+    let pod_mtu = pod.mtu;
+    let recorded = Records::new(&config.run_dir, PLUGIN).exists(&attachment);
     let host = result
         .interfaces
         .iter()
@@ -90,18 +92,22 @@ fn names(request: &Request, config: &Config, result: &CniResult, pod: &Interface
             host_mac: host.mac.parse().ok(),
             alias: String::new(),
             pod_mac,
+            pod_mtu,
             ..ours
         },
-        _ => Names { pod_mac, ..ours },
+        _ => Names { pod_mac, pod_mtu, ..ours },
     }
 }
 
 pub(crate) fn status(request: &Request) -> Result<()> {
     let not_available = |error: Error| Error { code: code::NOT_AVAILABLE, ..error };
-    let config = Config::read(request).map_err(not_available)?;
+    let config = Config::read(request)?;
     let mut kernel = Kernel::open(None).map_err(|error| not_available(failed(&error)))?;
     if config.masquerade || config.macspoof {
-        kernel.nft().map_err(|error| not_available(failed(&error)))?;
+        let probed = kernel.nft().and_then(|nft| Ok(nft.probe()?));
+        probed.map_err(|error| not_available(failed(&error)))?;
     }
-    del::delegate_newer(request, Command::Status)
+    let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose();
+    let ipam = ipam.map_err(not_available)?;
+    ipam.map_or(Ok(()), |ipam| del::ask_newer(&ipam, Command::Status, &request.stdin))
 }

@@ -1,5 +1,6 @@
 //! The configuration of the bridge plugin: JSON in, types that cannot be wrong out.
 
+use crate::plan::vlan_device;
 use cni::{Command, Error, Request, Result, code, log};
 use plan::Mac;
 use serde::Deserialize;
@@ -104,17 +105,22 @@ impl Config {
         refuse_contradictions(&wire, request)?;
         let bridge = if wire.bridge.is_empty() { DEFAULT_BRIDGE.to_owned() } else { wire.bridge };
         valid_bridge_name(&bridge)?;
+        let vlan = valid_vlan(wire.vlan)?;
+        let gateway = wire.is_gateway || wire.is_default_gateway;
+        if let (Some(id), true) = (vlan, gateway) {
+            valid_bridge_name(&vlan_device(&bridge, id))?;
+        }
         valid_backend(&wire.ip_masq_backend, wire.ip_masq)?;
         Ok(Config {
             bridge,
-            gateway: wire.is_gateway || wire.is_default_gateway,
+            gateway,
             default_gateway: wire.is_default_gateway,
             force_address: wire.force_address,
             masquerade: wire.ip_masq,
             mtu: valid_mtu(wire.mtu)?,
             hairpin: wire.hairpin_mode,
             promiscuous: wire.promisc_mode,
-            vlan: valid_vlan(wire.vlan)?,
+            vlan,
             trunk: trunk(&wire.vlan_trunk)?,
             keep_default_vlan: wire.preserve_default_vlan,
             macspoof: wire.macspoofchk,
@@ -259,3 +265,6 @@ fn run_dir(text: &str) -> Result<PathBuf> {
         other => Err(Error::config(format!("runDir {other:?} is not an absolute path"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

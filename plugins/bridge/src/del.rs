@@ -1,24 +1,25 @@
-//! DEL and GC: both tear attachments down by their records, DEL where there is none by
-//! `prevResult`, and else by the names that derive from the attachment.
+//! DEL and GC: both tear attachments down by their records, and where a record is lost by what
+//! carries the attachment's hash in the kernel.
 
 use crate::config::Config;
 use crate::plan::{alias, comment};
 use crate::{PLUGIN, failed, foreign};
-use ::plan::{Kernel, Mac};
+use ::plan::{Kernel, Mac, Place};
 use cni::record::{Record, Records};
-use cni::{Attachment, Command, Request, Result, Running, code, json, log};
-use serde_json::Value;
-use std::net::IpAddr;
+use cni::{Attachment, Command, Delegate, Request, Result, Running, code, log};
 
 pub(crate) fn del(request: &Request) -> Result<()> {
     let attachment = request.attachment();
-    let claim = Records::new(&Config::run_dir(request), PLUGIN).find(&attachment);
-    let record = claim.as_ref().and_then(|claim| claim.record.as_ref());
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-    let known = kernel.link(::plan::Place::Host, &attachment.host_veth());
-    let is_ours = record.is_some() || known.map_err(|error| failed(&error))?.is_some();
-    let rest = if is_ours { Ok(()) } else { foreign::release(request, &mut kernel) };
-    all([rest, release(request, &mut kernel, &attachment, record)])?;
+    let claim = match Records::new(&Config::run_dir(request), PLUGIN).claim(&attachment) {
+        Err(error) if error.code != code::TRY_AGAIN => {
+            log::warn(&format!("{error}; DEL goes on without the record and its lock"));
+            None
+        }
+        claim => Some(claim?),
+    };
+    let record = claim.as_ref().and_then(|claim| claim.record.as_ref());
+    release(request, &mut kernel, &attachment, record)?;
     if let Some(claim) = claim {
         claim.remove();
     }
@@ -32,23 +33,44 @@ pub(crate) fn release(
     attachment: &Attachment,
     record: Option<&Record>,
 ) -> Result<()> {
-    // An address may be leased again as soon as IPAM has it: its rules go before.
-    let rules = Rules::of(request, record).remove(kernel, attachment);
+    let ipam = ipam(request, record);
+    let host = attachment.host_veth();
+    let link = kernel.link(Place::Host, &host).map_err(|error| failed(&error))?;
+    if record.is_none() && link.is_none() {
+        let foreign = foreign::release(request, kernel);
+        let rules = remove_rules(kernel, attachment, None);
+        return all([foreign, rules, ipam.and_then(|ipam| free(request, ipam.as_ref()))]);
+    }
+    // An address may be leased again as soon as IPAM has it: until then no packet of this pod
+    // may pass, nor a rule hold, even if this process is killed after the next line.
+    let rules = remove_rules(kernel, attachment, record);
+    let link = kernel.silence_veth(&host, &alias(attachment)).map_err(|error| failed(&error));
+    let link = match link {
+        // The pod lives on, and keeps its address.
+        Err(error) => return all([rules, Err(error)]),
+        Ok(link) => link,
+    };
     // IPAM works beside the kernel's wait for the link's last readers, milliseconds.
-    let ipam = start_ipam(request);
-    let link = kernel.remove_veth(&attachment.host_veth(), &alias(attachment));
-    let ipam = ipam.and_then(|running| running.map_or(Ok(()), Running::done));
-    all([rules, link.map_err(|error| failed(&error)), ipam])
+    let running = ipam.and_then(|ipam| start(request, ipam.as_ref()));
+    let removed = link.map_or(Ok(()), |link| kernel.remove_link(&link));
+    let freed = running.and_then(|running| running.map_or(Ok(()), Running::done));
+    all([rules, removed.map_err(|error| failed(&error)), freed])
+}
+
+/// The IPAM plugin: the configuration's, or if that lost it, the one that ADD asked.
+fn ipam(request: &Request, record: Option<&Record>) -> Result<Option<Delegate>> {
+    let recorded = record.and_then(|record| record.ipam.as_ref());
+    let ipam = request.conf.ipam.as_ref().or(recorded);
+    ipam.map(|ipam| request.delegate(ipam)).transpose()
+}
+
+fn start(request: &Request, ipam: Option<&Delegate>) -> Result<Option<Running>> {
+    ipam.map(|ipam| ipam.start(Command::Del, &request.stdin)).transpose()
 }
 
 /// Lets the IPAM plugin free what the attachment leased.
-pub(crate) fn ipam(request: &Request) -> Result<()> {
-    start_ipam(request)?.map_or(Ok(()), Running::done)
-}
-
-fn start_ipam(request: &Request) -> Result<Option<Running>> {
-    let Some(ipam) = &request.conf.ipam else { return Ok(None) };
-    request.delegate(ipam, Command::Del, &request.stdin).map(Some)
+pub(crate) fn free(request: &Request, ipam: Option<&Delegate>) -> Result<()> {
+    start(request, ipam)?.map_or(Ok(()), Running::done)
 }
 
 /// The first error, with the others behind it.
@@ -57,82 +79,47 @@ fn all<const N: usize>(results: [Result<()>; N]) -> Result<()> {
     errors.reduce(|first, next| first.also(format!("also: {next}"))).map_or(Ok(()), Err)
 }
 
-/// The nftables elements that an attachment may own.
-struct Rules {
-    addresses: Vec<IpAddr>,
-    macspoof: Option<Mac>,
+/// Removes the attachment's nftables elements: those recorded, or without a record all that
+/// carry its hash.
+fn remove_rules(
+    kernel: &mut Kernel,
+    attachment: &Attachment,
+    record: Option<&Record>,
+) -> Result<()> {
+    let comment = comment(attachment);
+    let Some(record) = record else {
+        let removed = match kernel.nft() {
+            Ok(nft) => nft.del_owned(|found| found == comment).map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        return match removed {
+            // Then there are none.
+            Err(::plan::Error::Nft(error)) if error.is_unsupported() => Ok(()),
+            removed => removed.map_err(|error| failed(&error)),
+        };
+    };
+    let macspoof = record.macspoof.as_ref().and_then(|mac| mac.parse::<Mac>().ok());
+    if record.addresses.is_empty() && macspoof.is_none() {
+        return Ok(());
+    }
+    let nft = kernel.nft().map_err(|error| failed(&error))?;
+    let mut problem = Ok(());
+    for address in &record.addresses {
+        problem = problem.and(nft.del_masquerade(*address, &comment));
+    }
+    if let Some(mac) = macspoof {
+        problem = problem.and(nft.del_macspoof(&attachment.host_veth(), mac.0, &comment));
+    }
+    problem.map_err(|error| failed(&error.into()))
 }
 
-impl Rules {
-    fn of(request: &Request, record: Option<&Record>) -> Rules {
-        if let Some(record) = record {
-            return Rules {
-                addresses: record.addresses.clone(),
-                macspoof: record.macspoof.as_ref().and_then(|mac| mac.parse().ok()),
-            };
-        }
-        // The other keys of the configuration may have become invalid.
-        let set = |key| json::get(&request.conf.object, key).and_then(Value::as_bool) == Some(true);
-        let result = request.conf.prev_result.clone().unwrap_or_default();
-        let pod = result
-            .interfaces
-            .iter()
-            .find(|i| !i.sandbox.is_empty() && i.name == request.env.ifname);
-        let addresses = result.ips.iter().map(|ip| ip.address.ip());
-        Rules {
-            addresses: addresses.filter(|_| set("ipMasq")).collect(),
-            macspoof: pod.filter(|_| set("macspoofchk")).and_then(|pod| pod.mac.parse().ok()),
-        }
-    }
-
-    fn remove(&self, kernel: &mut Kernel, attachment: &Attachment) -> Result<()> {
-        if self.addresses.is_empty() && self.macspoof.is_none() {
-            return Ok(());
-        }
-        let comment = comment(attachment);
-        let nft = kernel.nft().map_err(|error| failed(&error))?;
-        let mut problem = Ok(());
-        for address in &self.addresses {
-            problem = problem.and(nft.del_masquerade(*address, &comment));
-        }
-        if let Some(mac) = self.macspoof {
-            problem = problem.and(nft.del_macspoof(&attachment.host_veth(), mac.0, &comment));
-        }
-        problem.map_err(|error| failed(&error.into()))
-    }
-}
-
-pub(crate) fn gc(request: &Request) -> Result<()> {
-    let records = Records::new(&Config::run_dir(request), PLUGIN);
-    let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-    let mut outcome = Ok(());
-    for claim in records.of_network(&request.conf.name)? {
-        let Some(record) = &claim.record else { continue };
-        let attachment = record.attachment();
-        if request.conf.is_valid_attachment(&attachment.container_id, &attachment.ifname) {
-            continue;
-        }
-        log::info(&format!("GC removes {} of {}", attachment.ifname, attachment.container_id));
-        let rules = Rules::of(request, Some(record)).remove(&mut kernel, &attachment);
-        let link = kernel.remove_veth(&attachment.host_veth(), &alias(&attachment));
-        match all([rules, link.map_err(|error| failed(&error))]) {
-            Ok(()) => claim.remove(),
-            error => outcome = all([outcome, error]),
-        }
-    }
-    let foreign = foreign::gc(request, &mut kernel);
-    all([outcome, foreign, delegate_newer(request, Command::Gc)])
-}
-
-/// Passes GC or STATUS on to the IPAM plugin; one that is too old to know them is not asked more.
-pub(crate) fn delegate_newer(request: &Request, command: Command) -> Result<()> {
-    let Some(ipam) = &request.conf.ipam else { return Ok(()) };
-    match request.delegate(ipam, command, &request.stdin)?.done() {
-        Err(error)
-            if error.code == code::INVALID_ENVIRONMENT
-                && error.msg.starts_with("unknown CNI_COMMAND") =>
-        {
-            log::warn(&format!("IPAM plugin {ipam} does not know {}", command.as_str()));
+/// Passes GC or STATUS on to the IPAM plugin. One older than these commands misses a container
+/// or does not know the command; it is not asked more.
+pub(crate) fn ask_newer(ipam: &Delegate, command: Command, stdin: &[u8]) -> Result<()> {
+    match ipam.start(command, stdin)?.done() {
+        Err(error) if matches!(error.code, code::UNKNOWN_CONTAINER | code::INVALID_ENVIRONMENT) => {
+            let command = command.as_str();
+            log::warn(&format!("the IPAM plugin does not serve {command}: {error}"));
             Ok(())
         }
         done => done,

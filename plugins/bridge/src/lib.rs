@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod del;
 mod foreign;
+mod gc;
 pub mod plan;
 
 pub use config::Config;
@@ -33,7 +34,7 @@ impl Plugin for Bridge {
     }
 
     fn gc(&self, request: &Request) -> Result<()> {
-        del::gc(request)
+        gc::gc(request)
     }
 
     fn status(&self, request: &Request) -> Result<()> {

@@ -27,6 +27,8 @@ pub struct Names {
     pub pod: String,
     /// The pod end's MAC address, when it is known.
     pub pod_mac: Option<Mac>,
+    /// The pod end's MTU that CHECK expects, when it is known.
+    pub pod_mtu: Option<u32>,
 }
 
 /// What an interface alias may hold. (The kernel's 255 when the NUL is not sent; it is.)
@@ -55,6 +57,7 @@ impl Names {
             comment: comment(attachment),
             pod: attachment.ifname.clone(),
             pod_mac: Some(config.mac.unwrap_or(Mac(attachment.mac(0x0a)))),
+            pod_mtu: config.mtu,
         }
     }
 }
@@ -76,6 +79,7 @@ pub fn claim(config: &Config, names: &Names) -> Vec<Item> {
         pod: names.pod.clone(),
         pod_mac: names.pod_mac,
         mtu: config.mtu,
+        pod_mtu: names.pod_mtu,
     });
     vec![bridge, accept_ra(&config.bridge), veth]
 }
@@ -211,10 +215,11 @@ pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
         items.push(sysctl(Place::Pod, "ipv6/conf/*/disable_ipv6", pod, "0", false));
         items.push(sysctl(Place::Pod, "ipv6/conf/*/keep_addr_on_down", pod, "1", true));
     }
-    items.extend(gateways(config, result, has(true)));
     let addresses = result.ips.iter();
     items.extend(addresses.map(|ip| Item::Address(pod.clone(), ip.address, config.dad)));
     items.extend(result.routes.iter().map(|route| pod_route(pod, route, result)));
+    // What is shared stays even when this ADD fails, and so comes after what can be refused.
+    items.extend(gateways(config, result, has(true)));
     if config.masquerade {
         items.extend(result.ips.iter().map(|ip| {
             Item::Masquerade(Masquerade {
@@ -228,19 +233,28 @@ pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     items
 }
 
+/// The link that holds the gateways' addresses.
+pub fn gateway_link(config: &Config) -> String {
+    match config.vlan {
+        None => config.bridge.clone(),
+        Some(id) => vlan_device(&config.bridge, id),
+    }
+}
+
+/// The name of the device that holds the gateway's address of a VLAN.
+pub fn vlan_device(bridge: &str, id: u16) -> String {
+    format!("{bridge}.{id}")
+}
+
 fn gateways(config: &Config, result: &CniResult, v6: bool) -> Vec<Item> {
     if !config.gateway {
         return Vec::new();
     }
     let mut items = Vec::new();
-    let link = match config.vlan {
-        None => config.bridge.clone(),
-        Some(id) => {
-            let name = format!("{}.{id}", config.bridge);
-            items.push(Item::VlanDevice(name.clone(), config.bridge.clone(), id));
-            name
-        }
-    };
+    let link = gateway_link(config);
+    if let Some(id) = config.vlan {
+        items.push(Item::VlanDevice(link.clone(), config.bridge.clone(), id));
+    }
     if v6 {
         items.push(sysctl(Place::Host, "ipv6/conf/*/disable_ipv6", &link, "0", false));
     }
@@ -274,3 +288,6 @@ fn pod_route(pod: &str, route: &Route, result: &CniResult) -> Item {
     wanted.advmss = route.advmss;
     Item::Route(plan::Route { link: pod.to_owned(), route: wanted })
 }
+
+#[cfg(test)]
+mod tests;

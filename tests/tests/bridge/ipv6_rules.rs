@@ -1,11 +1,11 @@
 //! Traps of IPv6 on a node.
 
-use std::net::{Ipv6Addr, UdpSocket};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use ferrule_tests::conf::{self, GATEWAY4};
 use ferrule_tests::node::Place;
-use ferrule_tests::outside::{NODE6, OUTSIDE6, UPLINK};
+use ferrule_tests::outside::UPLINK;
 use ferrule_tests::packets::ping;
 use ferrule_tests::{Node, Outside, Pod, raw, within};
 use serde_json::json;

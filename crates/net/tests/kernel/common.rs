@@ -1,0 +1,110 @@
+//! Network namespaces of one's own, and iproute2 in them as the oracle.
+
+use net::link::{self, Veth};
+use net::{Link, Mac, NetNs, Socket};
+use nix::sched::{CloneFlags, unshare};
+use std::process::{Command, Output};
+
+pub const NEAR: Mac = Mac([2, 0, 0, 0, 0, 1]);
+pub const FAR: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+fn unshared() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run the tests as root");
+}
+
+/// Runs a test in a network namespace that vanishes with its thread; threads and processes
+/// started from it are in it too.
+pub fn in_netns(test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        unshared();
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Another network namespace, which lives as long as it is held.
+pub fn new_netns() -> NetNs {
+    let made = || {
+        unshared();
+        NetNs::current().unwrap()
+    };
+    std::thread::spawn(made).join().unwrap()
+}
+
+fn run(program: &str, package: &str, args: &[&str]) -> Output {
+    let missing = |error| panic!("{program}: {error}: apt-get install {package}");
+    Command::new(program).args(args).output().unwrap_or_else(missing)
+}
+
+fn iproute2(program: &str, args: &str) -> String {
+    let args: Vec<_> = args.split_whitespace().collect();
+    let output = run(program, "iproute2", &args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `ip` and gives what it prints.
+pub fn ip(args: &str) -> String {
+    iproute2("ip", args)
+}
+
+/// Runs `ip` in a namespace and gives what it prints.
+pub fn ip_in(netns: &NetNs, args: &str) -> String {
+    netns.enter(|| Ok(ip(args))).unwrap()
+}
+
+/// Runs `bridge` and gives what it prints.
+pub fn bridge(args: &str) -> String {
+    iproute2("bridge", args)
+}
+
+/// Runs `bridge` under strace and gives what it sent to the kernel, as strace dumps it.
+pub fn traced(args: &str) -> String {
+    let mut all = vec!["-e", "trace=sendmsg", "-e", "write=all", "bridge"];
+    all.extend(args.split_whitespace());
+    // Whether the kernel does as it is asked does not matter.
+    String::from_utf8(run("strace", "strace", &all).stderr).unwrap()
+}
+
+/// A socket of the thread's namespace.
+pub fn open() -> Socket {
+    Socket::open().unwrap()
+}
+
+/// A socket inside a namespace.
+pub fn open_in(netns: &NetNs) -> Socket {
+    netns.enter(Socket::open).unwrap()
+}
+
+/// A link that is there.
+pub fn look(socket: &mut Socket, name: &str) -> Link {
+    socket.get(&link::by_name(name)).unwrap().unwrap_or_else(|| panic!("no link {name}"))
+}
+
+/// A bridge, up, and its index.
+pub fn new_bridge(socket: &mut Socket, name: &str) -> u32 {
+    socket.set(&link::add_bridge(name, Mac::random(), None, false)).unwrap();
+    let index = look(socket, name).index;
+    socket.set(&link::set_up(index, name)).unwrap();
+    index
+}
+
+/// What the tests make a veth pair of.
+pub fn veth(master: u32) -> Veth<'static> {
+    Veth { name: "near", mac: NEAR, master, mtu: None, peer: "far", peer_mac: FAR }
+}
+
+/// A namespace with `far`, up, whose other end is `near`, a port of bridge `br` here; the
+/// namespace's socket, and the index of `far`.
+pub fn pod(socket: &mut Socket) -> (NetNs, Socket, u32) {
+    let master = new_bridge(socket, "br");
+    let netns = new_netns();
+    socket.set(&link::add_veth(&veth(master), &netns)).unwrap();
+    let mut inside = open_in(&netns);
+    let index = look(&mut inside, "far").index;
+    inside.set(&link::set_up(index, "far")).unwrap();
+    (netns, inside, index)
+}

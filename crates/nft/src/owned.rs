@@ -1,0 +1,55 @@
+//! Finding elements by whose they are, where nothing else tells which an attachment owned.
+
+use std::net::IpAddr;
+
+use crate::error::Result;
+use crate::query::GENERATIONS;
+use crate::{Nft, macspoof, masquerade};
+
+/// The elements of our tables, each with its comment.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Masqueraded addresses.
+    pub masquerades: Vec<(IpAddr, String)>,
+    /// Bridge ports with the one source address that they may send from.
+    pub macspoofs: Vec<(String, [u8; 6], String)>,
+}
+
+impl Nft {
+    /// Lists every element of our tables. Its cost grows with their number, and a caller that
+    /// knows addresses and ports should not need it.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn owned(&mut self) -> Result<Owned> {
+        let mut owned = Owned::default();
+        for _ in 0..GENERATIONS {
+            let before = self.generation()?;
+            owned =
+                Owned { masquerades: masquerade::owned(self)?, macspoofs: macspoof::owned(self)? };
+            if self.generation()? == before {
+                break;
+            }
+        }
+        Ok(owned)
+    }
+
+    /// Removes every element whose comment is accepted.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn del_owned(&mut self, mut accepts: impl FnMut(&str) -> bool) -> Result<()> {
+        let owned = self.owned()?;
+        for (address, comment) in owned.masquerades {
+            if accepts(&comment) {
+                self.del_masquerade(address, &comment)?;
+            }
+        }
+        for (port, mac, comment) in owned.macspoofs {
+            if accepts(&comment) {
+                self.del_macspoof(&port, mac, &comment)?;
+            }
+        }
+        Ok(())
+    }
+}

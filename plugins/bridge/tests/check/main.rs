@@ -1,0 +1,143 @@
+//! CHECK sees each single thing that an ADD made: a plan of the bridge plugin is applied in
+//! network namespaces, and then each of its items is altered alone, in every way that the tests of
+//! crate `plan` know. Needs root, iproute2 and nftables.
+// Clippy's allow-unwrap-in-tests knows functions with #[test], not their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../../../crates/plan/tests/kernel/alter.rs"]
+mod alter;
+#[path = "../../../../crates/plan/tests/kernel/common.rs"]
+#[allow(dead_code)]
+mod common;
+
+use alter::{alterations, names_it};
+use bridge::Config;
+use bridge::plan::{Names, claim, complete, layer3, link};
+use cni::{Attachment, CniResult, Ip, Route};
+use common::{Pod, in_netns};
+use plan::{Item, Kernel};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// Everything at once that goes together.
+fn rich() -> Config {
+    Config {
+        bridge: "cni0".to_owned(),
+        gateway: true,
+        default_gateway: true,
+        force_address: false,
+        masquerade: true,
+        mtu: Some(1400),
+        hairpin: true,
+        promiscuous: false,
+        vlan: None,
+        trunk: Vec::new(),
+        keep_default_vlan: false,
+        macspoof: true,
+        dad: false,
+        pod_up: true,
+        isolated: true,
+        mac: None,
+        run_dir: PathBuf::from("/run/ferrule"),
+    }
+}
+
+fn from_ipam() -> CniResult {
+    let ip = |text: &str| Ip { interface: None, address: text.parse().unwrap(), gateway: None };
+    let route = |text: &str| Route::new(text.parse().unwrap(), None);
+    let routes = vec![
+        Route { mtu: Some(1300), advmss: Some(1200), priority: Some(50), ..route("10.9.0.0/16") },
+        Route { table: Some(1000), ..route("10.8.0.0/16") },
+        Route { table: Some(1000), mtu: Some(1300), ..route("fd09::/32") },
+    ];
+    let ips = vec![ip("10.1.0.2/24"), ip("fd00:1::2/64"), ip("fd00:2::2/64")];
+    CniResult { ips, routes, ..CniResult::default() }
+}
+
+fn plan_of(config: &Config, from_ipam: Option<CniResult>) -> Vec<Item> {
+    let names = Names::of(&Attachment::new("pods", "c1", "eth0"), config);
+    let mut items = claim(config, &names);
+    items.extend(link(config, &names));
+    if let Some(from_ipam) = from_ipam {
+        let result = complete(config, from_ipam, 2).unwrap();
+        items.extend(layer3(config, &names, &result));
+    }
+    items
+}
+
+/// Alters every item of a plan in every way, each in namespaces of its own.
+fn every_alteration_is_named(items: &[Item]) {
+    for (index, item) in items.iter().enumerate() {
+        let all = alterations(item);
+        assert!(!all.is_empty(), "{item}");
+        for alteration in all {
+            let items = items.to_vec();
+            in_netns(move || names_it(&items, index, &alteration));
+        }
+    }
+}
+
+/// The kinds of items, by their first words.
+fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
+    let kind = |item: &Item| match item {
+        Item::Bridge(_) => "bridge",
+        Item::VlanDevice(..) => "VLAN device",
+        Item::Veth(_) => "veth",
+        Item::Port(_) => "port",
+        Item::Vlans(_) => "VLANs",
+        Item::Sysctl(_) => "sysctl",
+        Item::Up(..) => "up",
+        Item::Address(..) => "address",
+        Item::Route(_) => "route",
+        Item::Gateway(_) => "gateway",
+        Item::Forwarding(_) => "forwarding",
+        Item::Masquerade(_) => "masquerade",
+        Item::Macspoof(_) => "macspoof",
+    };
+    items.iter().map(kind).collect()
+}
+
+#[test]
+fn each_noun_of_a_rich_plan_is_named_when_it_is_altered() {
+    let items = plan_of(&rich(), Some(from_ipam()));
+    assert_eq!(kinds(&items).len(), 11, "all but those of VLANs: {items:#?}");
+    every_alteration_is_named(&items);
+}
+
+#[test]
+fn each_noun_of_a_network_without_addresses_is_named() {
+    let config = Config {
+        gateway: false,
+        default_gateway: false,
+        masquerade: false,
+        macspoof: false,
+        mtu: None,
+        hairpin: false,
+        promiscuous: true,
+        isolated: false,
+        dad: true,
+        ..rich()
+    };
+    every_alteration_is_named(&plan_of(&config, None));
+}
+
+/// Whether this kernel can make an item; what it says where it cannot.
+fn refusal(items: Vec<Item>) -> Option<String> {
+    in_netns(move || {
+        let pod = Pod::new();
+        let mut kernel = Kernel::open(Some(&pod.path())).unwrap();
+        let error = kernel.apply(&items, &mut Vec::new()).err()?;
+        Some(format!("{}: {}", error.summary(), error.cause()))
+    })
+}
+
+#[test]
+fn each_noun_of_a_network_with_vlans_is_named_or_refused() {
+    let config = Config { vlan: Some(100), trunk: vec![7, 8], ..rich() };
+    let items = plan_of(&config, Some(from_ipam()));
+    assert_eq!(kinds(&items).len(), 13, "{items:#?}");
+    match refusal(items.clone()) {
+        None => every_alteration_is_named(&items),
+        Some(text) => assert!(text.contains("VLAN") && text.contains("CONFIG_"), "{text}"),
+    }
+}
