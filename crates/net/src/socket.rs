@@ -75,6 +75,8 @@ pub struct Socket {
     socket: netlink_sys::Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    /// A notification came in between the replies to a request.
+    notified: bool,
 }
 
 /// The kernel sizes the parts of a dump by the reader's buffer, up to this
@@ -101,7 +103,7 @@ impl Socket {
             Ok(socket)
         };
         let socket = open().map_err(|error| Error::io("open a netlink socket", &error))?;
-        Ok(Socket { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
+        Ok(Socket { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER), notified: false })
     }
 
     /// Carries out a change.
@@ -139,7 +141,7 @@ impl Socket {
     }
 
     /// Waits until what a verb asks for is as wanted, woken by the kernel's notifications of
-    /// links and IPv6 addresses. `what` is waited for, in words.
+    /// links and IPv6 addresses, and returns it. `what` is waited for, in words.
     ///
     /// # Errors
     /// The kernel's; ETIMEDOUT; ENODEV when it goes.
@@ -149,10 +151,10 @@ impl Socket {
         what: &str,
         patience: Duration,
         wanted: impl Fn(&T) -> bool,
-    ) -> Result<()> {
+    ) -> Result<T> {
         self.until(patience, what, |socket| match socket.get(verb)? {
             None => Err(Error::of(&verb.what, libc::ENODEV, "")),
-            Some(found) => Ok(wanted(&found).then_some(())),
+            Some(found) => Ok(Some(found).filter(&wanted)),
         })
     }
 
@@ -189,9 +191,14 @@ impl Socket {
         self.socket.add_membership(RTNLGRP_LINK).map_err(io)?;
         self.socket.add_membership(RTNLGRP_IPV6_IFADDR).map_err(io)?;
         let found = loop {
-            // Asked again only after joining, or a change in between would be missed.
+            // Asked again only after joining, or a change in between would be missed; and once
+            // more when a notification came with the answer, which may be older.
+            self.notified = false;
             if let Some(found) = ask(self)? {
                 break Ok(found);
+            }
+            if self.notified {
+                continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
@@ -223,6 +230,7 @@ impl Socket {
             while let Some((reply, tail)) = next_reply(rest) {
                 rest = tail;
                 if reply.sequence != self.sequence {
+                    self.notified = true;
                     continue;
                 }
                 interrupted |= reply.flags & NLM_F_DUMP_INTR != 0;

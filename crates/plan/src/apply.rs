@@ -81,6 +81,7 @@ impl Kernel {
         if !link.up {
             self.bring_up_bridge(&link)?;
         }
+        self.remember(Place::Host, &link);
         self.pin_mac(&link)?;
         if bridge.promiscuous && !link.promiscuous {
             self.host.set(&link::set_promiscuous(link.index, true, name))?;
@@ -210,8 +211,8 @@ impl Kernel {
 
     fn ensure_gateway(&mut self, gateway: &Gateway) -> Result<()> {
         let (name, wanted) = (&gateway.link, gateway.address);
-        let link = self.known_link(Place::Host, name)?;
-        for present in self.host.list(&net::address::of_link(link.index))? {
+        let index = self.index(Place::Host, name)?;
+        for present in self.host.list(&net::address::of_link(index))? {
             if present.address == wanted {
                 return Ok(());
             }
@@ -225,15 +226,16 @@ impl Kernel {
                     present.address
                 )));
             }
-            match self.host.set(&net::address::del(link.index, present.address)) {
+            match self.host.set(&net::address::del(index, present.address)) {
                 Err(error) if !error.is_gone() => return Err(error.into()),
                 _ => {}
             }
         }
-        match self.host.set(&net::address::add(link.index, wanted, false)) {
+        match self.host.set(&net::address::add(index, wanted, false)) {
             Err(error) if !error.is_exists() => return Err(error.into()),
             _ => {}
         }
+        let link = self.known_link(Place::Host, name)?;
         // Again (see pin_mac), for a node without sysfs.
         Ok(self.host.set(&link::set_mac(link.index, link.mac, name))?)
     }

@@ -137,9 +137,15 @@ impl Kernel {
         if let Some((_, _, index)) = known {
             return Ok(*index);
         }
-        let index = self.known_link(place, name)?.index;
-        self.indexes.push((place, name.to_owned(), index));
-        Ok(index)
+        let link = self.known_link(place, name)?;
+        self.remember(place, &link);
+        Ok(link.index)
+    }
+
+    /// Keeps a link's index for [`Kernel::index`].
+    pub(crate) fn remember(&mut self, place: Place, link: &Link) {
+        self.forget(place, &link.name);
+        self.indexes.push((place, link.name.clone(), link.index));
     }
 
     /// Forgets an index, after its link went.
@@ -171,13 +177,13 @@ impl Kernel {
     ///
     /// # Errors
     /// It takes longer than ten seconds.
-    pub fn wait_running(&mut self, host: &str, pod: &str) -> Result<()> {
-        for (place, name) in [(Place::Host, host), (Place::Pod, pod)] {
+    pub fn wait_running(&mut self, host: &str, pod: &str) -> Result<(Link, Link)> {
+        let mut wait = |place, name: &str| -> Result<Link> {
             let what = format!("see {name} carry packets");
             let verb = link::by_name(name);
-            self.socket(place)?.wait(&verb, &what, PATIENCE, |link| link.running)?;
-        }
-        Ok(())
+            Ok(self.socket(place)?.wait(&verb, &what, PATIENCE, |link| link.running)?)
+        };
+        Ok((wait(Place::Host, host)?, wait(Place::Pod, pod)?))
     }
 
     /// Waits until a link listens for neighbour solicitations of its IPv6 addresses. The kernel

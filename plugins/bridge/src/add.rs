@@ -135,39 +135,14 @@ impl Work<'_> {
     /// Waits until the first packet would pass, announces the addresses, and reads what the
     /// kernel made.
     fn settle(&mut self, result: &CniResult) -> Result<Vec<Interface>> {
-        let names = &self.names;
-        let kernel = &mut self.kernel;
-        let mut settled = || -> ::plan::Result<Vec<Interface>> {
-            if self.config.pod_up {
-                kernel.wait_running(&names.host, &names.pod)?;
-            }
-            if self.config.dad && result.ips.iter().any(|ip| ip.address.is_ipv6()) {
-                kernel.wait_for_dad(&names.pod)?;
-            }
-            let addresses = || result.ips.iter().map(|ip| ip.address.ip());
-            kernel.wait_reachable(Place::Pod, &names.pod, addresses())?;
-            if self.config.gateway {
-                let gateways = result.ips.iter().filter_map(|ip| ip.gateway);
-                let link = plan::gateway_link(&self.config);
-                kernel.wait_reachable(Place::Host, &link, gateways)?;
-            }
-            let pod = kernel.known_link(Place::Pod, &names.pod)?;
-            if !result.ips.is_empty() {
-                kernel.announce(&pod)?;
-            }
-            let sandbox = self.request.env.netns.as_deref();
-            let sandbox = sandbox.map(|path| path.display().to_string()).unwrap_or_default();
-            let mut on_host = |name: &str| -> ::plan::Result<Interface> {
-                Ok(interface(&kernel.known_link(Place::Host, name)?, String::new()))
-            };
-            let bridge = &self.config.bridge;
-            let mut made = vec![on_host(bridge)?, on_host(&names.host)?, interface(&pod, sandbox)];
-            if self.config.gateway && self.config.vlan.is_some() {
-                made.push(on_host(&plan::gateway_link(&self.config))?);
-            }
-            Ok(made)
-        };
-        settled().map_err(|error| failed(&error))
+        let settled = settle(&mut self.kernel, &self.config, &self.names, result);
+        let links = settled.map_err(|error| failed(&error))?;
+        let sandbox = self.request.env.netns.as_deref().map(|path| path.display().to_string());
+        let mut interfaces: Vec<_> = links.iter().map(interface).collect();
+        if let Some(pod) = interfaces.get_mut(POD_INTERFACE) {
+            pod.sandbox = sandbox.unwrap_or_default();
+        }
+        Ok(interfaces)
     }
 
     /// Removes what this call made. The record stays only where something could not be removed.
@@ -195,12 +170,43 @@ impl Work<'_> {
     }
 }
 
-fn interface(link: &Link, sandbox: String) -> Interface {
+/// Waits and announces; returns bridge, host end, pod end, and the VLAN's gateway if there is one.
+fn settle(
+    kernel: &mut Kernel,
+    config: &Config,
+    names: &Names,
+    result: &CniResult,
+) -> ::plan::Result<Vec<Link>> {
+    let (host, pod) = if config.pod_up {
+        kernel.wait_running(&names.host, &names.pod)?
+    } else {
+        let host = kernel.known_link(Place::Host, &names.host)?;
+        (host, kernel.known_link(Place::Pod, &names.pod)?)
+    };
+    if config.dad && result.ips.iter().any(|ip| ip.address.is_ipv6()) {
+        kernel.wait_for_dad(&names.pod)?;
+    }
+    let addresses = result.ips.iter().map(|ip| ip.address.ip());
+    kernel.wait_reachable(Place::Pod, &names.pod, addresses)?;
+    if config.gateway {
+        let gateways = result.ips.iter().filter_map(|ip| ip.gateway);
+        kernel.wait_reachable(Place::Host, &plan::gateway_link(config), gateways)?;
+    }
+    if !result.ips.is_empty() {
+        kernel.announce(&pod)?;
+    }
+    let mut links = vec![kernel.known_link(Place::Host, &config.bridge)?, host, pod];
+    if config.gateway && config.vlan.is_some() {
+        links.push(kernel.known_link(Place::Host, &plan::gateway_link(config))?);
+    }
+    Ok(links)
+}
+
+fn interface(link: &Link) -> Interface {
     Interface {
         name: link.name.clone(),
         mac: link.mac.to_string(),
         mtu: Some(link.mtu),
-        sandbox,
         ..Interface::default()
     }
 }

@@ -90,7 +90,7 @@ pub fn link(config: &Config, names: &Names) -> Vec<Item> {
     let in_pod = |key: &str, value, optional| sysctl(Place::Pod, key, pod, value, optional);
     let dad = if config.dad { "1" } else { "0" };
     let mut items = vec![
-        in_pod("ipv4/conf/*/arp_notify", "1", false),
+        in_pod("ipv4/conf/*/arp_notify", "1", true),
         in_pod("ipv6/conf/*/ndisc_notify", "1", true),
     ];
     // Also decides about the link-local address, which appears as the link comes up.

@@ -7,14 +7,14 @@ use net::link::{self, Veth};
 use net::{Error, Mac};
 
 #[test]
-fn a_bridge_is_made_as_wanted_and_keeps_its_mac() {
+fn a_bridge_is_made_down_and_keeps_its_mac() {
     in_netns(|| {
         let mut socket = open();
         let mac = Mac([0x0a, 1, 2, 3, 4, 5]);
         socket.set(&link::add_bridge("br", mac, Some(1400), false)).unwrap();
         let made = look(&mut socket, "br");
         assert_eq!((made.kind.as_str(), made.mac, made.mtu), ("bridge", mac, 1400));
-        assert_eq!((made.promiscuous, made.master), (false, 0));
+        assert_eq!((made.up, made.promiscuous, made.master), (false, false, 0));
         assert_eq!(made.alias, "");
         // A bridge whose address nobody set takes the lowest of its ports'.
         assert!(NEAR.0 < mac.0);

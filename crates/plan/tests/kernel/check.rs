@@ -1,0 +1,220 @@
+//! What was applied is as CHECK expects, and each thing that is not is named.
+
+use crate::alter::{alterations, names_it};
+use crate::common::{Pod, assert_same, in_netns, sh, state};
+use plan::{
+    Bridge, Family, Gateway, Item, Kernel, Mac, Macspoof, Masquerade, NetRoute, Place, Port, Route,
+    Sysctl, Veth, Vlan, Vlans,
+};
+use std::time::{Duration, Instant};
+
+pub const BRIDGE: &str = "br0";
+pub const HOST: &str = "veth0123456789a";
+pub const COMMENT: &str = "ferrule 25645e pods c1 eth0";
+
+pub fn bridge() -> Item {
+    Item::Bridge(Bridge {
+        name: BRIDGE.to_owned(),
+        mtu: Some(1450),
+        promiscuous: true,
+        vlan_filtering: false,
+    })
+}
+
+pub fn veth(host: &str, alias: &str) -> Veth {
+    Veth {
+        host: host.to_owned(),
+        host_mac: Some(Mac([0xfe, 0, 0, 0, 0, 1])),
+        alias: alias.to_owned(),
+        bridge: BRIDGE.to_owned(),
+        pod: "eth0".to_owned(),
+        pod_mac: Some(Mac([0x0a, 0, 0, 0, 0, 1])),
+        mtu: Some(1450),
+        pod_mtu: Some(1450),
+    }
+}
+
+pub fn sysctl(place: Place, key: &str, value: &'static str) -> Item {
+    Item::Sysctl(Sysctl { place, key: key.to_owned(), value, optional: false })
+}
+
+pub fn gateway(address: &str, force: bool) -> Item {
+    let address = address.parse().unwrap();
+    Item::Gateway(Gateway { link: BRIDGE.to_owned(), address, force })
+}
+
+pub fn route(dst: &str, gateway: Option<&str>) -> NetRoute {
+    NetRoute::new(dst.parse().unwrap(), gateway.map(|text| text.parse().unwrap()), 0)
+}
+
+pub fn masquerade(address: &str, comment: &str) -> Masquerade {
+    let subnet: ipnetwork::IpNetwork = address.parse().unwrap();
+    let (network, comment) = ("pods".to_owned(), comment.to_owned());
+    Masquerade { network, address: subnet.ip(), subnet, comment }
+}
+
+pub fn macspoof(comment: &str) -> Macspoof {
+    let comment = comment.to_owned();
+    Macspoof { port: HOST.to_owned(), mac: [0x0a, 0, 0, 0, 0, 1], comment }
+}
+
+/// One of each kind that needs nothing uncommon of the kernel, and of some more.
+pub fn everything() -> Vec<Item> {
+    let eth0 = || "eth0".to_owned();
+    let address = |text: &str| Item::Address(eth0(), text.parse().unwrap(), false);
+    let on_eth0 = |route| Item::Route(Route { link: eth0(), route });
+    vec![
+        bridge(),
+        sysctl(Place::Host, "net/ipv6/conf/br0/accept_ra", "0"),
+        Item::Veth(veth(HOST, "ferrule c1")),
+        sysctl(Place::Pod, "net/ipv4/conf/eth0/arp_notify", "1"),
+        sysctl(Place::Pod, "net/ipv6/conf/eth0/accept_dad", "0"),
+        Item::Up(Place::Pod, eth0()),
+        Item::Port(Port { link: HOST.to_owned(), hairpin: true, isolated: true }),
+        Item::Macspoof(macspoof(COMMENT)),
+        sysctl(Place::Pod, "net/ipv6/conf/eth0/disable_ipv6", "0"),
+        sysctl(Place::Pod, "net/ipv6/conf/eth0/keep_addr_on_down", "1"),
+        gateway("10.1.0.1/24", false),
+        gateway("fd00:1::1/64", false),
+        gateway("fd00:2::1/64", false),
+        Item::Forwarding(Family::V4),
+        Item::Forwarding(Family::V6),
+        address("10.1.0.2/24"),
+        address("fd00:1::2/64"),
+        on_eth0(route("0.0.0.0/0", Some("10.1.0.1"))),
+        on_eth0(route("::/0", Some("fd00:1::1"))),
+        on_eth0(NetRoute {
+            priority: 50,
+            mtu: Some(1400),
+            advmss: Some(1300),
+            ..route("10.9.0.0/16", Some("10.1.0.1"))
+        }),
+        on_eth0(NetRoute { table: 1000, ..route("10.8.0.0/16", None) }),
+        on_eth0(NetRoute { table: 1000, mtu: Some(1400), ..route("fd09::/32", Some("fd00:1::1")) }),
+        Item::Masquerade(masquerade("10.1.0.2/24", COMMENT)),
+        Item::Masquerade(masquerade("fd00:1::2/64", COMMENT)),
+    ]
+}
+
+/// The node's state once the kernel has made the routes of the IPv6 gateways, which it does in its
+/// own time (net/ipv6/addrconf.c, addrconf_dad_work).
+pub fn settled() -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let found = state();
+        let made = |address: &str| {
+            let route = format!("local {address} dev {BRIDGE} ");
+            found.iter().any(|line| line.starts_with(&route))
+        };
+        if made("fd00:1::1") && made("fd00:2::1") {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{found:#?}");
+    }
+}
+
+#[test]
+fn each_alteration_of_each_item_is_named() {
+    let items = everything();
+    let mut count = 0;
+    for (index, item) in items.iter().enumerate() {
+        let all = alterations(item);
+        assert!(!all.is_empty(), "{item}");
+        for alteration in all {
+            let items = items.clone();
+            count += 1;
+            in_netns(move || names_it(&items, index, &alteration));
+        }
+    }
+    assert!(count > items.len());
+}
+
+#[test]
+fn applying_again_what_is_shared_changes_nothing() {
+    in_netns(|| {
+        let pod = Pod::new();
+        let mut kernel = Kernel::open(Some(&pod.path())).unwrap();
+        kernel.apply(&everything(), &mut Vec::new()).unwrap();
+        kernel.wait_running(HOST, "eth0").unwrap();
+        kernel.wait_running(BRIDGE, "eth0").unwrap();
+        let before = settled();
+        let shared = |item: &Item| {
+            let pods = item.place() == Place::Pod;
+            !pods && !matches!(item, Item::Veth(_) | Item::Masquerade(_) | Item::Macspoof(_))
+        };
+        let again: Vec<_> = everything().into_iter().filter(shared).collect();
+        assert_eq!(again.len(), 8);
+        let mut done = Vec::new();
+        kernel.apply(&again, &mut done).unwrap();
+        assert_eq!(done, again);
+        assert_same(&before, &state(), "applied again");
+    });
+}
+
+#[test]
+fn nothing_of_a_plan_is_there_before_it() {
+    in_netns(|| {
+        let pod = Pod::new();
+        let mut kernel = Kernel::open(Some(&pod.path())).unwrap();
+        sh("echo 1 > /proc/sys/net/ipv6/conf/default/accept_ra");
+        for item in everything() {
+            let differences = kernel.check(std::slice::from_ref(&item)).unwrap();
+            assert!(!differences.is_empty(), "{item}");
+            let name = format!("{item}: ");
+            assert!(differences.iter().all(|text| text.starts_with(&name)), "{differences:?}");
+        }
+    });
+}
+
+#[test]
+fn a_sysctl_that_the_kernel_lacks_may_be_optional() {
+    in_netns(|| {
+        let mut kernel = Kernel::open(None).unwrap();
+        let item = |optional| {
+            let key = "net/ipv6/conf/nowhere/accept_ra".to_owned();
+            vec![Item::Sysctl(Sysctl { place: Place::Host, key, value: "0", optional })]
+        };
+        kernel.apply(&item(true), &mut Vec::new()).unwrap();
+        assert_eq!(kernel.check(&item(true)).unwrap(), Vec::<String>::new());
+        let mut done = Vec::new();
+        kernel.apply(&item(false), &mut done).unwrap_err();
+        assert_eq!(done, []);
+        let differences = kernel.check(&item(false)).unwrap();
+        assert_eq!(differences, ["sysctl net/ipv6/conf/nowhere/accept_ra: missing"]);
+    });
+}
+
+/// VLANs, where the kernel has them: the same as for everything else; and where it has not, the
+/// words of the refusal.
+#[test]
+fn vlans_are_checked_or_refused() {
+    let filtering =
+        Bridge { name: BRIDGE.to_owned(), mtu: None, promiscuous: false, vlan_filtering: true };
+    let vlans = vec![
+        Vlan { id: 100, pvid: true, untagged: true },
+        Vlan { id: 7, pvid: false, untagged: false },
+    ];
+    let items = vec![
+        Item::Bridge(filtering),
+        Item::Veth(veth(HOST, "ferrule c1")),
+        Item::Vlans(Vlans { link: HOST.to_owned(), vlans, keep_default: false }),
+    ];
+    let bridge = items[..1].to_vec();
+    let refused = in_netns(move || {
+        let error = Kernel::open(None).unwrap().apply(&bridge, &mut Vec::new()).err();
+        error.map(|error| (error.summary(), sh("ip -br link").lines().count()))
+    });
+    match refused {
+        None => {
+            for alteration in alterations(&items[2]) {
+                let items = items.clone();
+                in_netns(move || names_it(&items, 2, &alteration));
+            }
+        }
+        Some((text, links)) => {
+            let wanted = "bridge br0 cannot filter by VLAN: the kernel has no VLAN filtering";
+            assert!(text.starts_with(wanted), "{text}");
+            assert_eq!(links, 1, "loopback");
+        }
+    }
+}
