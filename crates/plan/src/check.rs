@@ -160,6 +160,10 @@ impl Kernel {
             return Ok(missing());
         };
         let mut differences = Vec::new();
+        // IPv6 has no scopes of routes and reports 0.
+        if wanted.scope.is_some() && !v6 {
+            differences.extend(differs("scope", found.scope, wanted.scope));
+        }
         if wanted.mtu.is_some() {
             differences.extend(differs("MTU", found.mtu, wanted.mtu));
         }

@@ -34,7 +34,7 @@ pub struct Link {
     pub peer: u32,
     /// Whether `peer` is in another network namespace.
     pub peer_elsewhere: bool,
-    /// For a bridge, whether it filters by VLAN; `None` where the kernel cannot.
+    /// For a bridge, whether it filters by VLAN; `None` where the kernel does not say.
     pub vlan_filtering: Option<bool>,
     /// For a VLAN device its ID.
     pub vlan_id: Option<u16>,
