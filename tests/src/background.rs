@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::node::{Node, Place};
 use crate::ns::Namespace;
+use crate::tool::{self, Finished};
 
 /// A running program, killed by its pid when dropped, or with the test process.
 pub struct Background {
@@ -98,6 +99,16 @@ impl Pidns {
     /// The process that holds it, as this side numbers it.
     pub fn pid(&self) -> u32 {
         self.init.pid()
+    }
+
+    /// Runs a command to its end in it, and in a node.
+    pub fn finish(&self, node: &Node, mut command: Command, limit: Duration) -> Finished {
+        let file = self.handle();
+        node.ns().enter(|| {
+            // For the children alone, which is what there will be.
+            setns(&file, CloneFlags::CLONE_NEWPID).expect("enter the process namespace");
+            tool::finish_within(&mut command, b"", limit)
+        })
     }
 
     fn handle(&self) -> File {

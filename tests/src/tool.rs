@@ -112,6 +112,7 @@ pub fn package(program: &str) -> Option<&'static str> {
         "sysctl" => "procps",
         "containerd" | "ctr" => "containerd",
         "runc" => "runc",
+        "podman" => "podman",
         "busybox" => "busybox-static",
         "git" => "git",
         _ => return None,

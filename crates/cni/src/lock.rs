@@ -24,3 +24,9 @@ pub fn try_exclusive(file: &File) -> io::Result<bool> {
         Err(error) => Err(error),
     }
 }
+
+/// Gives the lock back for every descriptor of this opening, those that other processes inherited
+/// among them.
+pub fn unlock(file: &File) -> io::Result<()> {
+    FileExt::unlock(file)
+}

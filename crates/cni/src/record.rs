@@ -171,7 +171,8 @@ fn lock_free(file: &File) -> io::Result<()> {
     if lock::try_exclusive(file)? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
 }
 
-/// A record, locked until this is dropped and every delegated plugin ended.
+/// A record, locked until this is dropped; if the process is killed, until every delegated plugin
+/// ended that was at work.
 pub struct Claim {
     file: File,
     path: PathBuf,
@@ -226,6 +227,14 @@ impl Claim {
         if let Err(error) = fs::remove_file(&self.path) {
             log::warn(&format!("cannot remove {}: {error}", self.path.display()));
         }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // A call that ends has waited for the plugins that it ran. What one of those left behind
+        // may have inherited the lock, and must not hold up the next call.
+        let _ = lock::unlock(&self.file);
     }
 }
 

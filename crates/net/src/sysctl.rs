@@ -44,3 +44,8 @@ pub fn write(key: &str, value: &str) -> Result<()> {
     open.and_then(|mut file| file.write_all(value.as_bytes()))
         .map_err(|error| Error::io(format!("set sysctl {key} to {value}"), &error))
 }
+
+/// Whether a value can be set at all; it cannot where /proc/sys is mounted read-only.
+pub fn is_writable(key: &str) -> bool {
+    OpenOptions::new().write(true).open(path(key)).is_ok()
+}

@@ -13,21 +13,13 @@ impl Kernel {
 
     fn remove_one(&mut self, item: &Item) -> Result<()> {
         match item {
-            Item::Veth(veth) => self.remove_veth(&veth.host, &veth.alias),
+            Item::Veth(veth) => match self.own_veth(&veth.host, &veth.alias)? {
+                Some(link) => self.remove_link(&link),
+                None => Ok(()),
+            },
             Item::Masquerade(m) => Ok(self.nft()?.del_masquerade(m.address, &m.comment)?),
             Item::Macspoof(m) => Ok(self.nft()?.del_macspoof(&m.port, m.mac, &m.comment)?),
             _ => Ok(()),
-        }
-    }
-
-    /// Removes the veth pair with the given host end, if it is the attachment's.
-    ///
-    /// # Errors
-    /// The kernel's; a link of the name that is another's.
-    pub fn remove_veth(&mut self, host: &str, alias: &str) -> Result<()> {
-        match self.own_veth(host, alias)? {
-            Some(link) => self.remove_link(&link),
-            None => Ok(()),
         }
     }
 
@@ -44,11 +36,13 @@ impl Kernel {
         }
     }
 
-    /// The host end of a veth pair that carries the alias, or none: a kill between its making and
-    /// its marking leaves it so, and the name derives from the attachment.
+    /// The host end of a veth pair whose alias begins as the given one does, with mark and hash
+    /// (the rest may be cut short), or that has none: a kill between its making and its marking
+    /// leaves it so, and the name derives from the attachment.
     fn own_veth(&mut self, host: &str, alias: &str) -> Result<Option<Link>> {
         let Some(link) = self.link(Place::Host, host)? else { return Ok(None) };
-        if link.kind != "veth" || !(link.alias.is_empty() || link.alias == alias) {
+        let mark = |alias: &str| alias.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
+        if link.kind != "veth" || !(link.alias.is_empty() || mark(&link.alias) == mark(alias)) {
             return Err(Error::Conflict(format!(
                 "link {host} is left alone: it is a {} with the alias {:?}, not ours",
                 link.kind, link.alias
@@ -64,23 +58,6 @@ impl Kernel {
     pub fn aliases(&mut self) -> Result<Vec<String>> {
         let links = self.host.list(&link::list())?;
         Ok(links.into_iter().filter(|l| l.kind == "veth").map(|link| link.alias).collect())
-    }
-
-    /// Removes the veth pairs whose host end's alias holds the hash as its second word, and the
-    /// one that is named by it and not marked yet.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn remove_marked(&mut self, hash: &str) -> Result<()> {
-        let named = format!("veth{}", hash.get(..11).unwrap_or(hash));
-        for link in self.host.list(&link::list())? {
-            let marked = link.alias.split(' ').nth(1) == Some(hash);
-            let unmarked = link.name == named && link.alias.is_empty();
-            if link.kind == "veth" && (marked || unmarked) {
-                self.remove_link(&link)?;
-            }
-        }
-        Ok(())
     }
 
     /// Removes a link of the host; of a veth pair both ends go.

@@ -41,15 +41,11 @@ pub(crate) fn release(
         let rules = remove_rules(kernel, attachment, None);
         return all([foreign, rules, ipam.and_then(|ipam| free(request, ipam.as_ref()))]);
     }
-    // An address may be leased again as soon as IPAM has it: until then no packet of this pod
-    // may pass, nor a rule hold, even if this process is killed after the next line.
+    // An address may be leased again as soon as IPAM has it: by then no packet of this pod may
+    // pass, nor a rule hold, even if this process is killed. A pod whose link is not ours to
+    // remove lives on, and keeps its address.
+    let link = kernel.silence_veth(&host, &alias(attachment)).map_err(|error| failed(&error))?;
     let rules = remove_rules(kernel, attachment, record);
-    let link = kernel.silence_veth(&host, &alias(attachment)).map_err(|error| failed(&error));
-    let link = match link {
-        // The pod lives on, and keeps its address.
-        Err(error) => return all([rules, Err(error)]),
-        Ok(link) => link,
-    };
     // IPAM works beside the kernel's wait for the link's last readers, milliseconds.
     let running = ipam.and_then(|ipam| start(request, ipam.as_ref()));
     let removed = link.map_or(Ok(()), |link| kernel.remove_link(&link));
@@ -57,11 +53,16 @@ pub(crate) fn release(
     all([rules, removed.map_err(|error| failed(&error)), freed])
 }
 
-/// The IPAM plugin: the configuration's, or if that lost it, the one that ADD asked.
+/// The IPAM plugin that holds the lease: the one that ADD asked, else the configuration's, which
+/// may have been changed since.
 fn ipam(request: &Request, record: Option<&Record>) -> Result<Option<Delegate>> {
     let recorded = record.and_then(|record| record.ipam.as_ref());
-    let ipam = request.conf.ipam.as_ref().or(recorded);
-    ipam.map(|ipam| request.delegate(ipam)).transpose()
+    match (recorded.map(|ipam| request.delegate(ipam)), &request.conf.ipam) {
+        (Some(Ok(recorded)), _) => Ok(Some(recorded)),
+        (_, Some(configured)) => request.delegate(configured).map(Some),
+        (Some(Err(error)), None) => Err(error),
+        (None, None) => Ok(None),
+    }
 }
 
 fn start(request: &Request, ipam: Option<&Delegate>) -> Result<Option<Running>> {

@@ -92,12 +92,7 @@ fn collect(
         return Ok(());
     };
     log::info(&format!("GC removes {} of {}", attachment.ifname, attachment.container_id));
-    let owns = |mark: &str| Attachment::of_label(mark).is_some_and(|(found, _)| found == hash);
-    let rules = match kernel.nft().and_then(|nft| Ok(nft.del_owned(owns)?)) {
-        Err(::plan::Error::Nft(error)) if error.is_unsupported() => Ok(()),
-        removed => removed,
-    };
-    match rules.and_then(|()| kernel.remove_marked(hash)) {
+    match remove(kernel, hash, &attachment) {
         Ok(()) => {
             claim.remove();
             Ok(())
@@ -107,6 +102,19 @@ fn collect(
             Err(failed(&error))
         }
     }
+}
+
+/// Removes link and rules. The names come from the hash, which is whole where a mark is cut short.
+fn remove(kernel: &mut Kernel, hash: &str, attachment: &Attachment) -> ::plan::Result<()> {
+    let host = format!("veth{}", hash.get(..11).unwrap_or(hash));
+    let mark = format!("ferrule {hash} {}", attachment.network);
+    let link = kernel.silence_veth(&host, &mark)?;
+    let owns = |mark: &str| Attachment::of_label(mark).is_some_and(|(found, _)| found == hash);
+    match kernel.nft().and_then(|nft| Ok(nft.del_owned(owns)?)) {
+        Err(::plan::Error::Nft(error)) if error.is_unsupported() => {}
+        removed => removed?,
+    }
+    link.map_or(Ok(()), |link| kernel.remove_link(&link))
 }
 
 /// The configuration for the IPAM plugin, in which the attachments that stay are valid.

@@ -18,6 +18,10 @@ mod keys;
 mod links;
 mod masquerade;
 mod pods;
+mod regressions;
+mod regressions_chain;
+mod regressions_loss;
+mod regressions_reference;
 mod spoof;
 
 use serde_json::Value;
