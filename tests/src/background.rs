@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::node::{Node, Place};
 use crate::ns::Namespace;
-use crate::tool::{self, Finished};
 
 /// A running program, killed by its pid when dropped, or with the test process.
 pub struct Background {
@@ -101,13 +100,19 @@ impl Pidns {
         self.init.pid()
     }
 
-    /// Runs a command to its end in it, and in a node.
-    pub fn finish(&self, node: &Node, mut command: Command, limit: Duration) -> Finished {
+    /// Runs a command to its end in it and in a node, for at most `seconds`.
+    pub fn output(&self, node: &Node, command: &Command, seconds: u32) -> Output {
         let file = self.handle();
+        let mut limited = Command::new("timeout");
+        limited.arg(seconds.to_string()).arg(command.get_program()).args(command.get_args());
+        for (key, value) in command.get_envs() {
+            limited.env(key, value.unwrap_or_default());
+        }
         node.ns().enter(|| {
-            // For the children alone, which is what there will be.
+            // For the children alone, which is what there will be: from here on this thread
+            // cannot make others.
             setns(&file, CloneFlags::CLONE_NEWPID).expect("enter the process namespace");
-            tool::finish_within(&mut command, b"", limit)
+            limited.current_dir("/").stdin(Stdio::null()).output().expect("run timeout (coreutils)")
         })
     }
 

@@ -38,15 +38,17 @@ fn is_set(request: &Request, key: &str) -> bool {
     json::get(&request.conf.object, key).and_then(Value::as_bool) == Some(true)
 }
 
+/// Whatever the configuration says today: it may have been another when ADD ran.
 fn remove_rules(request: &Request, kernel: &mut Kernel) -> Result<()> {
-    if !is_set(request, "ipMasq") && !is_set(request, "macspoofchk") {
-        return Ok(());
-    }
     let env = &request.env;
     let removed = kernel.nft().and_then(|nft| {
         Ok(nft.del_reference(&request.conf.name, &env.container_id, &env.ifname)?)
     });
-    removed.map_err(|error| failed(&error))
+    match removed {
+        // Then there are none.
+        Err(::plan::Error::Nft(error)) if error.is_unsupported() => Ok(()),
+        removed => removed.map_err(|error| failed(&error)),
+    }
 }
 
 /// The host end of the veth pair, if it can be told for sure.

@@ -1,0 +1,43 @@
+//! The reference as oracle: every scenario of its own test suites for bridge and host-local, run
+//! by ours and by the reference in every version of the specification that both speak. Any
+//! difference in what can be seen fails, unless `differences` has a row for it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod bench;
+mod bridge_config;
+mod bridge_layer2;
+mod bridge_layer3;
+mod differences;
+mod errors;
+mod fixtures;
+mod host_local;
+mod host_local_config;
+mod host_local_requests;
+mod nodes;
+mod state;
+
+use std::collections::BTreeSet;
+
+/// A row for what is no scenario excuses nothing, and nobody would notice.
+#[test]
+fn every_row_belongs_to_a_scenario() {
+    let all = [
+        bridge_config::NAMES,
+        bridge_layer2::NAMES,
+        bridge_layer3::NAMES,
+        host_local::NAMES,
+        host_local_config::NAMES,
+        host_local_requests::NAMES,
+    ];
+    let names: BTreeSet<&str> = all.into_iter().flatten().copied().collect();
+    assert_eq!(names.len(), all.iter().map(|group| group.len()).sum::<usize>(), "a name twice");
+    let rows = differences::DIFFERENCES.iter();
+    let lost: Vec<_> = rows.filter(|row| !names.contains(row.scenario)).collect();
+    assert!(lost.is_empty(), "rows of no scenario: {lost:#?}");
+    let bare = differences::DIFFERENCES.iter().find(|row| row.reason.len() < 20);
+    assert!(bare.is_none(), "a row without a reason: {bare:?}");
+}
