@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 /// What the runtime asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,18 +231,6 @@ impl Args {
         self.pairs.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a key, parsed; an empty value counts as absent.
-    ///
-    /// # Errors
-    /// Code 4 when the value does not parse.
-    pub fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, key: &str) -> Result<Option<T>> {
-        let Some(value) = self.get(key).filter(|value| !value.is_empty()) else { return Ok(None) };
-        value.parse().map(Some).map_err(|error: T::Err| {
-            Error::environment(format!("CNI_ARGS: error parsing value of pair \"{key}={value}\""))
-                .details(error.to_string())
-        })
-    }
-
     /// Refuses keys that are not in `known`, unless the pairs hold `IgnoreUnknown=1` or `true`.
     ///
     /// # Errors
@@ -342,7 +329,5 @@ mod tests {
         assert_eq!(error.msg, "CNI_ARGS: unknown args [\"K8S_POD_NAME=a\"]");
         assert!(Args::parse("IP").is_err());
         assert!(Args::parse("IP=1=2").is_err());
-        assert!(args.parsed::<std::net::IpAddr>("IP").unwrap().is_some());
-        assert!(args.parsed::<std::net::IpAddr>("K8S_POD_NAME").is_err());
     }
 }

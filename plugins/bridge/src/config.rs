@@ -267,4 +267,4 @@ fn run_dir(text: &str) -> Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -19,11 +19,13 @@ pub(crate) fn del(request: &Request) -> Result<()> {
         claim => Some(claim?),
     };
     let record = claim.as_ref().and_then(|claim| claim.record.as_ref());
-    release(request, &mut kernel, &attachment, record)?;
-    if let Some(claim) = claim {
-        claim.remove();
+    let released = release(request, &mut kernel, &attachment, record);
+    match claim {
+        // What could not be removed is found by it again; an empty one tells of nothing.
+        Some(claim) if released.is_ok() || claim.record.is_none() => claim.remove(),
+        _ => {}
     }
-    Ok(())
+    released
 }
 
 /// Removes all that an attachment owns, its lease included, and goes on after errors.

@@ -36,7 +36,8 @@ fn refusal(keys: &Value) -> Error {
     error
 }
 
-fn defaults() -> Config {
+/// What a configuration without keys means.
+pub(crate) fn defaults() -> Config {
     Config {
         bridge: "cni0".to_owned(),
         gateway: false,

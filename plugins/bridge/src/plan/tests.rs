@@ -1,31 +1,9 @@
 //! Plans as data: what the configuration and IPAM's result make of each other.
 
 use super::*;
+use crate::config::tests::defaults as config;
 use cni::Ip;
 use proptest::prelude::*;
-use std::path::PathBuf;
-
-fn config() -> Config {
-    Config {
-        bridge: "cni0".to_owned(),
-        gateway: false,
-        default_gateway: false,
-        force_address: false,
-        masquerade: false,
-        mtu: None,
-        hairpin: false,
-        promiscuous: false,
-        vlan: None,
-        trunk: Vec::new(),
-        keep_default_vlan: false,
-        macspoof: false,
-        dad: false,
-        pod_up: true,
-        isolated: false,
-        mac: None,
-        run_dir: PathBuf::from("/run/ferrule"),
-    }
-}
 
 fn names(config: &Config) -> Names {
     Names::of(&Attachment::new("pods", "c1", "eth0"), config)
