@@ -1,0 +1,77 @@
+//! `route-sync.toml`: types that cannot be wrong.
+
+use ipnetwork::IpNetwork;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How packets get to other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Plainly where the other node is on the link, else through VXLAN.
+    Auto,
+    /// Plainly; a node that is not on the link is reported.
+    Direct,
+    /// Through VXLAN, always.
+    Vxlan,
+}
+
+/// What the operator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `node-name`; the host's name by default.
+    pub node_name: String,
+    /// `mode`.
+    pub mode: Mode,
+    /// `cluster-cidrs`: the pods of the whole cluster.
+    pub cluster_cidrs: Vec<IpNetwork>,
+    /// `service-cidrs`: virtual addresses that no pod CIDR may overlap.
+    pub service_cidrs: Vec<IpNetwork>,
+    /// `run-dir`.
+    pub run_dir: PathBuf,
+    /// `state-dir`.
+    pub state_dir: PathBuf,
+    /// `resync-interval`: seconds between full passes that nothing asked for; 0 for none.
+    pub resync_interval: Option<Duration>,
+    /// `[source]`.
+    pub source: Source,
+    /// `[vxlan]`.
+    pub vxlan: Vxlan,
+    /// `[masquerade]`.
+    pub masquerade: Masquerade,
+    /// `[metrics] listen`.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Where the node set comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `type = "file"`: a TOML file of `[[node]]` tables.
+    File {
+        /// `path`.
+        path: PathBuf,
+    },
+}
+
+/// The tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vxlan {
+    /// `vni`, 1 to 16777215.
+    pub vni: u32,
+    /// `port`.
+    pub port: u16,
+    /// `underlay`: the link that carries the tunnel; by default the one that has the node's
+    /// address.
+    pub underlay: Option<String>,
+    /// `mtu` of the device in bytes; by default the underlay's less what the tunnel costs.
+    pub mtu: Option<u32>,
+}
+
+/// Masquerade of what leaves the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Masquerade {
+    /// `enabled`.
+    pub enabled: bool,
+    /// `random-fully`: source ports are chosen at random.
+    pub random_fully: bool,
+}

@@ -1,0 +1,144 @@
+//! What is asked of the running daemon, and what it answers.
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use tokio::sync::oneshot;
+
+/// A question to the daemon's loop; an answer nobody waits for any more is dropped.
+#[derive(Debug)]
+pub enum Query {
+    /// All of it.
+    Status(oneshot::Sender<Report>),
+    /// The figures.
+    Figures(oneshot::Sender<Figures>),
+}
+
+/// The state of everything that the daemon keeps. Its JSON is `route-sync status --json`, and
+/// its fields are frozen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The daemon's version.
+    pub version: String,
+    /// This node.
+    pub node: String,
+    /// `auto`, `direct` or `vxlan`.
+    pub mode: String,
+    /// The kernel was in step with a complete node set once since the daemon's start.
+    pub synced: bool,
+    /// What the node set comes from.
+    pub source: SourceReport,
+    /// The pod CIDRs, this node's first, then by node and CIDR; those refused among them.
+    pub cidrs: Vec<Entry>,
+    /// What fails or is refused and is no CIDR's: the VXLAN device, nftables, a node without
+    /// address.
+    pub problems: Vec<Problem>,
+}
+
+/// The state of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceReport {
+    /// Its kind and place: `file /etc/ferrule/nodes.toml`.
+    pub name: String,
+    /// Nodes in the set that stands.
+    pub nodes: usize,
+    /// When that set came, seconds since 1970; absent when there is none.
+    pub since: Option<u64>,
+    /// The set is an earlier run's, the source having told none yet.
+    pub kept: bool,
+    /// Why the source tells nothing newer.
+    pub error: Option<String>,
+}
+
+/// How packets get to a CIDR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Path {
+    /// It is this node's own.
+    Local,
+    /// The other node is on the link.
+    Direct,
+    /// Through the tunnel.
+    Vxlan,
+    /// Not at all: refused.
+    None,
+}
+
+/// Whether the kernel is as desired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is.
+    Synced,
+    /// The kernel refuses; tried again with growing pauses.
+    Failing,
+    /// Somebody else's route has its place, and is left alone.
+    Conflict,
+    /// The node set contradicts itself here; nothing is installed.
+    Refused,
+}
+
+/// One pod CIDR.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The node that it is of.
+    pub node: String,
+    /// The CIDR.
+    pub cidr: IpNetwork,
+    /// How packets get there.
+    pub path: Path,
+    /// The other node's address; absent for local ones.
+    pub via: Option<IpAddr>,
+    /// Whether the kernel is as desired.
+    pub state: State,
+    /// Since when state and path are so, seconds since 1970.
+    pub since: u64,
+    /// The last error, or why it is refused.
+    pub error: Option<String>,
+}
+
+/// Something that is not well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// What it is about: `vxlan fvxlan.100`, `nftables`, `node worker-7`.
+    pub what: String,
+    /// What is wrong and what to do.
+    pub error: String,
+    /// Since when, seconds since 1970.
+    pub since: u64,
+}
+
+/// The daemon's figures, for metrics. Counters count since the daemon's start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// The source's first complete set is in and was applied.
+    pub synced: bool,
+    /// Nodes in the set that stands.
+    pub nodes: u64,
+    /// CIDRs by path and state.
+    pub cidrs: Vec<(Path, State, u64)>,
+    /// Problems that are no CIDR's.
+    pub problems: u64,
+    /// Objects that shall exist: routes, neighbours, FDB entries.
+    pub desired: [u64; 3],
+    /// Full passes.
+    pub passes: u64,
+    /// Seconds that the last full pass took.
+    pub pass_seconds: f64,
+    /// Repairs of what somebody else deleted or altered, by object.
+    pub repairs: Vec<(&'static str, u64)>,
+    /// Changes made in the kernel.
+    pub changes: u64,
+    /// Changes that the kernel refused.
+    pub errors: u64,
+    /// Notifications lost for want of buffer (ENOBUFS).
+    pub overruns: u64,
+    /// Sets that the source told.
+    pub sets: u64,
+    /// Times that the source failed.
+    pub source_failures: u64,
+}
