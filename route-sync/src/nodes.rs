@@ -2,6 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// One node of the cluster.
@@ -26,3 +27,158 @@ pub struct NodeSet {
     #[serde(default, rename = "node")]
     pub nodes: Vec<Node>,
 }
+
+/// The node set as far as it does not contradict itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// This node; `None` when it is not in the set.
+    pub own: Option<Node>,
+    /// The others, by name.
+    pub others: Vec<Node>,
+    /// What is not served, and why.
+    pub refused: Vec<Refused>,
+}
+
+/// A pod CIDR, or with `None` something else of a node, that is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The node.
+    pub node: String,
+    /// The CIDR.
+    pub cidr: Option<IpNetwork>,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+impl NodeSet {
+    /// Takes what is sound and refuses the rest. Of two that contradict each other this node's own
+    /// wins, then the first by name, so that every node that sees the same set decides alike.
+    pub fn accept(&self, own: &str, services: &[IpNetwork]) -> Accepted {
+        let mut sorted: Vec<&Node> = self.nodes.iter().collect();
+        sorted.sort_by_key(|node| (node.name != own, node.name.as_str()));
+        let mut refusals = Refusals {
+            services,
+            node_addresses: self.nodes.iter().flat_map(|n| &n.addresses).copied().collect(),
+            addresses: HashMap::new(),
+            cidrs: BTreeMap::new(),
+            refused: Vec::new(),
+        };
+        let mut accepted = Accepted::default();
+        let mut last = None;
+        for node in sorted {
+            if last == Some(&node.name) {
+                let reason = "the name is in the node set twice; give each node one entry";
+                refusals.refuse(node, None, reason.to_owned());
+                continue;
+            }
+            last = Some(&node.name);
+            let node = refusals.sound(node);
+            if node.name == own {
+                accepted.own = Some(node);
+            } else {
+                accepted.others.push(node);
+            }
+        }
+        accepted.refused = refusals.refused;
+        accepted
+    }
+}
+
+struct Refusals<'a> {
+    services: &'a [IpNetwork],
+    /// Of every node, those refused too: routing them into a tunnel would cut the node off.
+    node_addresses: BTreeSet<IpAddr>,
+    /// Whose an address is.
+    addresses: HashMap<IpAddr, &'a str>,
+    /// First address of each accepted CIDR → CIDR and whose it is.
+    cidrs: BTreeMap<IpAddr, (IpNetwork, &'a str)>,
+    refused: Vec<Refused>,
+}
+
+impl<'a> Refusals<'a> {
+    fn refuse(&mut self, node: &Node, cidr: Option<IpNetwork>, reason: String) {
+        self.refused.push(Refused { node: node.name.clone(), cidr, reason });
+    }
+
+    /// What of a node is sound.
+    fn sound(&mut self, node: &'a Node) -> Node {
+        let mut sound =
+            Node { name: node.name.clone(), addresses: Vec::new(), pod_cidrs: Vec::new() };
+        for address in &node.addresses {
+            match self.fault_of_address(node, *address) {
+                Some(reason) => self.refuse(node, None, reason),
+                None => sound.addresses.push(*address),
+            }
+        }
+        for cidr in &node.pod_cidrs {
+            match self.fault_of_cidr(node, *cidr) {
+                Some(reason) => self.refuse(node, Some(*cidr), reason),
+                None => sound.pod_cidrs.push(*cidr),
+            }
+        }
+        sound
+    }
+
+    fn fault_of_address(&mut self, node: &'a Node, address: IpAddr) -> Option<String> {
+        let link_local = matches!(address, IpAddr::V6(six) if six.is_unicast_link_local());
+        let special = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+        if special || link_local {
+            return Some(format!("{address} is no address that other nodes can reach"));
+        }
+        match self.addresses.insert(address, &node.name) {
+            Some(owner) if owner != node.name => {
+                self.addresses.insert(address, owner);
+                Some(format!("address {address} is node {owner}'s too; one node has it"))
+            }
+            _ => None,
+        }
+    }
+
+    fn fault_of_cidr(&mut self, node: &'a Node, cidr: IpNetwork) -> Option<String> {
+        let (first, last) = (cidr.network(), last_address(cidr));
+        if cidr.ip() != first {
+            return Some(format!("it has host bits; did you mean {first}/{}?", cidr.prefix()));
+        }
+        let link_local = match first {
+            IpAddr::V4(four) => four.is_link_local(),
+            IpAddr::V6(six) => six.is_unicast_link_local(),
+        };
+        if cidr.prefix() == 0 || first.is_multicast() || first.is_loopback() || link_local {
+            return Some("it is no range of pod addresses".to_owned());
+        }
+        if let Some(service) = self.services.iter().find(|service| overlap(**service, cidr)) {
+            return Some(format!("it overlaps the service range {service}"));
+        }
+        if let Some(address) = self.node_addresses.range(first..=last).next() {
+            return Some(format!("it covers {address}, which is a node's address"));
+        }
+        // CIDRs are disjoint or nested: the neighbours in order are all that can overlap.
+        let before = self.cidrs.range(..=first).next_back();
+        let after = self.cidrs.range(first..).next();
+        let other = [before, after].into_iter().flatten().map(|(_, found)| found);
+        for (found, owner) in other {
+            if *found == cidr && *owner == node.name {
+                return Some("it is listed twice".to_owned());
+            }
+            if overlap(*found, cidr) {
+                return Some(format!("it overlaps {found} of node {owner}"));
+            }
+        }
+        self.cidrs.insert(first, (cidr, &node.name));
+        None
+    }
+}
+
+fn last_address(cidr: IpNetwork) -> IpAddr {
+    match cidr {
+        IpNetwork::V4(cidr) => cidr.broadcast().into(),
+        IpNetwork::V6(cidr) => cidr.broadcast().into(),
+    }
+}
+
+fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
+    a.contains(b.network()) || b.contains(a.network())
+}
+
+#[cfg(test)]
+mod tests;

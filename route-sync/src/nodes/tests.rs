@@ -1,0 +1,117 @@
+use super::*;
+use proptest::prelude::*;
+
+fn node(name: &str, addresses: &[&str], cidrs: &[&str]) -> Node {
+    Node {
+        name: name.to_owned(),
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        pod_cidrs: cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+    }
+}
+
+fn accept(nodes: Vec<Node>) -> Accepted {
+    let services = ["10.96.0.0/16".parse().unwrap()];
+    NodeSet { nodes }.accept("own", &services)
+}
+
+/// The one refusal of a set, in words.
+fn refusal(nodes: Vec<Node>) -> String {
+    let accepted = accept(nodes);
+    let [refused] = &accepted.refused[..] else { panic!("{accepted:#?}") };
+    let cidr = refused.cidr.map(|cidr| format!("{cidr} ")).unwrap_or_default();
+    format!("{} {cidr}{}", refused.node, refused.reason)
+}
+
+#[test]
+fn a_sound_set_is_taken_whole() {
+    let own = node("own", &["192.0.2.1"], &["10.1.1.0/24", "fd00:1::/64"]);
+    let b = node("b", &["192.0.2.2", "2001:db8::2"], &["10.1.2.0/24"]);
+    let a = node("a", &["192.0.2.3"], &[]);
+    let accepted = accept(vec![b.clone(), own.clone(), a.clone()]);
+    assert_eq!(accepted, Accepted { own: Some(own), others: vec![a, b], refused: vec![] });
+    assert_eq!(accept(vec![]).own, None);
+}
+
+#[test]
+fn contradictions_are_refused_and_named() {
+    let own = || node("own", &["192.0.2.1"], &["10.1.1.0/24"]);
+    let cases = [
+        (node("b", &[], &["10.1.0.0/16"]), "b 10.1.0.0/16 it overlaps 10.1.1.0/24 of node own"),
+        (node("b", &[], &["10.1.1.128/25"]), "b 10.1.1.128/25 it overlaps 10.1.1.0/24 of node own"),
+        (node("b", &[], &["10.1.1.0/24"]), "b 10.1.1.0/24 it overlaps 10.1.1.0/24 of node own"),
+        (
+            node("b", &[], &["10.96.4.0/24"]),
+            "b 10.96.4.0/24 it overlaps the service range 10.96.0.0/16",
+        ),
+        (
+            node("b", &[], &["192.0.2.0/24"]),
+            "b 192.0.2.0/24 it covers 192.0.2.1, which is a node's address",
+        ),
+        (
+            node("b", &[], &["10.1.2.1/24"]),
+            "b 10.1.2.1/24 it has host bits; did you mean 10.1.2.0/24?",
+        ),
+        (node("b", &[], &["0.0.0.0/0"]), "b 0.0.0.0/0 it is no range of pod addresses"),
+        (node("b", &[], &["fe80::/64"]), "b fe80::/64 it is no range of pod addresses"),
+        (node("b", &[], &["10.1.2.0/24", "10.1.2.0/24"]), "b 10.1.2.0/24 it is listed twice"),
+        (node("b", &["192.0.2.1"], &[]), "b address 192.0.2.1 is node own's too; one node has it"),
+        (node("b", &["127.0.0.1"], &[]), "b 127.0.0.1 is no address that other nodes can reach"),
+        (
+            node("own", &[], &["10.1.2.0/24"]),
+            "own the name is in the node set twice; give each node one entry",
+        ),
+    ];
+    for (wrong, words) in cases {
+        assert_eq!(refusal(vec![own(), wrong]), words);
+    }
+}
+
+#[test]
+fn the_others_are_served_all_the_same() {
+    let accepted = accept(vec![
+        node("c", &["192.0.2.3"], &["10.1.3.0/24", "10.1.2.0/24"]),
+        node("b", &["192.0.2.2"], &["10.1.2.0/24"]),
+        node("own", &["192.0.2.1"], &["10.1.1.0/24"]),
+    ]);
+    assert_eq!(accepted.refused.len(), 1);
+    assert_eq!(accepted.others[0], node("b", &["192.0.2.2"], &["10.1.2.0/24"]));
+    assert_eq!(accepted.others[1], node("c", &["192.0.2.3"], &["10.1.3.0/24"]));
+}
+
+proptest! {
+    /// What is accepted never contradicts itself, and the order of the source does not matter.
+    #[test]
+    fn accepted_cidrs_are_disjoint(
+        nodes in prop::collection::vec((0..6u8, prop::collection::vec((any::<u16>(), 14..=32u8), 0..4)), 0..8),
+        turn in 0..8usize,
+    ) {
+        let nodes: Vec<Node> = nodes
+            .into_iter()
+            .enumerate()
+            .map(|(at, (address, cidrs))| Node {
+                name: format!("n{at}"),
+                addresses: vec![IpAddr::from([10, 0, 0, address + 1])],
+                pod_cidrs: cidrs
+                    .into_iter()
+                    .map(|(bits, prefix)| {
+                        let net = IpNetwork::new(IpAddr::from([10, 0, (bits >> 8) as u8 & 3, bits as u8]), prefix);
+                        let net = net.unwrap();
+                        IpNetwork::new(net.network(), prefix).unwrap()
+                    })
+                    .collect(),
+            })
+            .collect();
+        let given: usize = nodes.iter().map(|node| node.pod_cidrs.len()).sum();
+        let mut turned = nodes.clone();
+        turned.rotate_left(turn.min(nodes.len()));
+        let accepted = NodeSet { nodes }.accept("n0", &[]);
+        prop_assert_eq!(&accepted, &NodeSet { nodes: turned }.accept("n0", &[]));
+        let all: Vec<IpNetwork> =
+            accepted.own.iter().chain(&accepted.others).flat_map(|node| node.pod_cidrs.clone()).collect();
+        for (at, a) in all.iter().enumerate() {
+            prop_assert!(all[at + 1..].iter().all(|b| !overlap(*a, *b)));
+        }
+        let refused = accepted.refused.iter().filter(|refused| refused.cidr.is_some()).count();
+        prop_assert_eq!(all.len() + refused, given);
+    }
+}
