@@ -6,6 +6,8 @@
 //! event of the kernel.
 
 pub mod config;
+pub mod desired;
+pub mod facts;
 pub mod nodes;
 pub mod query;
 pub mod source;

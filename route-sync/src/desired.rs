@@ -1,0 +1,296 @@
+//! What shall exist, as a pure function of the configuration, the node set and the node's links.
+
+use crate::config::{Config, Mode};
+use crate::facts::Facts;
+use crate::nodes::{Accepted, Node, Refused};
+use crate::query::Path;
+use ipnetwork::IpNetwork;
+use net::Mac;
+use node::vtep;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// The routing protocol number of all routes that come from a node set: `ferrule-node`.
+pub const PROTOCOL: u8 = 118;
+/// The metric of a blackhole: worse than any other route of the same prefix, above all the
+/// connected route of the bridge. At metric 0 one of the two would keep the other out.
+pub const BLACKHOLE: u32 = 1_000_000;
+
+/// All that shall exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// This node's pod CIDRs.
+    pub own: Vec<IpNetwork>,
+    /// The tunnel's device.
+    pub vtep: Option<Vtep>,
+    /// Routes, by destination; a blackhole is the only one of its destination.
+    pub routes: BTreeMap<IpNetwork, Way>,
+    /// Neighbours on the tunnel's device.
+    pub neighbours: BTreeMap<IpAddr, Mac>,
+    /// FDB entries of the tunnel's device.
+    pub fdb: BTreeMap<Mac, IpAddr>,
+    /// Addresses that tunnel packets may come from.
+    pub peers: BTreeSet<IpAddr>,
+    /// Destinations that are never masqueraded: the cluster's pods and nodes.
+    pub cluster: BTreeSet<IpNetwork>,
+    /// MTU of pods in bytes; 0 when the underlay is not known.
+    pub mtu: u32,
+    /// How packets get to each CIDR.
+    pub paths: Vec<PathTo>,
+    /// What is not well, and what it is about.
+    pub problems: BTreeSet<(String, String)>,
+    /// So much of this node is unknown that what is in the kernel shall stay there.
+    pub incomplete: bool,
+}
+
+/// The tunnel's device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vtep {
+    /// Its name.
+    pub name: String,
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// UDP port.
+    pub port: u16,
+    /// The node's address, source of the outer header.
+    pub local: IpAddr,
+    /// Index and name of the link that holds it.
+    pub underlay: (u32, String),
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Its addresses, /32 and /128.
+    pub addresses: Vec<IpNetwork>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Nowhere: this node's own CIDR, but for the pods that are there.
+    Blackhole,
+    /// To a node on a link.
+    Direct {
+        /// The node's address.
+        gateway: IpAddr,
+        /// Index of the link.
+        link: u32,
+    },
+    /// To a node's tunnel end point.
+    Tunnel {
+        /// Its address in the tunnel.
+        gateway: IpAddr,
+        /// Source of what this node itself sends: inside its own pod CIDR, so that a strict
+        /// reverse-path filter at the other end lets it pass.
+        source: Option<IpAddr>,
+    },
+}
+
+/// How packets get to a CIDR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTo {
+    /// The node whose it is.
+    pub node: String,
+    /// The CIDR.
+    pub cidr: IpNetwork,
+    /// How.
+    pub path: Path,
+    /// The other node's address.
+    pub via: Option<IpAddr>,
+    /// Why not at all, and what to do.
+    pub refused: Option<String>,
+}
+
+/// What shall exist.
+pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts) -> Desired {
+    let mut desired = Desired::default();
+    let Some(own) = &nodes.own else {
+        let what = format!("node {}", config.node_name);
+        let advice = "it is not in the node set: give it an entry, or set node-name to the name \
+                      that it has there";
+        desired.problems.insert((what, advice.to_owned()));
+        desired.incomplete = true;
+        return desired;
+    };
+    desired.own.clone_from(&own.pod_cidrs);
+    for cidr in &own.pod_cidrs {
+        desired.routes.insert(*cidr, Way::Blackhole);
+        desired.path(own, *cidr, Path::Local, None);
+    }
+    match underlay(config, own, facts) {
+        Ok((index, local)) => desired.tunnel(config, own, facts, index, local),
+        Err(reason) => {
+            desired.problems.insert((format!("node {}", own.name), reason));
+            desired.incomplete = true;
+        }
+    }
+    for other in &nodes.others {
+        desired.serve(config, other, facts);
+    }
+    desired.cluster(config, own, &nodes.others);
+    desired.refusals(&nodes.refused);
+    desired
+}
+
+/// The index of the link that holds this node's address, and that address. Its family is decided
+/// by the node set alone, IPv4 first, so that plugin and daemon never disagree.
+fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr), String> {
+    let first = |v4: bool| own.addresses.iter().find(|address| address.is_ipv4() == v4);
+    let Some(local) = first(true).or(first(false)) else {
+        return Err("the node set gives it no address, so it has no way to other nodes".to_owned());
+    };
+    let same = own.addresses.iter().filter(|address| address.is_ipv4() == local.is_ipv4());
+    let held = same.filter_map(|address| Some((facts.holder(*address)?, *address)));
+    let Some(name) = &config.vxlan.underlay else {
+        return held.map(|((index, _), address)| (index, address)).next().ok_or_else(|| {
+            format!(
+                "no link here holds {local}, its address in the node set; one of the two is wrong"
+            )
+        });
+    };
+    let mut on_it = held.filter(|((_, link), _)| link.name == *name);
+    on_it.next().map(|((index, _), address)| (index, address)).ok_or_else(|| {
+        format!(
+            "underlay {name:?} does not hold {local} or another of its {} addresses in the node \
+             set; name the link that does, or leave `underlay` out",
+            if local.is_ipv4() { "IPv4" } else { "IPv6" }
+        )
+    })
+}
+
+impl Desired {
+    fn path(&mut self, node: &Node, cidr: IpNetwork, path: Path, via: Option<IpAddr>) {
+        let node = node.name.clone();
+        self.paths.push(PathTo { node, cidr, path, via, refused: None });
+    }
+
+    /// The tunnel's device, in the modes that have one, and the pods' MTU.
+    fn tunnel(&mut self, config: &Config, own: &Node, facts: &Facts, index: u32, local: IpAddr) {
+        let Some(link) = facts.links.get(&index) else { return };
+        if config.mode == Mode::Direct {
+            self.mtu = link.mtu;
+            return;
+        }
+        let most = link.mtu.saturating_sub(vtep::overhead(local));
+        let mtu = config.vxlan.mtu.unwrap_or(most);
+        if mtu > most {
+            self.problem_of_mtu(mtu, most, &link.name);
+        }
+        let mtu = mtu.min(most);
+        self.mtu = mtu;
+        self.vtep = Some(Vtep {
+            name: vtep::name(config.vxlan.vni),
+            vni: config.vxlan.vni,
+            port: config.vxlan.port,
+            local,
+            underlay: (index, link.name.clone()),
+            mtu,
+            mac: Mac(vtep::mac(local)),
+            addresses: vtep::addresses(&own.pod_cidrs),
+        });
+    }
+
+    fn problem_of_mtu(&mut self, mtu: u32, most: u32, underlay: &str) {
+        self.problems.insert((
+            "vxlan mtu".to_owned(),
+            format!("{mtu} is more than fits {underlay}: {most} is used; set mtu to that or less"),
+        ));
+    }
+
+    /// Routes to another node's CIDRs.
+    fn serve(&mut self, config: &Config, other: &Node, facts: &Facts) {
+        for cidr in &other.pod_cidrs {
+            match self.direct(config, other, facts, *cidr) {
+                Some((gateway, link)) => {
+                    self.routes.insert(*cidr, Way::Direct { gateway, link });
+                    self.path(other, *cidr, Path::Direct, Some(gateway));
+                }
+                None if config.mode == Mode::Direct => self.unreachable(other, *cidr),
+                None => self.through_tunnel(other, *cidr),
+            }
+        }
+    }
+
+    fn direct(
+        &self,
+        config: &Config,
+        other: &Node,
+        facts: &Facts,
+        cidr: IpNetwork,
+    ) -> Option<(IpAddr, u32)> {
+        if config.mode == Mode::Vxlan {
+            return None;
+        }
+        let mut same = other.addresses.iter().filter(|a| a.is_ipv4() == cidr.is_ipv4());
+        same.find_map(|address| Some((*address, facts.on_link(*address)?)))
+    }
+
+    fn unreachable(&mut self, other: &Node, cidr: IpNetwork) {
+        let family = if cidr.is_ipv4() { "IPv4" } else { "IPv6" };
+        let reason = format!(
+            "no {family} address of the node is on a link of this one, which mode \"direct\" \
+             needs; use mode \"auto\""
+        );
+        self.refuse(&other.name, cidr, reason);
+    }
+
+    fn refuse(&mut self, node: &str, cidr: IpNetwork, reason: String) {
+        let (node, refused) = (node.to_owned(), Some(reason));
+        self.paths.push(PathTo { node, cidr, path: Path::None, via: None, refused });
+    }
+
+    fn through_tunnel(&mut self, other: &Node, cidr: IpNetwork) {
+        // Without this node's own end nothing is known of the way, and what is there stays.
+        let Some(own) = &self.vtep else { return };
+        let family = |address: &IpAddr| address.is_ipv4() == own.local.is_ipv4();
+        let Some(remote) = other.addresses.iter().copied().find(family) else {
+            let family = if own.local.is_ipv4() { "IPv4" } else { "IPv6" };
+            let reason = format!(
+                "the node set gives the node no {family} address, the family of this node's \
+                 tunnel ({}); a VXLAN device carries one family",
+                own.local
+            );
+            return self.refuse(&other.name, cidr, reason);
+        };
+        let mac = vtep::mac(remote);
+        let source =
+            own.addresses.iter().map(IpNetwork::ip).find(|a| a.is_ipv4() == cidr.is_ipv4());
+        let gateway = if cidr.is_ipv4() {
+            let first = vtep::addresses(&other.pod_cidrs);
+            first.first().map_or(cidr.network(), IpNetwork::ip)
+        } else {
+            vtep::link_local(mac).into()
+        };
+        self.neighbours.insert(gateway, Mac(mac));
+        self.fdb.insert(Mac(mac), remote);
+        self.routes.insert(cidr, Way::Tunnel { gateway, source });
+        self.path(other, cidr, Path::Vxlan, Some(remote));
+    }
+
+    /// Who may send tunnel packets, and what is never masqueraded.
+    fn cluster(&mut self, config: &Config, own: &Node, others: &[Node]) {
+        self.cluster.extend(&config.cluster_cidrs);
+        for node in others.iter().chain([own]) {
+            self.cluster.extend(&node.pod_cidrs);
+            self.cluster.extend(node.addresses.iter().map(|address| IpNetwork::from(*address)));
+        }
+        let Some(vtep) = &self.vtep else { return };
+        // Whether two nodes are on one link they may see differently, so every node may send.
+        let all = others.iter().flat_map(|node| &node.addresses);
+        self.peers = all.filter(|a| a.is_ipv4() == vtep.local.is_ipv4()).copied().collect();
+    }
+
+    fn refusals(&mut self, refused: &[Refused]) {
+        for Refused { node, cidr, reason } in refused {
+            match cidr {
+                Some(cidr) => self.refuse(node, *cidr, reason.clone()),
+                None => {
+                    self.problems.insert((format!("node {node}"), reason.clone()));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

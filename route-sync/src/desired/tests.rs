@@ -1,0 +1,158 @@
+use super::*;
+use crate::config::{Masquerade, Source, Vxlan};
+use crate::facts::Link;
+use crate::nodes::NodeSet;
+
+pub fn config(mode: Mode) -> Config {
+    Config {
+        node_name: "own".to_owned(),
+        mode,
+        cluster_cidrs: vec!["10.1.0.0/16".parse().unwrap()],
+        service_cidrs: vec![],
+        run_dir: "/run/ferrule".into(),
+        state_dir: "/var/lib/ferrule".into(),
+        resync_interval: None,
+        source: Source::File { path: "/nodes".into() },
+        vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
+        masquerade: Masquerade { enabled: false, random_fully: true },
+        metrics: None,
+    }
+}
+
+/// `name address,address cidr,cidr` a line.
+fn nodes(lines: &str) -> Accepted {
+    fn list<T: std::str::FromStr>(text: &str) -> Vec<T> {
+        text.split(',').filter_map(|item| item.parse().ok()).collect()
+    }
+    let node = |line: &str| {
+        let [name, addresses, cidrs] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        Node { name: name.to_owned(), addresses: list(addresses), pod_cidrs: list(cidrs) }
+    };
+    let lines = lines.lines().filter(|line| !line.trim().is_empty());
+    NodeSet { nodes: lines.map(node).collect() }.accept("own", &[])
+}
+
+fn facts() -> Facts {
+    let link = |name: &str, addresses: &[&str]| Link {
+        name: name.to_owned(),
+        mtu: 1500,
+        up: true,
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+    };
+    let eth0 = link("eth0", &["192.0.2.1/24", "2001:db8::1/64"]);
+    let eth1 = link("eth1", &["198.51.100.1/24"]);
+    Facts { links: [(2, eth0), (3, eth1)].into() }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn cidr(text: &str) -> IpNetwork {
+    text.parse().unwrap()
+}
+
+const CLUSTER: &str = "
+    own   192.0.2.1,2001:db8::1 10.1.1.0/24,fd00:1::/64
+    near  192.0.2.2,2001:db8::2 10.1.2.0/24,fd00:2::/64
+    far   203.0.113.3           10.1.3.0/24,10.1.33.0/24,fd00:3::/64
+";
+
+#[test]
+fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
+    let desired = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts());
+    let mac = Mac([0x02, 0x56, 203, 0, 113, 3]);
+    let local = vtep::link_local(mac.0).into();
+    let source = |text| Some(ip(text));
+    let expected: BTreeMap<IpNetwork, Way> = [
+        (cidr("10.1.1.0/24"), Way::Blackhole),
+        (cidr("fd00:1::/64"), Way::Blackhole),
+        (cidr("10.1.2.0/24"), Way::Direct { gateway: ip("192.0.2.2"), link: 2 }),
+        (cidr("fd00:2::/64"), Way::Direct { gateway: ip("2001:db8::2"), link: 2 }),
+        (cidr("10.1.3.0/24"), Way::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") }),
+        (cidr("10.1.33.0/24"), Way::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") }),
+        (cidr("fd00:3::/64"), Way::Tunnel { gateway: local, source: source("fd00:1::") }),
+    ]
+    .into();
+    assert_eq!(desired.routes, expected);
+    assert_eq!(desired.neighbours, [(ip("10.1.3.0"), mac), (local, mac)].into());
+    assert_eq!(desired.fdb, [(mac, ip("203.0.113.3"))].into());
+    // The near one too: it may take this node for far.
+    assert_eq!(desired.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
+    assert_eq!((desired.mtu, desired.incomplete), (1450, false));
+    assert!(desired.problems.is_empty());
+    let vtep = desired.vtep.unwrap();
+    assert_eq!(vtep.mac, Mac([0x02, 0x56, 192, 0, 2, 1]));
+    assert_eq!(vtep.underlay, (2, "eth0".to_owned()));
+    assert_eq!(vtep.addresses, [cidr("10.1.1.0/32"), cidr("fd00:1::/128")]);
+}
+
+#[test]
+fn direct_has_no_tunnel_and_reports_who_is_far() {
+    let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts());
+    assert_eq!((desired.vtep, desired.mtu), (None, 1500));
+    assert_eq!(desired.routes.len(), 4);
+    let far: Vec<_> = desired.paths.iter().filter(|path| path.node == "far").collect();
+    assert_eq!(far.len(), 3);
+    assert!(far.iter().all(|path| path.path == Path::None && path.refused.is_some()));
+}
+
+#[test]
+fn vxlan_takes_the_tunnel_always() {
+    let desired = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts());
+    assert!(!desired.routes.values().any(|way| matches!(way, Way::Direct { .. })));
+    assert_eq!(desired.fdb.len(), 2);
+}
+
+#[test]
+fn a_tunnel_over_ipv6_costs_more_and_takes_no_ipv4() {
+    let nodes = nodes(
+        "own 2001:db8::1 10.1.1.0/24
+         six 2001:db8:1::2 10.1.2.0/24
+         four 203.0.113.3 10.1.3.0/24",
+    );
+    let desired = desired(&config(Mode::Auto), &nodes, &facts());
+    assert_eq!(desired.mtu, 1430);
+    assert_eq!(desired.fdb.values().collect::<Vec<_>>(), [&ip("2001:db8:1::2")]);
+    let refused: Vec<_> = desired.paths.iter().filter(|path| path.refused.is_some()).collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].node, "four");
+}
+
+#[test]
+fn what_is_not_known_of_this_node_is_said_and_nothing_removed() {
+    let cases = [
+        ("near 192.0.2.2 10.1.2.0/24", "node own", "not in the node set"),
+        ("own - 10.1.1.0/24", "node own", "gives it no address"),
+        ("own 192.0.2.77 10.1.1.0/24", "node own", "no link here holds 192.0.2.77"),
+    ];
+    for (lines, what, reason) in cases {
+        let desired = desired(&config(Mode::Auto), &nodes(lines), &facts());
+        assert!(desired.incomplete, "{lines}");
+        let problem = desired.problems.first().unwrap();
+        assert!(problem.0 == what && problem.1.contains(reason), "{problem:?}");
+    }
+}
+
+#[test]
+fn the_underlay_may_be_named() {
+    let both = nodes("own 192.0.2.1,198.51.100.1 10.1.1.0/24");
+    let mut config = config(Mode::Auto);
+    config.vxlan.underlay = Some("eth1".to_owned());
+    let wanted = desired(&config, &both, &facts());
+    assert_eq!(wanted.vtep.unwrap().local, ip("198.51.100.1"));
+    config.vxlan.underlay = Some("eth7".to_owned());
+    assert!(desired(&config, &both, &facts()).incomplete);
+}
+
+#[test]
+fn a_tunnels_mtu_is_never_more_than_fits() {
+    let mut config = config(Mode::Auto);
+    for (asked, used, problems) in [(1400, 1400, 0), (1450, 1450, 0), (1451, 1450, 1)] {
+        config.vxlan.mtu = Some(asked);
+        let desired = desired(&config, &nodes(CLUSTER), &facts());
+        assert_eq!((desired.mtu, desired.problems.len()), (used, problems));
+    }
+}

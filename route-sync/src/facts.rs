@@ -1,0 +1,46 @@
+//! What of this node's links the routes depend on.
+
+use ipnetwork::IpNetwork;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// The links that carry global addresses. Those of pods and tunnels are among them, and do not
+/// matter: no other node is on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// By index.
+    pub links: BTreeMap<u32, Link>,
+}
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Its addresses, sorted, but for link-local ones.
+    pub addresses: Vec<IpNetwork>,
+}
+
+impl Facts {
+    /// The link that holds an address.
+    pub fn holder(&self, address: IpAddr) -> Option<(u32, &Link)> {
+        let holds = |link: &Link| link.addresses.iter().any(|held| held.ip() == address);
+        self.links.iter().find(|(_, link)| holds(link)).map(|(index, link)| (*index, link))
+    }
+
+    /// The link that an address of another node is on: that of the longest prefix.
+    pub fn on_link(&self, address: IpAddr) -> Option<u32> {
+        let prefix = |link: &Link| {
+            let covering = link.addresses.iter().filter(|held| held.contains(address));
+            covering.map(IpNetwork::prefix).max()
+        };
+        let ups = self.links.iter().filter(|(_, link)| link.up);
+        let covering = ups.filter_map(|(index, link)| prefix(link).map(|prefix| (prefix, *index)));
+        // Of two alike the first made: the order of the kernel's own routes.
+        covering.max_by_key(|(prefix, index)| (*prefix, u32::MAX - index)).map(|(_, index)| index)
+    }
+}
