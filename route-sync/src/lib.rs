@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod desired;
+pub mod diff;
 pub mod facts;
 pub mod nodes;
 pub mod query;

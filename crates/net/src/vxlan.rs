@@ -1,6 +1,10 @@
 //! VXLAN devices (RFC 7348; IFLA_VXLAN_* of include/uapi/linux/if_link.h,
 //! drivers/net/vxlan/vxlan_core.c).
 
+mod tunnel;
+
+pub use tunnel::{Ensured, Tunnel, differences, ensure};
+
 use crate::link::parse::{
     IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU,
     IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6,

@@ -1,0 +1,199 @@
+//! What has to be changed in the kernel: desired against actual, by one key for each object.
+
+use crate::desired::{BLACKHOLE, Desired, PROTOCOL, Way};
+use ipnetwork::IpNetwork;
+use net::fdb::{self, FdbEntry};
+use net::neighbour::{self, Neighbour};
+use net::route::{self, Hop, Route};
+use net::{Mac, Verb};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// What a change is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// The route to a CIDR.
+    Route(IpNetwork),
+    /// A neighbour on the tunnel's device.
+    Neighbour(IpAddr),
+    /// An FDB entry of the tunnel's device.
+    Fdb(Mac),
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A route that is not there; another's at its place is left alone.
+    Create(Route),
+    /// A route of ours that is there, and differs.
+    Replace(Route),
+    /// A route of ours that shall not be.
+    Delete(Route),
+    /// A neighbour that is missing or differs.
+    Neighbour(Neighbour),
+    /// A neighbour that shall not be.
+    DeleteNeighbour(Neighbour),
+    /// An FDB entry that is missing or differs.
+    Fdb(FdbEntry),
+    /// An FDB entry that shall not be.
+    DeleteFdb(FdbEntry),
+}
+
+impl Change {
+    /// What it is about.
+    pub fn object(&self) -> Object {
+        match self {
+            Change::Create(route) | Change::Replace(route) | Change::Delete(route) => {
+                Object::Route(route.dst)
+            }
+            Change::Neighbour(entry) | Change::DeleteNeighbour(entry) => {
+                Object::Neighbour(entry.address)
+            }
+            Change::Fdb(entry) | Change::DeleteFdb(entry) => Object::Fdb(entry.mac),
+        }
+    }
+
+    /// The message that does it.
+    pub fn verb(&self) -> Verb<()> {
+        match self {
+            Change::Create(route) => route::create(route),
+            Change::Replace(route) => route::replace(route),
+            Change::Delete(route) => route::del(route),
+            Change::Neighbour(entry) => neighbour::replace(entry),
+            Change::DeleteNeighbour(entry) => neighbour::del(entry),
+            Change::Fdb(entry) => fdb::replace(entry),
+            Change::DeleteFdb(entry) => fdb::del(entry),
+        }
+    }
+
+    /// It takes something away.
+    pub fn deletes(&self) -> bool {
+        use Change::{Delete, DeleteFdb, DeleteNeighbour};
+        matches!(self, Delete(_) | DeleteNeighbour(_) | DeleteFdb(_))
+    }
+}
+
+/// What of ours the kernel has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actual {
+    /// The routes of [`PROTOCOL`] in the main table.
+    pub routes: Vec<Route>,
+    /// The neighbours on the tunnel's device.
+    pub neighbours: Vec<Neighbour>,
+    /// The FDB entries of the tunnel's device.
+    pub fdb: Vec<FdbEntry>,
+}
+
+/// The route that a way is, through the tunnel's device of this index; `None` when there is no
+/// such device.
+pub fn route(dst: IpNetwork, way: Way, tunnel: Option<u32>) -> Option<Route> {
+    let mut route = match way {
+        Way::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
+        Way::Direct { gateway, link } => Route::new(dst, Some(gateway), link),
+        Way::Tunnel { gateway, source } => {
+            let mut route = Route::new(dst, None, tunnel?);
+            route.hops = vec![Hop { gateway: Some(gateway), link: tunnel?, onlink: true }];
+            route.source = source;
+            route
+        }
+    };
+    // What IPv6 makes of 0.
+    if dst.is_ipv6() && route.priority == 0 {
+        route.priority = 1024;
+    }
+    route.protocol = PROTOCOL;
+    Some(route)
+}
+
+/// Whether the kernel's report is of the wanted route.
+pub fn same(wanted: &Route, found: &Route) -> bool {
+    // A blackhole of IPv6 reports the loopback device as its hop.
+    let hops = wanted.hops.is_empty() || wanted.hops == found.hops;
+    hops && (wanted.dst, wanted.kind, wanted.priority) == (found.dst, found.kind, found.priority)
+        && (wanted.source, wanted.protocol) == (found.source, found.protocol)
+        && (wanted.mtu, wanted.advmss) == (found.mtu, found.advmss)
+}
+
+/// All changes: neighbours and FDB entries before the routes that need them, additions and
+/// replacements before deletions. `sweep`: whether what is not desired goes.
+pub fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: bool) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut stale = Vec::new();
+    routes(desired, tunnel, &actual.routes, &mut changes, &mut stale);
+    let mut first = Vec::new();
+    if let Some(link) = tunnel {
+        neighbours(desired, link, &actual.neighbours, &mut first, &mut stale);
+        entries(desired, link, &actual.fdb, &mut first, &mut stale);
+    }
+    first.append(&mut changes);
+    if sweep {
+        first.append(&mut stale);
+    }
+    first
+}
+
+fn routes(
+    desired: &Desired,
+    tunnel: Option<u32>,
+    actual: &[Route],
+    changes: &mut Vec<Change>,
+    stale: &mut Vec<Change>,
+) {
+    let mut found: HashMap<(IpNetwork, u32), &Route> =
+        actual.iter().map(|route| ((route.dst, route.priority), route)).collect();
+    for (dst, way) in &desired.routes {
+        let Some(wanted) = route(*dst, *way, tunnel) else { continue };
+        match found.remove(&(wanted.dst, wanted.priority)) {
+            None => changes.push(Change::Create(wanted)),
+            Some(present) if !same(&wanted, present) => changes.push(Change::Replace(wanted)),
+            Some(_) => {}
+        }
+    }
+    stale.extend(found.into_values().map(|route| Change::Delete(route.clone())));
+}
+
+fn neighbours(
+    desired: &Desired,
+    link: u32,
+    actual: &[Neighbour],
+    changes: &mut Vec<Change>,
+    stale: &mut Vec<Change>,
+) {
+    let mut found: HashMap<IpAddr, &Neighbour> =
+        actual.iter().filter(|entry| entry.permanent).map(|entry| (entry.address, entry)).collect();
+    for (address, mac) in &desired.neighbours {
+        if found.remove(address).is_none_or(|present| present.mac != *mac) {
+            let (address, mac) = (*address, *mac);
+            changes.push(Change::Neighbour(Neighbour { link, address, mac, permanent: true }));
+        }
+    }
+    // The kernel's own, for multicast, are not permanent.
+    stale.extend(found.into_values().map(|entry| Change::DeleteNeighbour(*entry)));
+}
+
+fn entries(
+    desired: &Desired,
+    link: u32,
+    actual: &[FdbEntry],
+    changes: &mut Vec<Change>,
+    stale: &mut Vec<Change>,
+) {
+    let mut found: HashMap<Mac, &FdbEntry> = HashMap::new();
+    for entry in actual {
+        // A second destination of one MAC address, as for multicast, is none of ours.
+        if let Some(second) = found.insert(entry.mac, entry) {
+            stale.push(Change::DeleteFdb(*second));
+        }
+    }
+    for (mac, dst) in &desired.fdb {
+        let same = |present: &FdbEntry| present.dst == Some(*dst) && present.permanent;
+        if !found.remove(mac).is_some_and(same) {
+            let (mac, dst) = (*mac, Some(*dst));
+            changes.push(Change::Fdb(FdbEntry { link, mac, dst, permanent: true }));
+        }
+    }
+    stale.extend(found.into_values().map(|entry| Change::DeleteFdb(*entry)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use super::*;
+
+fn cidr(text: &str) -> IpNetwork {
+    text.parse().unwrap()
+}
+
+fn desired() -> Desired {
+    let gateway: IpAddr = [10, 1, 3, 0].into();
+    let mac = Mac([2, 0x56, 203, 0, 113, 3]);
+    Desired {
+        routes: [
+            (cidr("10.1.1.0/24"), Way::Blackhole),
+            (cidr("10.1.2.0/24"), Way::Direct { gateway: [192, 0, 2, 2].into(), link: 2 }),
+            (cidr("10.1.3.0/24"), Way::Tunnel { gateway, source: Some([10, 1, 1, 0].into()) }),
+            (cidr("fd00:1::/64"), Way::Blackhole),
+        ]
+        .into(),
+        neighbours: [(gateway, mac)].into(),
+        fdb: [(mac, [203, 0, 113, 3].into())].into(),
+        ..Desired::default()
+    }
+}
+
+/// What the kernel has after the changes.
+fn applied(actual: &Actual, changes: &[Change]) -> Actual {
+    let mut after = actual.clone();
+    for change in changes {
+        match change {
+            Change::Create(route) => after.routes.push(route.clone()),
+            Change::Replace(route) => {
+                after.routes.retain(|r| (r.dst, r.priority) != (route.dst, route.priority));
+                after.routes.push(route.clone());
+            }
+            Change::Delete(route) => after.routes.retain(|r| r != route),
+            Change::Neighbour(entry) => {
+                after.neighbours.retain(|n| n.address != entry.address);
+                after.neighbours.push(*entry);
+            }
+            Change::DeleteNeighbour(entry) => after.neighbours.retain(|n| n != entry),
+            Change::Fdb(entry) => {
+                after.fdb.retain(|f| f.mac != entry.mac);
+                after.fdb.push(*entry);
+            }
+            Change::DeleteFdb(entry) => after.fdb.retain(|f| f != entry),
+        }
+    }
+    after
+}
+
+#[test]
+fn from_nothing_all_is_made_in_the_order_of_need() {
+    let desired = desired();
+    let changes = diff(&desired, Some(7), &Actual::default(), true);
+    assert!(matches!(changes[0], Change::Neighbour(_)) && matches!(changes[1], Change::Fdb(_)));
+    assert_eq!(changes.len(), 6);
+    let after = applied(&Actual::default(), &changes);
+    assert_eq!(diff(&desired, Some(7), &after, true), []);
+}
+
+#[test]
+fn each_alteration_is_one_change() {
+    let desired = desired();
+    let whole = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), true));
+    for at in 0..whole.routes.len() {
+        let mut gone = whole.clone();
+        gone.routes.remove(at);
+        assert_eq!(diff(&desired, Some(7), &gone, true).len(), 1);
+        let mut altered = whole.clone();
+        altered.routes[at].mtu = Some(1400);
+        let changes = diff(&desired, Some(7), &altered, true);
+        assert!(matches!(changes[..], [Change::Replace(_)]), "{changes:?}");
+        assert_eq!(applied(&altered, &changes).routes.len(), whole.routes.len());
+    }
+    let mut altered = whole.clone();
+    altered.neighbours[0].mac = Mac([2; 6]);
+    altered.fdb[0].dst = None;
+    assert_eq!(diff(&desired, Some(7), &altered, true).len(), 2);
+}
+
+#[test]
+fn what_is_not_wanted_goes_last_or_when_told_so_stays() {
+    let desired = desired();
+    let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), true));
+    let mut stale = route(cidr("10.1.9.0/24"), Way::Blackhole, None).unwrap();
+    stale.priority = 0;
+    more.routes.push(stale);
+    more.routes.remove(0);
+    let changes = diff(&desired, Some(7), &more, true);
+    assert_eq!(changes.iter().map(Change::deletes).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(diff(&desired, Some(7), &more, false).len(), 1);
+}
+
+#[test]
+fn without_a_tunnel_what_needs_none_is_made() {
+    let changes = diff(&desired(), None, &Actual::default(), true);
+    assert_eq!(changes.len(), 3);
+}
