@@ -12,3 +12,4 @@ pub mod facts;
 pub mod nodes;
 pub mod query;
 pub mod source;
+pub mod sync;

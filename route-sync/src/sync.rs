@@ -1,0 +1,521 @@
+//! Keeps the kernel as desired: a full pass (dump, diff, apply) at first and when much changed,
+//! and single repairs at the kernel's events.
+
+use crate::config::Config;
+use crate::desired::{Desired, PROTOCOL, Vtep, desired};
+use crate::diff::{self, Actual, Change, Object};
+use crate::facts::Facts;
+use crate::nodes::{Accepted, NodeSet};
+use crate::query::{Figures, SourceReport};
+use ipnetwork::IpNetwork;
+use net::vxlan::{Tunnel, Vxlan};
+use net::{Event, Link, Socket, address, fdb, link, neighbour, route, vxlan};
+use node::vtep;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+use tracing::{debug, info, warn};
+
+mod report;
+
+/// The first pause after a failure; each one is twice as long as the one before, up to
+/// [`LONGEST`].
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(60);
+/// Changes of one pass that are logged one by one; of more only their number.
+const LOGGED: usize = 20;
+
+/// The state of the daemon.
+pub struct Sync {
+    config: Config,
+    socket: Socket,
+    nodes: Accepted,
+    facts: Facts,
+    desired: Desired,
+    /// The tunnel's device as it was seen last.
+    tunnel: Option<Link>,
+    /// A set is in, and not an earlier run's: what is not desired may go.
+    sweep: bool,
+    /// A set is in.
+    told: bool,
+    failures: HashMap<Object, Failure>,
+    /// What fails as a whole: `vxlan …`, `nftables`.
+    troubles: HashMap<String, Failure>,
+    /// Since when each CIDR is on its path and in its state.
+    since: HashMap<IpNetwork, (report::Condition, u64)>,
+    source: SourceReport,
+    figures: Figures,
+    /// Something that only a full pass sets right.
+    pending: Option<&'static str>,
+    dirty: Vec<Change>,
+}
+
+/// Something that the kernel refused.
+#[derive(Clone, Debug)]
+struct Failure {
+    error: String,
+    /// Another's route has the place.
+    conflict: bool,
+    since: u64,
+    pause: Duration,
+    again: Instant,
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Failure {
+    /// A failure after an earlier one of the same object, if there was one.
+    fn after(before: Option<&Failure>, error: String, conflict: bool) -> Failure {
+        let pause = before.map_or(PAUSE, |before| (before.pause * 2).min(LONGEST));
+        let since = before.map_or_else(now, |before| before.since);
+        Failure { error, conflict, since, pause, again: Instant::now() + pause }
+    }
+}
+
+impl Sync {
+    /// Begins; nothing is touched yet. The network namespace is the thread's.
+    ///
+    /// # Errors
+    /// No netlink.
+    pub fn new(config: Config) -> net::Result<Sync> {
+        Ok(Sync {
+            config,
+            socket: Socket::open()?,
+            nodes: Accepted::default(),
+            facts: Facts::default(),
+            desired: Desired::default(),
+            tunnel: None,
+            sweep: false,
+            told: false,
+            failures: HashMap::new(),
+            troubles: HashMap::new(),
+            since: HashMap::new(),
+            source: SourceReport::default(),
+            figures: Figures::default(),
+            pending: None,
+            dirty: Vec::new(),
+        })
+    }
+
+    /// Another configuration.
+    pub fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+        self.pending = Some("the configuration was read anew");
+    }
+
+    /// A complete node set; `kept`: of an earlier run.
+    pub fn set(&mut self, set: &NodeSet, kept: bool) {
+        self.nodes = set.accept(&self.config.node_name, &self.config.service_cidrs);
+        for refused in &self.nodes.refused {
+            let cidr = refused.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
+            warn!(node = refused.node, cidr, "refused: {}", refused.reason);
+        }
+        info!(nodes = set.nodes.len(), kept, "node set");
+        self.told = true;
+        self.sweep = !kept;
+        self.figures.sets += 1;
+        self.source.nodes = set.nodes.len();
+        self.source.since = Some(now());
+        self.source.kept = kept;
+        self.source.error = None;
+        self.pending = Some("the node set changed");
+    }
+
+    /// The source cannot tell; what stands, stands.
+    pub fn source_failed(&mut self, error: String) {
+        warn!("the node set stands as it is: {error}");
+        self.figures.source_failures += 1;
+        self.source.error = Some(error);
+    }
+
+    /// When something that failed is tried again.
+    pub fn next_try(&self) -> Option<Instant> {
+        let failures = self.failures.values().chain(self.troubles.values());
+        failures.map(|failure| failure.again).min()
+    }
+
+    /// The node's part in the cluster, as the plugins read it; `None` while it is not known.
+    pub fn node(&self) -> Option<node::Node> {
+        let desired = &self.desired;
+        if !self.told || desired.incomplete {
+            return None;
+        }
+        let vxlan = desired.vtep.as_ref().map(|vtep| node::Vxlan {
+            device: vtep.name.clone(),
+            vni: vtep.vni,
+            port: vtep.port,
+            underlay: vtep.underlay.1.clone(),
+            local: vtep.local,
+            mac: vtep.mac.to_string(),
+            mtu: vtep.mtu,
+            addresses: vtep.addresses.clone(),
+        });
+        Some(node::Node {
+            version: node::Node::VERSION,
+            node: self.config.node_name.clone(),
+            pod_cidrs: desired.own.clone(),
+            cluster_cidrs: self.config.cluster_cidrs.clone(),
+            mtu: desired.mtu,
+            vxlan,
+            bgp: None,
+            synced: self.figures.synced,
+        })
+    }
+
+    /// What the kernel tells. Single objects are noted as dirty, more is left to a full pass.
+    pub fn events(&mut self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::Overrun => {
+                    self.figures.overruns += 1;
+                    self.pending = Some("notifications were lost");
+                }
+                Event::Link(link) => self.link(&link),
+                Event::LinkGone(index, _) => {
+                    let tunnel = self.tunnel.as_ref().is_some_and(|link| link.index == index);
+                    if tunnel || self.facts.links.contains_key(&index) {
+                        self.pending = Some("a link is gone");
+                    }
+                }
+                Event::Address(address) | Event::AddressGone(address) => self.address(&address),
+                Event::Route(route) => self.route(route),
+                Event::RouteGone(route) => self.route_gone(&route),
+                Event::Neighbour(entry) => self.neighbour(entry, true),
+                Event::NeighbourGone(entry) => self.neighbour(entry, false),
+                Event::Fdb(entry) => self.entry(entry, true),
+                Event::FdbGone(entry) => self.entry(entry, false),
+            }
+        }
+    }
+
+    fn link(&mut self, link: &Link) {
+        let wanted = self.desired.vtep.as_ref().is_some_and(|vtep| vtep.name == link.name);
+        let known = self.tunnel.as_ref().filter(|known| known.index == link.index);
+        if (wanted || known.is_some()) && known != Some(link) {
+            self.pending = Some("the tunnel's device changed");
+        }
+        let differs = |fact: &crate::facts::Link| {
+            (&fact.name, fact.mtu, fact.up) != (&link.name, link.mtu, link.up)
+        };
+        if self.facts.links.get(&link.index).is_some_and(differs) {
+            self.pending = Some("a link changed");
+        }
+    }
+
+    fn address(&mut self, address: &address::Address) {
+        // Those of pods' veths, which come and go all the time, are link-local alone.
+        if !is_link_local(address.address.ip()) {
+            self.pending = Some("an address changed");
+        }
+    }
+
+    fn wanted(&self, dst: IpNetwork) -> Option<route::Route> {
+        let way = self.desired.routes.get(&dst)?;
+        diff::route(dst, *way, self.tunnel.as_ref().map(|link| link.index))
+    }
+
+    fn route(&mut self, route: route::Route) {
+        if route.table != route::MAIN {
+            return;
+        }
+        let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
+        match wanted {
+            Some(wanted) if diff::same(&wanted, &route) => {}
+            Some(wanted) if route.protocol == PROTOCOL => self.dirty.push(Change::Replace(wanted)),
+            // It may stand beside ours or in its place.
+            Some(_) => self.pending = Some("another's route came at the place of one of ours"),
+            None if route.protocol == PROTOCOL => self.dirty.push(Change::Delete(route)),
+            None => {}
+        }
+    }
+
+    fn route_gone(&mut self, route: &route::Route) {
+        if route.table != route::MAIN {
+            return;
+        }
+        let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
+        self.dirty.extend(wanted.map(Change::Create));
+    }
+
+    fn neighbour(&mut self, entry: neighbour::Neighbour, there: bool) {
+        if self.tunnel.as_ref().is_none_or(|link| link.index != entry.link) {
+            return;
+        }
+        let wanted = self.desired.neighbours.get(&entry.address).copied();
+        match wanted {
+            Some(mac) if there && entry.permanent && entry.mac == mac => {}
+            Some(mac) => {
+                self.dirty.push(Change::Neighbour(neighbour::Neighbour { mac, ..entry }));
+            }
+            None if there && entry.permanent => self.dirty.push(Change::DeleteNeighbour(entry)),
+            None => {}
+        }
+    }
+
+    fn entry(&mut self, entry: fdb::FdbEntry, there: bool) {
+        if self.tunnel.as_ref().is_none_or(|link| link.index != entry.link) {
+            return;
+        }
+        let wanted = self.desired.fdb.get(&entry.mac).copied();
+        match wanted {
+            Some(dst) if there && entry.permanent && entry.dst == Some(dst) => {}
+            Some(dst) => self.dirty.push(Change::Fdb(fdb::FdbEntry { dst: Some(dst), ..entry })),
+            None if there => self.dirty.push(Change::DeleteFdb(entry)),
+            None => {}
+        }
+    }
+
+    /// Does what events, a new set or a failure asked for.
+    pub fn work(&mut self) {
+        if !self.told {
+            self.pending = None;
+            self.dirty.clear();
+            return;
+        }
+        let due = self.next_try().is_some_and(|again| again <= Instant::now());
+        if let Some(why) = self.pending.take().or(due.then_some("something failed before")) {
+            return self.pass(why);
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        // What is not desired is only removed once a set of this run says so.
+        let dirty: Vec<Change> =
+            dirty.into_iter().filter(|c| self.may_sweep() || !c.deletes()).collect();
+        if !dirty.is_empty() {
+            self.apply(&dirty, "somebody changed it");
+            self.count_repairs(&dirty);
+            // A full pass tells whether what is in the way is ours.
+            if self.pending.take().is_some() {
+                self.pass("a repair was refused");
+            }
+        }
+    }
+
+    /// A full pass, for `why`.
+    pub fn pass(&mut self, why: &'static str) {
+        let begin = Instant::now();
+        self.pending = None;
+        self.dirty.clear();
+        if !self.told {
+            return;
+        }
+        match self.whole(why) {
+            Ok(()) => self.well("netlink"),
+            Err(error) => self.trouble("netlink", &error),
+        }
+        self.figures.passes += 1;
+        self.figures.pass_seconds = begin.elapsed().as_secs_f64();
+        debug!(why, seconds = self.figures.pass_seconds, "full pass");
+        self.conditions();
+    }
+
+    fn may_sweep(&self) -> bool {
+        self.sweep && !self.desired.incomplete
+    }
+
+    fn whole(&mut self, why: &'static str) -> net::Result<()> {
+        let links = self.socket.list(&link::list())?;
+        self.facts = facts(&links, &self.socket.list(&address::list())?);
+        self.desired = desired(&self.config, &self.nodes, &self.facts);
+        self.tunnel = self.ensure_tunnel(why);
+        if self.may_sweep() {
+            self.sweep_devices(&links);
+        }
+        let actual = self.actual()?;
+        let tunnel = self.tunnel.as_ref().map(|link| link.index);
+        let changes = diff::diff(&self.desired, tunnel, &actual, self.may_sweep());
+        drop(actual);
+        // What the diff does not name is as desired.
+        let still: HashSet<Object> = changes.iter().map(Change::object).collect();
+        self.failures.retain(|object, _| still.contains(object));
+        self.apply(&changes, why);
+        // Refused creations are conflicts now, and no reason for another pass.
+        self.pending = None;
+        let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
+        if tunnelled && !self.desired.incomplete && !self.figures.synced {
+            self.figures.synced = true;
+            info!("in step with the node set");
+        }
+        Ok(())
+    }
+
+    fn actual(&mut self) -> net::Result<Actual> {
+        let mut actual = Actual::default();
+        for v6 in [false, true] {
+            actual.routes.extend(self.socket.list(&route::list_of(v6, PROTOCOL))?);
+        }
+        if let Some(index) = self.tunnel.as_ref().map(|link| link.index) {
+            for v6 in [false, true] {
+                actual.neighbours.extend(self.socket.list(&neighbour::of_link(index, v6))?);
+            }
+            actual.fdb = self.socket.list(&fdb::of_link(index))?;
+        }
+        Ok(actual)
+    }
+
+    fn ensure_tunnel(&mut self, why: &'static str) -> Option<Link> {
+        let Some(wanted) = &self.desired.vtep else {
+            self.troubles.retain(|what, _| !what.starts_with("vxlan "));
+            return None;
+        };
+        let what = format!("vxlan {}", wanted.name);
+        match vxlan::ensure(&mut self.socket, &tunnel(wanted)) {
+            Ok(ensured) => {
+                for mended in &ensured.mended {
+                    info!(device = ensured.link.name, why, "mended: {mended}");
+                }
+                if !ensured.mended.is_empty() {
+                    self.figures.changes += ensured.mended.len() as u64;
+                    self.repaired("device", ensured.mended.len() as u64);
+                }
+                self.well(&what);
+                Some(ensured.link)
+            }
+            Err(error) => {
+                self.trouble(&what, &error);
+                None
+            }
+        }
+    }
+
+    /// Removes devices of ours that another configuration wanted.
+    fn sweep_devices(&mut self, links: &[Link]) {
+        let keep = self.desired.vtep.as_ref().map(|vtep| vtep.name.clone());
+        for link in links.iter().filter(|link| link.kind == "vxlan" && link.alias == vtep::ALIAS) {
+            if Some(&link.name) != keep.as_ref() {
+                info!(device = link.name, "removed: the configuration wants another or none");
+                if let Err(error) = self.socket.set(&link::del(link.index, &link.name)) {
+                    warn!("{error}");
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, changes: &[Change], why: &'static str) {
+        if changes.is_empty() {
+            return;
+        }
+        let verbs: Vec<_> = changes.iter().map(Change::verb).collect();
+        let outcomes = match self.socket.set_each(&verbs) {
+            Ok(outcomes) => outcomes,
+            Err(error) => return self.trouble("netlink", &error),
+        };
+        let mut done = 0;
+        for (change, outcome) in changes.iter().zip(outcomes) {
+            match outcome {
+                Err(error) if !(change.deletes() && error.is_gone()) => {
+                    self.refused(change, &error)
+                }
+                _ => {
+                    done += 1;
+                    self.failures.remove(&change.object());
+                    if changes.len() <= LOGGED {
+                        info!(why, "{change:?}");
+                    }
+                }
+            }
+        }
+        self.figures.changes += done;
+        info!(why, changes = done, refused = changes.len() as u64 - done, "applied");
+    }
+
+    fn refused(&mut self, change: &Change, error: &net::Error) {
+        let object = change.object();
+        let conflict = matches!(change, Change::Create(_)) && error.is_exists();
+        let before = self.failures.get(&object);
+        let text = if conflict {
+            "another's route has this destination and metric, and is left alone; delete it, or \
+             give it another metric"
+                .to_owned()
+        } else {
+            format!("{}: {}", error.what, error.cause())
+        };
+        if before.is_none_or(|before| before.error != text) {
+            warn!("{object:?}: {text}");
+        }
+        if conflict && before.is_none_or(|before| !before.conflict) {
+            self.pending = Some("a repair was refused");
+        }
+        self.figures.errors += 1;
+        let failure = Failure::after(before, text, conflict);
+        self.failures.insert(object, failure);
+    }
+
+    /// Notes what fails as a whole.
+    fn trouble(&mut self, what: &str, error: &impl std::fmt::Display) {
+        let text = error.to_string();
+        let before = self.troubles.get(what);
+        if before.is_none_or(|before| before.error != text) {
+            warn!("{what}: {text}");
+        }
+        let failure = Failure::after(before, text, false);
+        self.figures.errors += 1;
+        self.troubles.insert(what.to_owned(), failure);
+    }
+
+    fn well(&mut self, what: &str) {
+        if self.troubles.remove(what).is_some() {
+            info!("{what}: well again");
+        }
+    }
+
+    fn repaired(&mut self, object: &'static str, count: u64) {
+        match self.figures.repairs.iter_mut().find(|(name, _)| *name == object) {
+            Some((_, total)) => *total += count,
+            None => self.figures.repairs.push((object, count)),
+        }
+    }
+
+    fn count_repairs(&mut self, changes: &[Change]) {
+        for change in changes {
+            let object = match change.object() {
+                Object::Route(_) => "route",
+                Object::Neighbour(_) => "neighbour",
+                Object::Fdb(_) => "fdb",
+            };
+            self.repaired(object, 1);
+        }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(six) if six.is_unicast_link_local())
+}
+
+/// The device that is wanted, as `net` makes it.
+fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
+    Tunnel {
+        device: Vxlan {
+            name: &wanted.name,
+            mac: wanted.mac,
+            vni: wanted.vni,
+            port: wanted.port,
+            local: wanted.local,
+            underlay: wanted.underlay.0,
+            mtu: wanted.mtu,
+        },
+        alias: vtep::ALIAS,
+        addresses: &wanted.addresses,
+    }
+}
+
+/// The links that hold addresses, but for the loopback and our own tunnels.
+fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
+    let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
+    for address in addresses {
+        if !is_link_local(address.address.ip()) && !address.address.ip().is_loopback() {
+            held.entry(address.link).or_default().push(address.address);
+        }
+    }
+    let mut facts = Facts::default();
+    for link in links.iter().filter(|link| link.alias != vtep::ALIAS) {
+        if let Some(mut addresses) = held.remove(&link.index) {
+            addresses.sort_unstable();
+            let (name, mtu, up) = (link.name.clone(), link.mtu, link.up);
+            facts.links.insert(link.index, crate::facts::Link { name, mtu, up, addresses });
+        }
+    }
+    facts
+}

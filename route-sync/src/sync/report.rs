@@ -1,0 +1,116 @@
+//! What the daemon says of itself.
+
+use super::{Sync, now};
+use crate::config::{Mode, Source};
+use crate::desired::PathTo;
+use crate::diff::Object;
+use crate::query::{Entry, Figures, Path, Problem, Report, State};
+use ipnetwork::IpNetwork;
+use std::collections::HashMap;
+
+/// Path and state of a CIDR.
+pub(super) type Condition = (Path, State);
+
+impl Sync {
+    /// The state of a path, and why it is not synced.
+    fn state(&self, path: &PathTo) -> (State, Option<String>) {
+        if let Some(reason) = &path.refused {
+            return (State::Refused, Some(reason.clone()));
+        }
+        if let Some(failure) = self.failures.get(&Object::Route(path.cidr)) {
+            let state = if failure.conflict { State::Conflict } else { State::Failing };
+            return (state, Some(failure.error.clone()));
+        }
+        if path.path == Path::Vxlan && self.tunnel.is_none() {
+            return (State::Failing, Some("the tunnel's device cannot be made".to_owned()));
+        }
+        let below = path.via.filter(|_| path.path == Path::Vxlan).map(node::vtep::mac);
+        let below = below.and_then(|mac| self.failures.get(&Object::Fdb(net::Mac(mac))));
+        match below {
+            Some(failure) => (State::Failing, Some(failure.error.clone())),
+            None => (State::Synced, None),
+        }
+    }
+
+    /// Notes since when each CIDR is as it is.
+    pub(super) fn conditions(&mut self) {
+        let mut before: HashMap<IpNetwork, (Condition, u64)> = std::mem::take(&mut self.since);
+        let mut after = HashMap::with_capacity(self.desired.paths.len());
+        for path in &self.desired.paths {
+            let condition = (path.path, self.state(path).0);
+            let since = match before.remove(&path.cidr) {
+                Some((old, since)) if old == condition => since,
+                _ => now(),
+            };
+            after.insert(path.cidr, (condition, since));
+        }
+        self.since = after;
+    }
+
+    /// All of it.
+    pub fn report(&self) -> Report {
+        let own = |path: &&PathTo| path.path != Path::Local;
+        let mut paths: Vec<&PathTo> = self.desired.paths.iter().collect();
+        paths.sort_by_key(|path| (own(path), &path.node, path.cidr));
+        let entry = |path: &PathTo| {
+            let (state, error) = self.state(path);
+            let since = self.since.get(&path.cidr).map_or_else(now, |(_, since)| *since);
+            let (node, cidr) = (path.node.clone(), path.cidr);
+            Entry { node, cidr, path: path.path, via: path.via, state, since, error }
+        };
+        let mut source = self.source.clone();
+        source.name = match &self.config.source {
+            Source::File { path } => format!("file {}", path.display()),
+        };
+        let mode = match self.config.mode {
+            Mode::Auto => "auto",
+            Mode::Direct => "direct",
+            Mode::Vxlan => "vxlan",
+        };
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.config.node_name.clone(),
+            mode: mode.to_owned(),
+            synced: self.figures.synced,
+            source,
+            cidrs: paths.into_iter().map(entry).collect(),
+            problems: self.problems(),
+        }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let since = self.source.since.unwrap_or_else(now);
+        let of_set = self.desired.problems.iter().map(|(what, error)| Problem {
+            what: what.clone(),
+            error: error.clone(),
+            since,
+        });
+        let troubles = self.troubles.iter().map(|(what, failure)| Problem {
+            what: what.clone(),
+            error: failure.error.clone(),
+            since: failure.since,
+        });
+        let mut problems: Vec<Problem> = of_set.chain(troubles).collect();
+        problems.sort_by(|a, b| a.what.cmp(&b.what));
+        problems
+    }
+
+    /// The figures.
+    pub fn figures(&self) -> Figures {
+        let mut cidrs: HashMap<Condition, u64> = HashMap::new();
+        for path in &self.desired.paths {
+            *cidrs.entry((path.path, self.state(path).0)).or_default() += 1;
+        }
+        let mut cidrs: Vec<_> = cidrs.into_iter().map(|((p, s), count)| (p, s, count)).collect();
+        cidrs.sort_unstable();
+        let desired = &self.desired;
+        let counts = [desired.routes.len(), desired.neighbours.len(), desired.fdb.len()];
+        Figures {
+            nodes: self.source.nodes as u64,
+            cidrs,
+            problems: self.problems().len() as u64,
+            desired: counts.map(|count| count as u64),
+            ..self.figures.clone()
+        }
+    }
+}
