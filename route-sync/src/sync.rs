@@ -406,7 +406,7 @@ impl Sync {
         for (change, outcome) in changes.iter().zip(outcomes) {
             match outcome {
                 Err(error) if !(change.deletes() && error.is_gone()) => {
-                    self.refused(change, &error)
+                    self.refused(change, &error);
                 }
                 _ => {
                     done += 1;
