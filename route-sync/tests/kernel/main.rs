@@ -1,0 +1,5 @@
+//! The daemon's inside against the real kernel.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+mod repair;
