@@ -9,6 +9,7 @@ mod check;
 mod item;
 mod kernel;
 mod remove;
+mod tunnel;
 
 pub use item::{Bridge, Family, Gateway, Item, Place, Port, Route, Sysctl, Veth, Vlans};
 pub use kernel::{Error, Kernel, Result};
@@ -16,3 +17,4 @@ pub use net::link::Vlan;
 pub use net::route::Route as NetRoute;
 pub use net::{Link, Mac};
 pub use nft::{Macspoof, Masquerade};
+pub use tunnel::TunnelDevice;

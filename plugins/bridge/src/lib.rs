@@ -46,7 +46,7 @@ impl Plugin for Bridge {
 const PLUGIN: &str = "bridge";
 
 /// A failed plan as the runtime shall see it.
-fn failed(error: &::plan::Error) -> Error {
+pub fn failed(error: &::plan::Error) -> Error {
     let code = match error {
         ::plan::Error::Conflict(_) => code::EXISTS,
         ::plan::Error::Unsupported(_) => code::UNSUPPORTED_FIELD,

@@ -1,0 +1,88 @@
+//! The vxlan plugin: to a pod it is the bridge plugin, with an MTU and addresses that fit the
+//! node's part in a VXLAN overlay. What that part is says `node.json`, which the daemon
+//! `route-sync` writes, or without a daemon the configuration.
+//!
+//! Configuration and node ([`config`]) → the tunnel's device, when it is absent → the request as
+//! the bridge plugin would have got it ([`plan`]) → the bridge plugin.
+
+mod config;
+mod plan;
+
+use ::plan::Kernel;
+use bridge::Bridge;
+use cni::{CniResult, Error, Plugin, Request, Result, code};
+use config::Overlay as Wanted;
+use node::Lock;
+
+/// The plugin.
+pub struct Overlay;
+
+impl Plugin for Overlay {
+    fn add(&self, request: &Request) -> Result<CniResult> {
+        let wanted = Wanted::read(request)?;
+        let request = plan::for_bridge(request, &wanted)?;
+        let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
+        let tunnel = plan::tunnel(&mut kernel, &wanted)?;
+        kernel.tunnel(&tunnel, wanted.daemon).map_err(|error| failed(&error))?;
+        Bridge.add(&request)
+    }
+
+    fn del(&self, request: &Request) -> Result<()> {
+        Bridge.del(&plan::for_teardown(request))
+    }
+
+    fn check(&self, request: &Request) -> Result<()> {
+        let wanted = Wanted::read(request)?;
+        let request = plan::for_bridge(request, &wanted)?;
+        let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
+        let tunnel = plan::tunnel(&mut kernel, &wanted)?;
+        let differences = kernel.tunnel_differences(&tunnel).map_err(|error| failed(&error))?;
+        if !differences.is_empty() {
+            let msg = format!("VXLAN device {} is not as it was made", tunnel.name);
+            return Err(Error::new(code::CHECK_FAILED, msg).details(differences.join("; ")));
+        }
+        Bridge.check(&request)
+    }
+
+    fn gc(&self, request: &Request) -> Result<()> {
+        Bridge.gc(&plan::for_teardown(request))
+    }
+
+    fn status(&self, request: &Request) -> Result<()> {
+        let wanted = Wanted::read(request).map_err(|error| unready(request, error))?;
+        if wanted.daemon {
+            ready(&wanted)?;
+        }
+        Bridge.status(&plan::for_bridge(request, &wanted)?)
+    }
+}
+
+/// Whether the daemon is in step with its node set, or was when it ended.
+fn ready(wanted: &Wanted) -> Result<()> {
+    let held = Lock::is_held(&wanted.run_dir).map_err(|error| {
+        Error::new(code::NOT_AVAILABLE, "cannot tell whether route-sync runs")
+            .details(error.to_string())
+    })?;
+    match (wanted.synced, held) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
+            .details("routes to other nodes stand as it left them, and are not kept; start it")),
+        (false, _) => Err(not_synced()),
+    }
+}
+
+fn not_synced() -> Error {
+    Error::new(code::NOT_AVAILABLE, "route-sync has not installed the routes to other nodes yet")
+        .details("see `route-sync status`; it waits for its node set")
+}
+
+/// Without node.json and the keys that would do instead, a daemon is expected.
+fn unready(request: &Request, error: Error) -> Error {
+    let bare = Wanted::expects_daemon(request);
+    if bare { Error { code: code::NOT_AVAILABLE, ..error } } else { error }
+}
+
+/// A refused change of the kernel as the runtime shall see it.
+fn failed(error: &::plan::Error) -> Error {
+    bridge::failed(error)
+}

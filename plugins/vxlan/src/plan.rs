@@ -1,0 +1,124 @@
+//! What the vxlan plugin wants: the tunnel's device, and a request for the bridge plugin.
+
+use crate::config::Overlay;
+use crate::failed;
+use cni::{Error, Request, Result};
+use ipnetwork::IpNetwork;
+use node::{Node, RUN_DIR, vtep};
+use plan::{Kernel, Mac, TunnelDevice};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The tunnel's device; what the node does not say, the underlay link does.
+pub(crate) fn tunnel(kernel: &mut Kernel, wanted: &Overlay) -> Result<TunnelDevice> {
+    let local = match wanted.local {
+        Some(local) => local,
+        None => address_of(kernel, &wanted.underlay)?,
+    };
+    Ok(TunnelDevice {
+        name: vtep::name(wanted.vni),
+        alias: vtep::ALIAS,
+        vni: wanted.vni,
+        port: wanted.port,
+        local,
+        underlay: wanted.underlay.clone(),
+        overhead: vtep::overhead(local),
+        mtu: wanted.mtu,
+        mac: Mac(vtep::mac(local)),
+        addresses: vtep::addresses(&wanted.pod_cidrs),
+    })
+}
+
+/// The first global address of a link, IPv4 before IPv6, as the daemon prefers them.
+fn address_of(kernel: &mut Kernel, link: &str) -> Result<IpAddr> {
+    let found = kernel.addresses(plan::Place::Host, link).map_err(|error| failed(&error))?;
+    let global = |address: &IpAddr| match address {
+        IpAddr::V4(four) => !four.is_link_local() && !four.is_loopback(),
+        IpAddr::V6(six) => !six.is_unicast_link_local() && !six.is_loopback(),
+    };
+    let mut addresses: Vec<IpAddr> = found.iter().map(IpNetwork::ip).filter(global).collect();
+    addresses.sort_by_key(IpAddr::is_ipv6);
+    addresses.first().copied().ok_or_else(|| {
+        Error::config(format!("underlay {link:?} has no address"))
+            .details("name the link that holds the node's address")
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Given {
+    is_gateway: Option<bool>,
+    is_default_gateway: Option<bool>,
+    mtu: i64,
+    ipam: GivenIpam,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct GivenIpam {
+    r#type: String,
+    subnet: String,
+    ranges: Vec<Value>,
+}
+
+/// The request that the bridge plugin gets: with a gateway, with the tunnel's MTU, and with the
+/// node's CIDRs as host-local's ranges where there are none.
+pub(crate) fn for_bridge(request: &Request, wanted: &Overlay) -> Result<Request> {
+    let given: Given = request.conf.decode()?;
+    let mut object = request.conf.object.clone();
+    if given.is_gateway.is_none() {
+        object.insert("isGateway".to_owned(), json!(true));
+    }
+    if given.is_default_gateway.is_none() && given.is_gateway != Some(false) {
+        object.insert("isDefaultGateway".to_owned(), json!(true));
+    }
+    if let (0, Some(mtu)) = (given.mtu, wanted.mtu) {
+        object.insert("mtu".to_owned(), json!(mtu));
+    }
+    ranges(&mut object, &given.ipam, &wanted.pod_cidrs);
+    Ok(rewritten(request, object))
+}
+
+/// The request for what removes: it needs no node.json, and takes from it what it can.
+pub(crate) fn for_teardown(request: &Request) -> Request {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Only {
+        run_dir: String,
+        ipam: GivenIpam,
+    }
+    let only: Only = request.conf.decode().unwrap_or_default();
+    let run_dir = if only.run_dir.is_empty() { RUN_DIR } else { &only.run_dir };
+    let cidrs = match Node::read(Path::new(run_dir)) {
+        Ok(Some(node)) => node.pod_cidrs,
+        _ => Vec::new(),
+    };
+    let mut object = request.conf.object.clone();
+    ranges(&mut object, &only.ipam, &cidrs);
+    rewritten(request, object)
+}
+
+/// One range set for each family, as host-local reads them.
+fn ranges(object: &mut Map<String, Value>, given: &GivenIpam, cidrs: &[IpNetwork]) {
+    if given.r#type != "host-local" || !given.subnet.is_empty() || !given.ranges.is_empty() {
+        return;
+    }
+    let of = |v4: bool| -> Vec<Value> {
+        let same = cidrs.iter().filter(|cidr| cidr.is_ipv4() == v4);
+        same.map(|cidr| json!({"subnet": cidr.to_string()})).collect()
+    };
+    let sets: Vec<Vec<Value>> =
+        [of(true), of(false)].into_iter().filter(|s| !s.is_empty()).collect();
+    if let (false, Some(Value::Object(ipam))) = (sets.is_empty(), object.get_mut("ipam")) {
+        ipam.insert("ranges".to_owned(), json!(sets));
+    }
+}
+
+fn rewritten(request: &Request, object: Map<String, Value>) -> Request {
+    let mut rewritten = request.clone();
+    rewritten.stdin = Value::Object(object.clone()).to_string().into_bytes();
+    rewritten.conf.object = object;
+    rewritten
+}
