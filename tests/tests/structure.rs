@@ -20,10 +20,10 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
     let list: &[&str] = match (folder, name) {
         ("crates", "plan") => &["net", "nft"],
         ("crates", _) => &[],
-        ("plugins", "vxlan") => &["cni", "plan", "bridge"],
+        ("plugins", "vxlan") => &["cni", "plan", "node", "bridge"],
         ("plugins", _) => &["cni", "plan"],
         ("ipam", _) => &["cni"],
-        ("route-sync", _) => &["net", "nft", "bgp"],
+        ("route-sync", _) => &["net", "nft", "node", "speaker"],
         _ => panic!("{folder}/{name} is in no room of the house"),
     };
     list.iter().copied().collect()

@@ -1,0 +1,207 @@
+//! `node.json`: written by route-sync, read by the plugins `vxlan` and `bgp`.
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// The file's name in the run directory.
+const NAME: &str = "node.json";
+
+/// What a node is in its cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// The version of this file's meaning: [`Node::VERSION`]. A reader refuses another.
+    pub version: u32,
+    /// The node's name.
+    pub node: String,
+    /// The node's own pod CIDRs, both families, in the source's order.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<IpNetwork>,
+    /// The cluster's pod CIDRs.
+    #[serde(rename = "clusterCIDRs")]
+    pub cluster_cidrs: Vec<IpNetwork>,
+    /// MTU of pods, in bytes.
+    pub mtu: u32,
+    /// The tunnel; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vxlan: Option<Vxlan>,
+    /// The BGP speaker; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bgp: Option<Bgp>,
+    /// The daemon has brought the kernel in step with a complete node set once since it started.
+    pub synced: bool,
+}
+
+/// The VXLAN device of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Vxlan {
+    /// Its name.
+    pub device: String,
+    /// VXLAN network identifier, 1 to 16777215.
+    pub vni: u32,
+    /// UDP port.
+    pub port: u16,
+    /// The link that carries the tunnel.
+    pub underlay: String,
+    /// The node's address on the underlay, source of the outer header.
+    pub local: IpAddr,
+    /// The device's MAC address, by [`crate::vtep::mac`].
+    pub mac: String,
+    /// The device's MTU in bytes.
+    pub mtu: u32,
+    /// The device's addresses, by [`crate::vtep::addresses`].
+    pub addresses: Vec<IpNetwork>,
+}
+
+/// The BGP speaker of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bgp {
+    /// Its autonomous system number.
+    pub asn: u32,
+}
+
+/// Why node.json cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refuses.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
+    /// It is not what a daemon writes.
+    #[error("{} is not a node file: {error}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        error: serde_json::Error,
+    },
+    /// It is from a daemon of another version.
+    #[error(
+        "{} is of version {found}, and this plugin reads version {}: install plugins and \
+         route-sync of the same release",
+        path.display(),
+        Node::VERSION
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version that it is of.
+        found: u64,
+    },
+}
+
+impl Node {
+    /// The version of the file that this code reads and writes.
+    pub const VERSION: u32 = 1;
+
+    /// Reads `<run_dir>/node.json`; `None` when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, is damaged, or is of another version.
+    pub fn read(run_dir: &Path) -> Result<Option<Node>, Error> {
+        let path = run_dir.join(NAME);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::Io { path, error }),
+        };
+        // The version first: what else another version holds is unknown.
+        #[derive(Deserialize)]
+        struct Only {
+            version: u64,
+        }
+        match serde_json::from_slice::<Only>(&text) {
+            Ok(Only { version }) if version != u64::from(Node::VERSION) => {
+                Err(Error::Version { path, found: version })
+            }
+            Ok(_) => match serde_json::from_slice(&text) {
+                Ok(node) => Ok(Some(node)),
+                Err(error) => Err(Error::Damaged { path, error }),
+            },
+            Err(error) => Err(Error::Damaged { path, error }),
+        }
+    }
+
+    /// Writes `<run_dir>/node.json` whole: a reader sees the old one or this one. The folder is
+    /// made when it is missing.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn write(&self, run_dir: &Path) -> Result<(), Error> {
+        let path = run_dir.join(NAME);
+        let aside = run_dir.join(".node.json.new");
+        let write = || {
+            fs::create_dir_all(run_dir)?;
+            let mut text = serde_json::to_vec_pretty(self)?;
+            text.push(b'\n');
+            File::create(&aside)?.write_all(&text)?;
+            fs::rename(&aside, &path)
+        };
+        write().map_err(|error| Error::Io { path: path.clone(), error })
+    }
+
+    /// Removes `<run_dir>/node.json`; that there is none is success.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn remove(run_dir: &Path) -> Result<(), Error> {
+        let path = run_dir.join(NAME);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Io { path, error }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> Node {
+        Node {
+            version: Node::VERSION,
+            node: "one".to_owned(),
+            pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
+            cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+            mtu: 1450,
+            vxlan: None,
+            bgp: None,
+            synced: true,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let run_dir = dir.path().join("run");
+        assert!(Node::read(&run_dir).unwrap().is_none());
+        node().write(&run_dir).unwrap();
+        assert_eq!(Node::read(&run_dir).unwrap(), Some(node()));
+        Node::remove(&run_dir).unwrap();
+        Node::remove(&run_dir).unwrap();
+        assert!(Node::read(&run_dir).unwrap().is_none());
+    }
+
+    #[test]
+    fn another_version_and_damage_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        fs::write(&path, r#"{"version": 2, "what": "ever"}"#).unwrap();
+        let error = Node::read(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("is of version 2"), "{error}");
+        for damage in ["", "{", "[]", r#"{"version": 1}"#, r#"{"version": "1"}"#] {
+            fs::write(&path, damage).unwrap();
+            assert!(matches!(Node::read(dir.path()), Err(Error::Damaged { .. })), "{damage}");
+        }
+    }
+}

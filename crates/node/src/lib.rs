@@ -1,0 +1,13 @@
+//! What the daemon `route-sync` and the plugins agree on about a node: the file `node.json`
+//! ([`Node`]), the daemon's lock ([`Lock`]), and the facts of a VXLAN tunnel end point that every
+//! node derives for every other ([`vtep`]), so that nothing needs to be exchanged.
+
+mod file;
+mod lock;
+pub mod vtep;
+
+pub use file::{Bgp, Error, Node, Vxlan};
+pub use lock::Lock;
+
+/// Where node.json and the daemon's lock are by default.
+pub const RUN_DIR: &str = "/run/ferrule";
