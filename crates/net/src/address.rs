@@ -7,8 +7,8 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
+pub(crate) const RTM_NEWADDR: u16 = 20;
+pub(crate) const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_GETMULTICAST: u16 = 58;
 
@@ -38,7 +38,7 @@ fn message(link: u32, address: IpNetwork) -> AddressMessage {
     message
 }
 
-pub(crate) fn family(address: IpAddr) -> AddressFamily {
+fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
@@ -63,6 +63,18 @@ pub fn add(link: u32, address: IpNetwork, dad: bool) -> Verb<()> {
     Verb::change(RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL, what)
 }
 
+/// Adds an address alone, as /32 or /128: usable at once, and without a route to it in the main
+/// table, which IPv6 would otherwise make.
+pub fn add_host(link: u32, address: IpAddr) -> Verb<()> {
+    let mut message = message(link, IpNetwork::from(address));
+    if address.is_ipv6() {
+        let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+        message.attributes.push(AddressAttribute::Flags(flags));
+    }
+    let what = format!("add address {address}");
+    Verb::change(RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL, what)
+}
+
 /// Removes an address.
 pub fn del(link: u32, address: IpNetwork) -> Verb<()> {
     let what = format!("remove address {address}");
@@ -73,6 +85,12 @@ pub fn del(link: u32, address: IpNetwork) -> Verb<()> {
 pub fn of_link(link: u32) -> Verb<Address> {
     let mut message = AddressMessage::default();
     message.header.index = link;
+    Verb::new(RTM_GETADDR, &message, NLM_F_DUMP, parse, "list addresses".to_owned())
+}
+
+/// The addresses of all links, both families.
+pub fn list() -> Verb<Address> {
+    let message = AddressMessage::default();
     Verb::new(RTM_GETADDR, &message, NLM_F_DUMP, parse, "list addresses".to_owned())
 }
 

@@ -2,22 +2,28 @@
 //! of CNI, and decides nothing.
 //!
 //! A verb ([`Verb`]) is a message and the parser of its reply; [`Socket`] carries verbs out and
-//! blocks. The kernel's errno stays matchable in [`Error`], its extended-ack text reaches the
+//! blocks. [`Monitor`] tells what changed, whoever changed it, and does not block. The kernel's errno stays matchable in [`Error`], its extended-ack text reaches the
 //! reader.
 
 pub mod address;
 mod attributes;
 mod error;
+pub mod fdb;
 pub mod link;
 mod mac;
+mod message;
+mod monitor;
+pub mod neighbour;
 mod netns;
 pub mod route;
 mod socket;
 pub mod sysctl;
+pub mod vxlan;
 
 pub use error::{Error, Result};
 pub use libc::ENOENT;
 pub use link::Link;
 pub use mac::Mac;
+pub use monitor::{Event, Monitor};
 pub use netns::NetNs;
 pub use socket::{Socket, Verb};

@@ -13,10 +13,10 @@ use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, Link
 
 pub(crate) mod parse;
 
-pub use parse::{Link, Vlan};
+pub use parse::{Link, Vlan, VxlanInfo};
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
+pub(crate) const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 
@@ -37,7 +37,7 @@ pub struct Veth<'a> {
     pub peer_mac: Mac,
 }
 
-const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+pub(crate) const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// Makes a bridge, down, with a MAC address that ports do not change.
 pub fn add_bridge(name: &str, mac: Mac, mtu: Option<u32>, vlan_filtering: bool) -> Verb<()> {

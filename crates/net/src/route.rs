@@ -1,39 +1,64 @@
-//! Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE.
+//! Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE (struct rtmsg of
+//! include/uapi/linux/rtnetlink.h; net/ipv4/fib_frontend.c, net/ipv6/route.c).
 
-use crate::address::family;
+use crate::message::Message;
 use crate::socket::Verb;
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, Parseable};
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
-    RouteScope, RouteType,
-};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::fmt;
 use std::net::IpAddr;
 
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
+pub(crate) mod parse;
+
+pub(crate) const RTM_NEWROUTE: u16 = 24;
+pub(crate) const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
-/// The main routing table.
-pub const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+// include/uapi/linux/rtnetlink.h
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+const RTA_METRICS: u16 = 8;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_TABLE: u16 = 15;
+const RTA_VIA: u16 = 18;
+const RTAX_MTU: u16 = 2;
+const RTAX_ADVMSS: u16 = 8;
+const RTNH_F_ONLINK: u8 = 4;
+const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
+const RT_SCOPE_NOWHERE: u8 = 255;
+const AF_INET: u8 = libc::AF_INET as u8;
+const AF_INET6: u8 = libc::AF_INET6 as u8;
 
-/// A unicast route through a link.
+/// The main routing table.
+pub const MAIN: u32 = libc::RT_TABLE_MAIN as u32;
+/// What `ip route add` and the reference plugins use: RTPROT_BOOT.
+pub const PROTOCOL_BOOT: u8 = 3;
+/// Learned from router advertisements: RTPROT_RA.
+pub const PROTOCOL_RA: u8 = 9;
+
+/// A route, as it is asked for and as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Destination, without host bits.
     pub dst: IpNetwork,
-    /// Next hop; without one the destination is on the link.
-    pub gateway: Option<IpAddr>,
-    /// Index of the link; 0 in a report when there is none.
-    pub link: u32,
+    /// What becomes of the packets.
+    pub kind: Kind,
+    /// Where the packets go; none of a blackhole. Several share the traffic, and of IPv6 the
+    /// kernel makes one such route of those with an equal destination and priority
+    /// (net/ipv6/ip6_fib.c, fib6_add_rt2node), also of two networks' default routes.
+    pub hops: Vec<Hop>,
     /// Metric. IPv6 reports 1024 where 0 was asked for.
     pub priority: u32,
     /// Routing table.
     pub table: u32,
     /// Scope as rtnetlink numbers it (rt_scope_t: 0 universe, 253 link); IPv6 reports always 0.
     pub scope: Option<u8>,
+    /// Source address of what this node itself sends by this route.
+    pub source: Option<IpAddr>,
     /// MTU in bytes.
     pub mtu: Option<u32>,
     /// TCP segment size to advertise, in bytes.
@@ -42,32 +67,87 @@ pub struct Route {
     pub protocol: u8,
 }
 
-/// What `ip route add` and the reference plugins use: RTPROT_BOOT.
-pub const PROTOCOL_BOOT: u8 = 3;
-/// Learned from router advertisements: RTPROT_RA.
-pub const PROTOCOL_RA: u8 = 9;
+/// One way that a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hop {
+    /// Next hop, of either family; without one the destination is on the link.
+    pub gateway: Option<IpAddr>,
+    /// Index of the link; 0 in a report when there is none.
+    pub link: u32,
+    /// The gateway is taken to be on the link although no route says so (RTNH_F_ONLINK).
+    pub onlink: bool,
+}
+
+/// A route's type (RTN_*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Packets go to the hops.
+    Unicast,
+    /// Packets are dropped without a word.
+    Blackhole,
+    /// Another, by its number: 2 local, 3 broadcast, 7 unreachable, …
+    Other(u8),
+}
+
+impl Kind {
+    fn number(self) -> u8 {
+        match self {
+            Kind::Unicast => libc::RTN_UNICAST,
+            Kind::Blackhole => libc::RTN_BLACKHOLE,
+            Kind::Other(number) => number,
+        }
+    }
+
+    fn of(number: u8) -> Kind {
+        match number {
+            libc::RTN_UNICAST => Kind::Unicast,
+            libc::RTN_BLACKHOLE => Kind::Blackhole,
+            number => Kind::Other(number),
+        }
+    }
+}
 
 impl Route {
-    /// A route of the main table with nothing special.
+    /// A unicast route of the main table, by one hop, with nothing special.
     pub fn new(dst: IpNetwork, gateway: Option<IpAddr>, link: u32) -> Route {
+        let hops = vec![Hop { gateway, link, onlink: false }];
+        Route { kind: Kind::Unicast, hops, ..Route::blackhole(dst) }
+    }
+
+    /// A blackhole of the main table, with nothing special.
+    pub fn blackhole(dst: IpNetwork) -> Route {
         Route {
             dst,
-            gateway,
-            link,
+            kind: Kind::Blackhole,
+            hops: Vec::new(),
             priority: 0,
             table: MAIN,
             scope: None,
+            source: None,
             mtu: None,
             advmss: None,
             protocol: PROTOCOL_BOOT,
         }
     }
+
+    /// The same with every hop on another link.
+    pub fn through(mut self, link: u32) -> Route {
+        for hop in &mut self.hops {
+            hop.link = link;
+        }
+        self
+    }
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Unicast => {}
+            Kind::Blackhole => f.write_str("blackhole ")?,
+            Kind::Other(number) => write!(f, "of type {number} ")?,
+        }
         write!(f, "{}", self.dst)?;
-        if let Some(gateway) = self.gateway {
+        for gateway in self.hops.iter().filter_map(|hop| hop.gateway) {
             write!(f, " via {gateway}")?;
         }
         if self.table != MAIN {
@@ -77,37 +157,74 @@ impl fmt::Display for Route {
     }
 }
 
-fn message(route: &Route) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family(route.dst.ip());
-    message.header.destination_prefix_length = route.dst.prefix();
-    message.header.protocol = RouteProtocol::from(route.protocol);
-    message.header.kind = RouteType::Unicast;
-    message.header.scope = match (route.scope, route.gateway) {
-        (Some(scope), _) => RouteScope::from(scope),
-        (None, None) if route.dst.is_ipv4() => RouteScope::Link,
-        (None, _) => RouteScope::Universe,
-    };
+fn family(v6: bool) -> u8 {
+    if v6 { AF_INET6 } else { AF_INET }
+}
+
+/// What names a route to the kernel: family, destination, table, protocol, type and priority.
+fn key(route: &Route, scope: u8) -> Message {
     // A table above 255 only fits the attribute.
-    message.header.table = u8::try_from(route.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
-    let attributes = &mut message.attributes;
-    attributes.push(RouteAttribute::Table(route.table));
-    if route.dst.prefix() > 0 {
-        attributes.push(RouteAttribute::Destination(RouteAddress::from(route.dst.network())));
+    let table = u8::try_from(route.table).unwrap_or(0);
+    // Of the flags only onlink is ever set, for the one hop that has no flags of its own.
+    let onlink = matches!(route.hops[..], [Hop { onlink: true, .. }]);
+    let flags = if onlink { RTNH_F_ONLINK } else { 0 };
+    let (v6, length) = (route.dst.is_ipv6(), route.dst.prefix());
+    let kind = route.kind.number();
+    let mut message = Message::new(&[family(v6), length, 0, 0, table, route.protocol, scope, kind]);
+    message.raw(&u32::from(flags).to_ne_bytes());
+    message.put_u32(RTA_TABLE, route.table);
+    if length > 0 {
+        message.put_ip(RTA_DST, route.dst.network());
     }
-    if let Some(gateway) = route.gateway {
-        attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
-    }
-    attributes.push(RouteAttribute::Oif(route.link));
     if route.priority > 0 {
-        attributes.push(RouteAttribute::Priority(route.priority));
+        message.put_u32(RTA_PRIORITY, route.priority);
     }
-    let metrics: Vec<_> = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)]
-        .into_iter()
-        .flatten()
-        .collect();
-    if !metrics.is_empty() {
-        attributes.push(RouteAttribute::Metrics(metrics));
+    message
+}
+
+fn put_gateway(message: &mut Message, hop: &Hop, v6: bool) {
+    match hop.gateway {
+        // struct rtvia: IPv4 by a next hop of IPv6 (RFC 8950).
+        Some(IpAddr::V6(gateway)) if !v6 => {
+            let family = u16::from(AF_INET6).to_ne_bytes();
+            message.put(RTA_VIA, &[&family[..], &gateway.octets()].concat());
+        }
+        Some(gateway) => message.put_ip(RTA_GATEWAY, gateway),
+        None => {}
+    }
+}
+
+fn message(route: &Route) -> Message {
+    let v6 = route.dst.is_ipv6();
+    let on_link = route.kind == Kind::Unicast && route.hops.iter().all(|hop| hop.gateway.is_none());
+    let usual = if on_link && !v6 { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
+    let mut message = key(route, route.scope.unwrap_or(usual));
+    match &route.hops[..] {
+        [] => {}
+        [hop] => {
+            put_gateway(&mut message, hop, v6);
+            message.put_u32(RTA_OIF, hop.link);
+        }
+        hops => message.nest(RTA_MULTIPATH, |list| {
+            for hop in hops {
+                // struct rtnexthop: length, flags, weight - 1, link.
+                list.measured(|list| {
+                    list.raw(&[0, 0, if hop.onlink { RTNH_F_ONLINK } else { 0 }, 0]);
+                    list.raw(&hop.link.to_ne_bytes());
+                    put_gateway(list, hop, v6);
+                });
+            }
+        }),
+    }
+    if let Some(source) = route.source {
+        message.put_ip(RTA_PREFSRC, source);
+    }
+    if route.mtu.is_some() || route.advmss.is_some() {
+        message.nest(RTA_METRICS, |metrics| {
+            for (kind, value) in [(RTAX_MTU, route.mtu), (RTAX_ADVMSS, route.advmss)] {
+                value.into_iter().for_each(|value| metrics.put_u32(kind, value));
+            }
+        });
     }
     message
 }
@@ -119,67 +236,44 @@ pub fn add(route: &Route) -> Verb<()> {
     Verb::change(RTM_NEWROUTE, &message(route), NLM_F_CREATE, what)
 }
 
-/// Removes a route.
+/// Adds a route unless there is one of an equal destination, priority and table, whosever it is
+/// and wherever it leads: that is EEXIST.
+pub fn create(route: &Route) -> Verb<()> {
+    let what = format!("create route {route}");
+    Verb::change(RTM_NEWROUTE, &message(route), NLM_F_CREATE | NLM_F_EXCL, what)
+}
+
+/// Puts a route in the place of the one of an equal destination, priority and table, or adds it.
+/// The kernel does not compare protocols: another's route is overwritten too.
+pub fn replace(route: &Route) -> Verb<()> {
+    let what = format!("replace route {route}");
+    Verb::change(RTM_NEWROUTE, &message(route), NLM_F_CREATE | NLM_F_REPLACE, what)
+}
+
+/// Removes the route of this destination, priority, table and protocol, wherever it leads; of
+/// another protocol is ESRCH. IPv4 compares the type as well, IPv6 does not. Priority 0 means
+/// any: only IPv4 has routes of priority 0, and of these it takes the lowest first.
 pub fn del(route: &Route) -> Verb<()> {
     let what = format!("remove route {route}");
-    Verb::change(RTM_DELROUTE, &message(route), 0, what)
+    Verb::change(RTM_DELROUTE, &key(route, RT_SCOPE_NOWHERE), 0, what)
+}
+
+/// The kernel skips routes of another protocol or type; 0 is any (strict checking, since 4.20).
+fn dump(v6: bool, protocol: u8, kind: u8) -> Message {
+    Message::new(&[family(v6), 0, 0, 0, 0, protocol, 0, kind, 0, 0, 0, 0])
 }
 
 /// The unicast routes of one family in every table.
 pub fn list(v6: bool) -> Verb<Route> {
-    let mut message = RouteMessage::default();
-    message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    Verb::new(RTM_GETROUTE, &message, NLM_F_DUMP, parse, "list routes".to_owned())
+    let message = dump(v6, 0, libc::RTN_UNICAST);
+    Verb::new(RTM_GETROUTE, &message, NLM_F_DUMP, parse::route, "list routes".to_owned())
 }
 
-pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<Route> {
-    if kind != RTM_NEWROUTE {
-        return None;
-    }
-    let message = RouteMessage::parse(body).ok()?;
-    let header = &message.header;
-    if header.kind != RouteType::Unicast {
-        return None;
-    }
-    let any: IpAddr = match header.address_family {
-        AddressFamily::Inet => IpAddr::from([0u8; 4]),
-        AddressFamily::Inet6 => IpAddr::from([0u8; 16]),
-        _ => return None,
-    };
-    let mut route =
-        Route::new(IpNetwork::new(any, header.destination_prefix_length).ok()?, None, 0);
-    route.table = u32::from(header.table);
-    route.scope = Some(u8::from(header.scope));
-    route.protocol = u8::from(header.protocol);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => {
-                route.dst =
-                    IpNetwork::new(address_of(address)?, header.destination_prefix_length).ok()?;
-            }
-            RouteAttribute::Gateway(address) => route.gateway = Some(address_of(address)?),
-            RouteAttribute::Oif(link) => route.link = *link,
-            RouteAttribute::Priority(priority) => route.priority = *priority,
-            RouteAttribute::Table(table) => route.table = *table,
-            RouteAttribute::Metrics(metrics) => {
-                for metric in metrics {
-                    match metric {
-                        RouteMetric::Mtu(mtu) => route.mtu = Some(*mtu),
-                        RouteMetric::Advmss(advmss) => route.advmss = Some(*advmss),
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Some(route)
-}
-
-fn address_of(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
-        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
-        _ => None,
-    }
+/// The routes of one family in the main table that a protocol made, of every type. What others
+/// have does not pass through the socket.
+pub fn list_of(v6: bool, protocol: u8) -> Verb<Route> {
+    let message = dump(v6, protocol, 0);
+    let what = format!("list routes of protocol {protocol}");
+    // Asked for a table that has never had a route, IPv4 answers ENOENT: the parser chooses it.
+    Verb::new(RTM_GETROUTE, &message, NLM_F_DUMP, parse::route_of_main, what)
 }

@@ -9,9 +9,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+mod batch;
+
 /// Multicast groups of include/uapi/linux/rtnetlink.h.
-const RTNLGRP_LINK: u32 = 1;
-const RTNLGRP_IPV6_IFADDR: u32 = 9;
+pub(crate) const RTNLGRP_LINK: u32 = 1;
+pub(crate) const RTNLGRP_IPV6_IFADDR: u32 = 9;
 /// Message types of include/uapi/linux/netlink.h.
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -252,15 +254,15 @@ impl Socket {
 }
 
 /// One message of the kernel.
-struct Reply<'a> {
-    kind: u16,
+pub(crate) struct Reply<'a> {
+    pub(crate) kind: u16,
     flags: u16,
     sequence: u32,
-    body: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 /// Splits one message, padded to four bytes, off the front.
-fn next_reply(bytes: &[u8]) -> Option<(Reply<'_>, &[u8])> {
+pub(crate) fn next_reply(bytes: &[u8]) -> Option<(Reply<'_>, &[u8])> {
     let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *bytes else { return None };
     let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
     let body = bytes.get(HEADER..length)?;
@@ -315,7 +317,7 @@ mod tests {
             let _ = crate::link::parse::link(16, &bytes);
             let _ = crate::link::parse::vlans(16, &bytes);
             let _ = crate::address::parse(20, &bytes);
-            let _ = crate::route::parse(24, &bytes);
+            let _ = crate::route::parse::route(24, &bytes);
         }
     }
 }

@@ -56,7 +56,7 @@ impl Kernel {
             }
             Item::Route(route) => {
                 let link = self.index(Place::Pod, &route.link)?;
-                let route = net::route::Route { link, ..route.route.clone() };
+                let route = route.route.clone().through(link);
                 Ok(self.pod()?.socket.set(&net::route::add(&route))?)
             }
             Item::Gateway(gateway) => self.ensure_gateway(gateway),
@@ -254,8 +254,10 @@ impl Kernel {
             if route.dst.prefix() > 0 || route.protocol != net::route::PROTOCOL_RA {
                 continue;
             }
-            if let Some(uplink) = self.host.get(&link::by_index(route.link))? {
-                sysctl::set(&format!("net/ipv6/conf/{}/accept_ra", uplink.name), "2")?;
+            for hop in &route.hops {
+                if let Some(uplink) = self.host.get(&link::by_index(hop.link))? {
+                    sysctl::set(&format!("net/ipv6/conf/{}/accept_ra", uplink.name), "2")?;
+                }
             }
         }
         Ok(sysctl::set(key, "1")?)

@@ -148,14 +148,13 @@ impl Kernel {
         // The kernel's default metric for IPv6, IP6_RT_PRIO_USER.
         let unset = if v6 { 1024 } else { 0 };
         let present = self.pod()?.socket.list(&net::route::list(v6))?;
-        let wanted = &wanted.route;
+        let wanted = wanted.route.clone().through(link);
         let priority = if wanted.priority == 0 { unset } else { wanted.priority };
         let Some(found) = present.iter().find(|route| {
             route.dst == wanted.dst
                 && route.table == wanted.table
-                && route.link == link
                 && route.priority == priority
-                && route.gateway == wanted.gateway
+                && leads(route, &wanted)
         }) else {
             return Ok(missing());
         };
@@ -177,6 +176,16 @@ impl Kernel {
         let index = self.index(Place::Host, &gateway.link)?;
         let present = self.host.list(&net::address::of_link(index))?;
         Ok(unless(present.iter().any(|a| a.address == gateway.address), || "missing".to_owned()))
+    }
+}
+
+/// Whether a route goes where it should. The kernel makes one route of two networks' IPv6 default
+/// routes, with the hops of both.
+fn leads(found: &net::route::Route, wanted: &net::route::Route) -> bool {
+    if wanted.dst.is_ipv6() {
+        wanted.hops.iter().all(|hop| found.hops.contains(hop))
+    } else {
+        found.hops == wanted.hops
     }
 }
 

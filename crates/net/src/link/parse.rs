@@ -3,9 +3,10 @@
 //! netlink-packet-route would parse every attribute of every kind of link: 200 KB of code in each
 //! executable, of which a dozen attributes are looked at here. It is not used for that.
 
-use crate::attributes::{attributes, find};
+use crate::attributes::{attributes, find, ip_of, u32_of};
 use crate::link::RTM_NEWLINK;
 use crate::mac::Mac;
+use std::net::IpAddr;
 
 /// A link as the kernel reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Link {
     pub promiscuous: bool,
     /// Its operational state is up: it carries packets.
     pub running: bool,
+    /// It has a carrier (IFF_LOWER_UP): a cable, or the device below does.
+    pub carrier: bool,
     /// Its alias.
     pub alias: String,
     /// For a veth the index of its other end, in that one's namespace; for a VLAN its device.
@@ -42,6 +45,23 @@ pub struct Link {
     pub hairpin: bool,
     /// For a port of a bridge: it talks to ports that are not isolated only.
     pub isolated: bool,
+    /// For a VXLAN device what it was made with.
+    pub vxlan: Option<Box<VxlanInfo>>,
+}
+
+/// What a VXLAN device was made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VxlanInfo {
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// UDP port.
+    pub port: u16,
+    /// The outer source address; `None` when the routes choose it.
+    pub local: Option<IpAddr>,
+    /// Index of the link that the outer packets leave by; 0 when the routes choose it.
+    pub device: u32,
+    /// It learns FDB entries from the frames that come in.
+    pub learning: bool,
 }
 
 /// One VLAN of a bridge port.
@@ -61,23 +81,30 @@ const HEADER: usize = 16;
 // include/uapi/linux/if.h
 const IFF_UP: u32 = 1;
 const IFF_PROMISC: u32 = 1 << 8;
+const IFF_LOWER_UP: u32 = 1 << 16;
 const IF_OPER_UP: u8 = 6;
 // include/uapi/linux/if_link.h
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
+pub(crate) const IFLA_ADDRESS: u16 = 1;
+pub(crate) const IFLA_IFNAME: u16 = 3;
+pub(crate) const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
-const IFLA_LINKINFO: u16 = 18;
+pub(crate) const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_LINK_NETNSID: u16 = 37;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+pub(crate) const IFLA_INFO_KIND: u16 = 1;
+pub(crate) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_VLAN_ID: u16 = 1;
+pub(crate) const IFLA_VXLAN_ID: u16 = 1;
+pub(crate) const IFLA_VXLAN_LINK: u16 = 3;
+pub(crate) const IFLA_VXLAN_LOCAL: u16 = 4;
+pub(crate) const IFLA_VXLAN_LEARNING: u16 = 7;
+pub(crate) const IFLA_VXLAN_PORT: u16 = 15;
+pub(crate) const IFLA_VXLAN_LOCAL6: u16 = 17;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 // include/uapi/linux/if_bridge.h
@@ -92,6 +119,7 @@ pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
         index,
         up: flags & IFF_UP != 0,
         promiscuous: flags & IFF_PROMISC != 0,
+        carrier: flags & IFF_LOWER_UP != 0,
         ..Link::default()
     };
     for (kind, value) in attributes(rest) {
@@ -141,6 +169,7 @@ fn info(link: &mut Link, infos: &[u8]) {
                 let id = find(value, IFLA_VLAN_ID).and_then(|value| value.try_into().ok());
                 link.vlan_id = id.map(u16::from_ne_bytes);
             }
+            IFLA_INFO_DATA if link.kind == "vxlan" => link.vxlan = Some(Box::new(vxlan(value))),
             // A port's master is a bridge, or else nobody asks.
             IFLA_INFO_SLAVE_DATA => {
                 link.hairpin = on(IFLA_BRPORT_MODE) == Some(true);
@@ -151,16 +180,28 @@ fn info(link: &mut Link, infos: &[u8]) {
     }
 }
 
+fn vxlan(data: &[u8]) -> VxlanInfo {
+    let mut vxlan = VxlanInfo::default();
+    for (kind, value) in attributes(data) {
+        match kind {
+            IFLA_VXLAN_ID => vxlan.vni = u32_of(value).unwrap_or(0),
+            IFLA_VXLAN_LINK => vxlan.device = u32_of(value).unwrap_or(0),
+            IFLA_VXLAN_LOCAL | IFLA_VXLAN_LOCAL6 => vxlan.local = ip_of(value),
+            IFLA_VXLAN_LEARNING => vxlan.learning = value.first().is_some_and(|on| *on != 0),
+            // Of all these numbers it alone is big-endian.
+            IFLA_VXLAN_PORT => vxlan.port = value.try_into().map(u16::from_be_bytes).unwrap_or(0),
+            _ => {}
+        }
+    }
+    vxlan
+}
+
 /// Index, flags and attributes.
 fn message(kind: u16, body: &[u8]) -> Option<(u32, u32, &[u8])> {
     if kind != RTM_NEWLINK {
         return None;
     }
     Some((u32_of(body.get(4..8)?)?, u32_of(body.get(8..12)?)?, body.get(HEADER..)?))
-}
-
-fn u32_of(bytes: &[u8]) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 fn text(bytes: &[u8]) -> String {

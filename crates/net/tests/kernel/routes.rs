@@ -1,7 +1,7 @@
 //! Routes.
 
 use crate::common::{in_netns, ip_in, open, pod};
-use net::route::{self, PROTOCOL_BOOT, Route};
+use net::route::{self, Hop, PROTOCOL_BOOT, Route};
 use net::{Link, NetNs, Socket, address, link};
 
 /// A pod with `far`, up, in 10.1.0.0/24 and fd00:1::/64.
@@ -149,7 +149,7 @@ fn the_lists_are_of_one_family_and_of_unicast() {
             assert!(all.iter().all(|found| found.dst.is_ipv6() == v6), "{all:?}");
             let own = if v6 { "fd00:1::/64" } else { "10.1.0.0/24" };
             let own = all.iter().find(|found| found.dst.to_string() == own).unwrap();
-            assert_eq!((own.link, own.gateway), (far, None));
+            assert_eq!(own.hops, [Hop { gateway: None, link: far, onlink: false }]);
             assert!(all.iter().all(|found| !found.dst.to_string().contains("66")), "{all:?}");
         }
     });

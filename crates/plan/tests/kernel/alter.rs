@@ -115,7 +115,8 @@ fn of_vlans(vlans: &Vlans) -> Vec<String> {
 }
 
 fn of_route(item: &Route) -> Vec<Alteration> {
-    let NetRoute { dst, gateway, table, mtu, advmss, .. } = &item.route;
+    let NetRoute { dst, hops, table, mtu, advmss, .. } = &item.route;
+    let gateway = &hops[0].gateway;
     let family = if dst.is_ipv6() { "-6" } else { "-4" };
     let key = |metric: u32| {
         let metric = if metric > 0 { format!("metric {metric}") } else { String::new() };

@@ -1,0 +1,65 @@
+//! Forwarding databases of VXLAN devices: RTM_NEWNEIGH, RTM_DELNEIGH and RTM_GETNEIGH of AF_BRIDGE
+//! with NTF_SELF (net/core/rtnetlink.c, rtnl_fdb_add; drivers/net/vxlan/vxlan_core.c).
+
+use crate::attributes::{find, ip_of};
+use crate::mac::Mac;
+use crate::message::Message;
+use crate::neighbour::{
+    NDA_DST, NDA_LLADDR, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, dump, message, report,
+};
+use crate::socket::Verb;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
+use std::net::IpAddr;
+
+/// The entry is of the device itself, not of the bridge that it is a port of.
+const NTF_SELF: u8 = 2;
+
+/// Where a VXLAN device sends the frames for a MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FdbEntry {
+    /// Index of the VXLAN device.
+    pub link: u32,
+    /// The frames' destination.
+    pub mac: Mac,
+    /// The node that gets them, in UDP. A device takes one family only, that of its own address;
+    /// the other is EAFNOSUPPORT.
+    pub dst: Option<IpAddr>,
+    /// It was set and never ages (NUD_PERMANENT), rather than learned.
+    pub permanent: bool,
+}
+
+fn named(entry: &FdbEntry) -> Message {
+    let mut message = message(libc::AF_BRIDGE, entry.link, Some(entry.mac), NTF_SELF);
+    if let Some(dst) = entry.dst {
+        message.put_ip(NDA_DST, dst);
+    }
+    message
+}
+
+/// Sets an entry for good, in the place of the one of this MAC address or not; `permanent` is
+/// taken for true.
+pub fn replace(entry: &FdbEntry) -> Verb<()> {
+    let what = format!("set FDB entry {}", entry.mac);
+    Verb::change(RTM_NEWNEIGH, &named(entry), NLM_F_CREATE | NLM_F_REPLACE, what)
+}
+
+/// Removes an entry; without `dst` wherever it leads.
+pub fn del(entry: &FdbEntry) -> Verb<()> {
+    let what = format!("remove FDB entry {}", entry.mac);
+    Verb::change(RTM_DELNEIGH, &named(entry), 0, what)
+}
+
+/// The entries of a VXLAN device.
+pub fn of_link(link: u32) -> Verb<FdbEntry> {
+    let what = "list FDB entries".to_owned();
+    Verb::new(RTM_GETNEIGH, &dump(libc::AF_BRIDGE, link), NLM_F_DUMP, parse, what)
+}
+
+pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<FdbEntry> {
+    let (family, link, permanent, flags, rest) = report(kind, body)?;
+    if family != libc::AF_BRIDGE || flags & NTF_SELF == 0 {
+        return None;
+    }
+    let mac = Mac(find(rest, NDA_LLADDR)?.try_into().ok()?);
+    Some(FdbEntry { link, mac, dst: find(rest, NDA_DST).and_then(ip_of), permanent })
+}

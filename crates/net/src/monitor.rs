@@ -1,0 +1,171 @@
+//! What changes, as the kernel tells it.
+
+use crate::address::{self, Address, RTM_DELADDR, RTM_NEWADDR};
+use crate::error::{Error, Result};
+use crate::fdb::{self, FdbEntry};
+use crate::link::{self, Link, RTM_DELLINK, RTM_NEWLINK};
+use crate::neighbour::{self, Neighbour, RTM_DELNEIGH, RTM_NEWNEIGH};
+use crate::route::{self, RTM_DELROUTE, RTM_NEWROUTE, Route};
+use crate::socket::{RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK, next_reply};
+use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::socket::{setsockopt, sockopt};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+/// Multicast groups of include/uapi/linux/rtnetlink.h, beside those of [`crate::socket`].
+const RTNLGRP_NEIGH: u32 = 3;
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
+const RTNLGRP_IPV4_ROUTE: u32 = 7;
+const RTNLGRP_IPV6_ROUTE: u32 = 11;
+
+/// Receive buffer in bytes, of which the kernel makes twice as many: some 17,000 notifications.
+const SPACE: usize = 8 << 20;
+/// Bytes of one notification at most; of a link with many virtual functions they are many.
+const BUFFER: usize = 64 << 10;
+/// Events after which [`Monitor::read`] returns, although there may be more.
+const EVENTS: usize = 1024;
+
+/// A change in the network namespace. What was added and what was altered are told alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A link is there, or something of it changed.
+    Link(Link),
+    /// A link, by index and name, is gone or went to another namespace.
+    LinkGone(u32, String),
+    /// An address is there.
+    Address(Address),
+    /// An address is gone.
+    AddressGone(Address),
+    /// A route is there. Of IPv6 it has all hops, of which only one may be new.
+    Route(Route),
+    /// A route is gone. When a link goes down or away, IPv4 does not tell of its routes
+    /// (net/ipv4/fib_frontend.c, fib_disable_ip).
+    RouteGone(Route),
+    /// A neighbour changed its state.
+    Neighbour(Neighbour),
+    /// A neighbour is gone.
+    NeighbourGone(Neighbour),
+    /// An FDB entry of a VXLAN device is there.
+    Fdb(FdbEntry),
+    /// An FDB entry of a VXLAN device is gone.
+    FdbGone(FdbEntry),
+    /// More happened than there was space for: what is known is out of date.
+    Overrun,
+}
+
+/// A nonblocking socket that hears of changes to links, addresses, routes, neighbours and FDB
+/// entries in one network namespace: that of the thread that opened it. Its descriptor is readable
+/// when something came.
+pub struct Monitor {
+    socket: netlink_sys::Socket,
+    buffer: Vec<u8>,
+}
+
+impl Monitor {
+    /// Opens it. Every later change is told: a dump after this misses none.
+    ///
+    /// # Errors
+    /// No netlink, or no descriptors left.
+    pub fn open() -> Result<Monitor> {
+        let open = || -> io::Result<netlink_sys::Socket> {
+            let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE)?;
+            // Beyond net.core.rmem_max with CAP_NET_ADMIN only; without it what there is must do.
+            let _ = setsockopt(&socket, sockopt::RcvBufForce, &SPACE);
+            socket.bind_auto()?;
+            // From now on only the kernel is heard, no other process.
+            socket.connect(&SocketAddr::new(0, 0))?;
+            socket.set_non_blocking(true)?;
+            for group in [
+                RTNLGRP_LINK,
+                RTNLGRP_NEIGH,
+                RTNLGRP_IPV4_IFADDR,
+                RTNLGRP_IPV6_IFADDR,
+                RTNLGRP_IPV4_ROUTE,
+                RTNLGRP_IPV6_ROUTE,
+            ] {
+                socket.add_membership(group)?;
+            }
+            Ok(socket)
+        };
+        let socket = open().map_err(|error| Error::io("listen to netlink", &error))?;
+        Ok(Monitor { socket, buffer: Vec::with_capacity(BUFFER) })
+    }
+
+    /// What happened since, in its order; some 1,000 events at once. It is empty only when there
+    /// is nothing more: then the descriptor becomes readable with the next change.
+    ///
+    /// After an overrun the kernel drops everything until the space is empty
+    /// (net/netlink/af_netlink.c, netlink_overrun). So what was left is thrown away, and
+    /// [`Event::Overrun`] comes alone and last: a dump after it misses nothing.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn read(&mut self) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut overrun = false;
+        while events.len() < EVENTS {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, 0) {
+                Ok(_) if overrun => {}
+                Ok(_) => collect(&self.buffer, &mut events),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    overrun = true;
+                    events.clear();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("hear from netlink", &error)),
+            }
+        }
+        if overrun {
+            events.push(Event::Overrun);
+        }
+        Ok(events)
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Monitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+fn collect(mut bytes: &[u8], events: &mut Vec<Event>) {
+    while let Some((message, rest)) = next_reply(bytes) {
+        bytes = rest;
+        events.extend(event(message.kind, message.body));
+    }
+}
+
+/// What a notification says; `None` when it is about something else.
+pub(crate) fn event(kind: u16, body: &[u8]) -> Option<Event> {
+    // The parsers know reports of what is there; those of what is gone look the same.
+    let link = || {
+        // A port that leaves its bridge is told as a link of AF_BRIDGE that is gone
+        // (net/bridge/br_netlink.c, br_ifinfo_notify), and wireless devices tell of theirs
+        // without a name.
+        let whole = body.first() == Some(&(libc::AF_UNSPEC as u8));
+        link::parse::link(RTM_NEWLINK, body).filter(|link| whole && !link.name.is_empty())
+    };
+    let address = || address::parse(RTM_NEWADDR, body);
+    let route = || route::parse::route(RTM_NEWROUTE, body);
+    let neighbour = || neighbour::parse(RTM_NEWNEIGH, body);
+    let fdb = || fdb::parse(RTM_NEWNEIGH, body);
+    match kind {
+        RTM_NEWLINK => link().map(Event::Link),
+        RTM_DELLINK => link().map(|link| Event::LinkGone(link.index, link.name)),
+        RTM_NEWADDR => address().map(Event::Address),
+        RTM_DELADDR => address().map(Event::AddressGone),
+        RTM_NEWROUTE => route().map(Event::Route),
+        RTM_DELROUTE => route().map(Event::RouteGone),
+        RTM_NEWNEIGH => neighbour().map(Event::Neighbour).or_else(|| fdb().map(Event::Fdb)),
+        RTM_DELNEIGH => neighbour().map(Event::NeighbourGone).or_else(|| fdb().map(Event::FdbGone)),
+        _ => None,
+    }
+}
