@@ -3,7 +3,6 @@
 
 use crate::attributes::{find, ip_of};
 use crate::mac::Mac;
-use crate::message::Message;
 use crate::neighbour::{
     NDA_DST, NDA_LLADDR, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, dump, message, report,
 };
@@ -28,25 +27,23 @@ pub struct FdbEntry {
     pub permanent: bool,
 }
 
-fn named(entry: &FdbEntry) -> Message {
-    let mut message = message(libc::AF_BRIDGE, entry.link, Some(entry.mac), NTF_SELF);
-    if let Some(dst) = entry.dst {
-        message.put_ip(NDA_DST, dst);
-    }
-    message
-}
-
 /// Sets an entry for good, in the place of the one of this MAC address or not; `permanent` is
 /// taken for true.
 pub fn replace(entry: &FdbEntry) -> Verb<()> {
     let what = format!("set FDB entry {}", entry.mac);
-    Verb::change(RTM_NEWNEIGH, &named(entry), NLM_F_CREATE | NLM_F_REPLACE, what)
+    let mut message = message(libc::AF_BRIDGE, entry.link, Some(entry.mac), NTF_SELF);
+    if let Some(dst) = entry.dst {
+        message.put_ip(NDA_DST, dst);
+    }
+    Verb::change(RTM_NEWNEIGH, &message, NLM_F_CREATE | NLM_F_REPLACE, what)
 }
 
-/// Removes an entry; without `dst` wherever it leads.
+/// Removes the entry of a MAC address, wherever it leads: asked for a destination that is not the
+/// entry's, the kernel does nothing and reports success (vxlan_core.c, __vxlan_fdb_delete).
 pub fn del(entry: &FdbEntry) -> Verb<()> {
     let what = format!("remove FDB entry {}", entry.mac);
-    Verb::change(RTM_DELNEIGH, &named(entry), 0, what)
+    let message = message(libc::AF_BRIDGE, entry.link, Some(entry.mac), NTF_SELF);
+    Verb::change(RTM_DELNEIGH, &message, 0, what)
 }
 
 /// The entries of a VXLAN device.

@@ -144,7 +144,7 @@ fn collect(mut bytes: &[u8], events: &mut Vec<Event>) {
 }
 
 /// What a notification says; `None` when it is about something else.
-pub(crate) fn event(kind: u16, body: &[u8]) -> Option<Event> {
+fn event(kind: u16, body: &[u8]) -> Option<Event> {
     // The parsers know reports of what is there; those of what is gone look the same.
     let link = || {
         // A port that leaves its bridge is told as a link of AF_BRIDGE that is gone
@@ -167,5 +167,50 @@ pub(crate) fn event(kind: u16, body: &[u8]) -> Option<Event> {
         RTM_NEWNEIGH => neighbour().map(Event::Neighbour).or_else(|| fdb().map(Event::Fdb)),
         RTM_DELNEIGH => neighbour().map(Event::NeighbourGone).or_else(|| fdb().map(Event::FdbGone)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Attributes, some of whose values are attributes.
+    fn attributes() -> impl Strategy<Value = Vec<u8>> {
+        let value = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            prop::sample::select(vec![b"vxlan\0".to_vec(), b"bridge\0".to_vec(), b"vlan".to_vec()]),
+        ];
+        value.prop_recursive(3, 32, 6, |inner| {
+            prop::collection::vec((0..64_u16, inner, -2..3_i16), 0..6).prop_map(|all| {
+                let mut bytes = Vec::new();
+                for (kind, value, off) in all {
+                    let length = u16::try_from(4 + value.len()).unwrap();
+                    bytes.extend(length.saturating_add_signed(off).to_ne_bytes());
+                    bytes.extend(kind.to_ne_bytes());
+                    bytes.extend(value);
+                    bytes.resize(bytes.len().next_multiple_of(4), 0);
+                }
+                bytes
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_notification_makes_it_panic(
+            kind in 0..64_u16,
+            family in prop::sample::select(vec![0_u8, 2, 7, 10]),
+            header in prop::sample::select(vec![7_usize, 11, 15]),
+            filling in any::<u8>(),
+            attributes in attributes(),
+        ) {
+            let mut body = vec![filling; header];
+            body.insert(0, family);
+            body.extend(attributes);
+            let _ = event(kind, &body);
+            let _ = link::parse::vlans(RTM_NEWLINK, &body);
+            let _ = route::parse::route_of_main(RTM_NEWROUTE, &body);
+        }
     }
 }

@@ -47,7 +47,7 @@ pub struct Route {
     pub dst: IpNetwork,
     /// What becomes of the packets.
     pub kind: Kind,
-    /// Where the packets go; none of a blackhole. Several share the traffic, and of IPv6 the
+    /// Where the packets go; none when they are dropped. Several share the traffic, and of IPv6 the
     /// kernel makes one such route of those with an equal destination and priority
     /// (net/ipv6/ip6_fib.c, fib6_add_rt2node), also of two networks' default routes.
     pub hops: Vec<Hop>,

@@ -318,6 +318,8 @@ mod tests {
             let _ = crate::link::parse::vlans(16, &bytes);
             let _ = crate::address::parse(20, &bytes);
             let _ = crate::route::parse::route(24, &bytes);
+            let _ = crate::neighbour::parse(28, &bytes);
+            let _ = crate::fdb::parse(28, &bytes);
         }
     }
 }

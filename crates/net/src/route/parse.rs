@@ -42,8 +42,9 @@ pub(crate) fn route(kind: u16, body: &[u8]) -> Option<Route> {
             _ => {}
         }
     }
-    // Of an IPv6 blackhole the kernel says that it is through the loopback device.
-    if route.hops.is_empty() && route.kind != Kind::Blackhole {
+    // Blackhole, unreachable, prohibit, throw: IPv6 says that they are through the loopback device.
+    let leads_nowhere = (libc::RTN_BLACKHOLE..=libc::RTN_THROW).contains(&number);
+    if route.hops.is_empty() && !leads_nowhere {
         let link = find(rest, RTA_OIF).and_then(u32_of).unwrap_or(0);
         route.hops.push(hop(rest, link, flags)?);
     }

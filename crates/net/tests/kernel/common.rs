@@ -1,6 +1,7 @@
 //! Network namespaces of one's own, and iproute2 in them as the oracle.
 
 use net::link::{self, Veth};
+use net::vxlan::{self, Vxlan};
 use net::{Link, Mac, NetNs, Socket};
 use nix::sched::{CloneFlags, unshare};
 use std::process::{Command, Output};
@@ -107,4 +108,14 @@ pub fn pod(socket: &mut Socket) -> (NetNs, Socket, u32) {
     let index = look(&mut inside, "far").index;
     inside.set(&link::set_up(index, "far")).unwrap();
     (netns, inside, index)
+}
+
+/// A VXLAN device over a link, up, and its index; VNI 100, port 4789.
+pub fn new_vxlan(socket: &mut Socket, name: &str, underlay: u32, local: &str) -> u32 {
+    let local = local.parse().unwrap();
+    let vxlan = Vxlan { name, mac: NEAR, vni: 100, port: 4789, local, underlay, mtu: 1400 };
+    socket.set(&vxlan::add_vxlan(&vxlan)).unwrap();
+    let index = look(socket, name).index;
+    socket.set(&link::set_up(index, name)).unwrap();
+    index
 }

@@ -4,9 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod addresses;
+mod batch;
 mod common;
 mod links;
+mod monitor;
+mod neighbours;
 mod netns;
+mod reconcile;
 mod routes;
 mod socket;
 mod vlans;
+mod vxlan;
