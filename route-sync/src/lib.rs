@@ -13,3 +13,4 @@ pub mod nodes;
 pub mod query;
 pub mod source;
 pub mod sync;
+pub mod watch;
