@@ -52,6 +52,7 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
         return Err(Error::Running(config.run_dir.display().to_string()));
     };
     // Heard before the first dump, so that nothing falls in between.
+    #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
     let monitor = AsyncFd::new(Monitor::open()?).map_err(io_error("watch netlink"))?;
     let (queries, mut asked) = mpsc::channel(16);
     control::listen(&config.run_dir, queries.clone()).map_err(io_error("open the socket"))?;
@@ -67,6 +68,7 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     let mut daemon = Daemon { sync, config, monitor, updates, written: None };
     info!(node = daemon.config.node_name, "running");
     systemd::ready();
+    systemd::watchdog(queries);
     let mut periodic = daemon.period();
     loop {
         let again = daemon.sync.next_try();
@@ -146,7 +148,8 @@ impl Daemon {
         match config::read(path) {
             Ok(config) if config == self.config => {}
             Ok(mut config) => {
-                if (&config.run_dir, config.metrics) != (&self.config.run_dir, self.config.metrics) {
+                if (&config.run_dir, config.metrics) != (&self.config.run_dir, self.config.metrics)
+                {
                     warn!("run-dir and metrics need a restart; the rest is in force");
                     config.run_dir.clone_from(&self.config.run_dir);
                     config.metrics = self.config.metrics;
