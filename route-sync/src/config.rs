@@ -1,9 +1,23 @@
 //! `route-sync.toml`: types that cannot be wrong.
 
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use read::read;
+pub(crate) use table::line;
+
 use ipnetwork::IpNetwork;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Where the configuration is unless `--config` names another place.
+pub const PATH: &str = "/etc/ferrule/route-sync.toml";
+/// `state-dir` unless configured.
+pub const STATE_DIR: &str = "/var/lib/ferrule";
 
 /// How packets get to other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +28,16 @@ pub enum Mode {
     Direct,
     /// Through VXLAN, always.
     Vxlan,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Auto => "auto",
+            Mode::Direct => "direct",
+            Mode::Vxlan => "vxlan",
+        })
+    }
 }
 
 /// What the operator wants.
@@ -51,6 +75,14 @@ pub enum Source {
         /// `path`.
         path: PathBuf,
     },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Source::File { path } => write!(f, "file {}", path.display()),
+        }
+    }
 }
 
 /// The tunnel.

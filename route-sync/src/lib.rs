@@ -5,11 +5,22 @@
 //! ([`desired`]) → the difference from the kernel is applied ([`sync`]), at first and at every
 //! event of the kernel.
 
+pub mod cleanup;
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod desired;
 pub mod diff;
 pub mod facts;
+mod logs;
+pub mod metrics;
 pub mod nodes;
+pub mod privileges;
 pub mod query;
+pub mod reload;
 pub mod source;
+pub mod status;
 pub mod sync;
+pub mod systemd;
+pub mod watch;

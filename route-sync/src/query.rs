@@ -2,6 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
 use tokio::sync::oneshot;
 
@@ -78,6 +79,28 @@ pub enum State {
     Conflict,
     /// The node set contradicts itself here; nothing is installed.
     Refused,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Path::Local => "local",
+            Path::Direct => "direct",
+            Path::Vxlan => "vxlan",
+            Path::None => "none",
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            State::Synced => "synced",
+            State::Failing => "failing",
+            State::Conflict => "conflict",
+            State::Refused => "refused",
+        })
+    }
 }
 
 /// One pod CIDR.

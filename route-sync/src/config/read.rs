@@ -1,0 +1,219 @@
+//! From TOML to [`Config`], every fault at once.
+
+use super::table::{Faults, Table, boolean, number, text};
+use super::{Config, Masquerade, Mode, STATE_DIR, Source, Vxlan};
+use ipnetwork::IpNetwork;
+use node::{RUN_DIR, vtep};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// More than any configuration needs, in bytes.
+const LIMIT: u64 = 1 << 20;
+/// `sun_path` holds 108 bytes, the NUL among them (unix(7)); the socket's name is in them.
+const RUN_DIR_LIMIT: usize = 107 - "/.route-sync.sock.new".len();
+
+/// Reads and validates a configuration.
+///
+/// # Errors
+/// Every fault, each in words with the file, the line where there is one, the key, the value and
+/// the remedy.
+pub fn read(path: &Path) -> Result<Config, Vec<String>> {
+    let named = |fault: String| format!("{}: {fault}", path.display());
+    let size = fs::metadata(path).map_err(|error| vec![named(error.to_string())])?.len();
+    if size > LIMIT {
+        return Err(vec![named(format!("{size} bytes are too many: write less than {LIMIT}"))]);
+    }
+    let text = fs::read_to_string(path).map_err(|error| vec![named(error.to_string())])?;
+    let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    parse(&text, hostname.as_deref()).map_err(|faults| faults.into_iter().map(named).collect())
+}
+
+/// [`read`] of a text, on a host of this name.
+pub(super) fn parse(text: &str, hostname: Option<&str>) -> Result<Config, Vec<String>> {
+    let mut faults = Faults::of(text);
+    let mut table = Table::parse(text, &mut faults);
+    if !faults.is_empty() {
+        // What a broken text seems to hold would only mislead.
+        return Err(faults.told());
+    }
+    let config = whole(&mut table, hostname, &mut faults);
+    table.finish(&mut faults);
+    config.filter(|_| faults.is_empty()).ok_or_else(|| faults.told())
+}
+
+/// The keys at the top and the tables; `None` only with a fault.
+fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option<Config> {
+    let named = top.read("node-name", faults, node_name);
+    let node_name = match named.or_else(|| hostname.map(str::to_owned)) {
+        Some(name) if !name.is_empty() => name,
+        _ => {
+            faults.add_whole("node-name is missing and the host has no name: write one");
+            String::new()
+        }
+    };
+    let mode = top.read("mode", faults, mode).unwrap_or(Mode::Auto);
+    let before = faults.count();
+    let cluster_cidrs = top.list("cluster-cidrs", faults, cidr);
+    let listed = faults.count() > before;
+    let service_cidrs = top.list("service-cidrs", faults, cidr);
+    let run_dir = top.read("run-dir", faults, run_dir).unwrap_or_else(|| RUN_DIR.into());
+    let state_dir = top.read("state-dir", faults, folder).unwrap_or_else(|| STATE_DIR.into());
+    let seconds = top.read("resync-interval", faults, number(0, 86_400)).unwrap_or(60);
+    let source = source(top, faults);
+    let vxlan = vxlan(top, faults);
+    let masquerade = masquerade(top, faults);
+    let mut figures = top.table("metrics", faults);
+    let metrics = figures.read("listen", faults, listen);
+    figures.finish(faults);
+    if masquerade.enabled && cluster_cidrs.is_empty() && !listed {
+        faults.add_whole(
+            "masquerade.enabled is true and cluster-cidrs is empty: write the cluster's pod CIDRs \
+             in cluster-cidrs, or pods of other nodes would see the node's address",
+        );
+    }
+    Some(Config {
+        node_name,
+        mode,
+        cluster_cidrs,
+        service_cidrs,
+        run_dir,
+        state_dir,
+        resync_interval: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        source: source?,
+        vxlan,
+        masquerade,
+        metrics,
+    })
+}
+
+fn source(top: &mut Table, faults: &mut Faults) -> Option<Source> {
+    let mut table = top.table("source", faults);
+    let before = faults.count();
+    let kind = table.read("type", faults, |value| match text(value)? {
+        "file" => Ok(()),
+        _ => Err("write \"file\"".to_owned()),
+    });
+    let path = table.read("path", faults, absolute);
+    table.finish(faults);
+    if kind.is_none() && path.is_none() && faults.count() == before {
+        faults.add_whole(
+            "[source] is missing: write [source], type = \"file\" and \
+             path = \"/etc/ferrule/nodes.toml\"",
+        );
+    } else if kind.is_none() && faults.count() == before {
+        faults.add_whole("source.type is missing: write type = \"file\" under [source]");
+    } else if path.is_none() && faults.count() == before {
+        faults.add_whole(
+            "source.path is missing: write path = \"/etc/ferrule/nodes.toml\" under [source]",
+        );
+    }
+    kind.and(path).map(|path| Source::File { path })
+}
+
+fn vxlan(top: &mut Table, faults: &mut Faults) -> Vxlan {
+    let mut table = top.table("vxlan", faults);
+    let vxlan = Vxlan {
+        vni: table.read("vni", faults, number(1, 0xff_ffff)).unwrap_or(vtep::VNI),
+        port: table.read("port", faults, number(1, u16::MAX)).unwrap_or(vtep::PORT),
+        underlay: table.read("underlay", faults, interface),
+        // 576 is what every IPv4 host takes (RFC 791 section 3.1); 65485 is the kernel's limit
+        // for the device (ETH_MAX_MTU less VXLAN_HEADROOM).
+        mtu: table.read("mtu", faults, number(576, 65_485)),
+    };
+    table.finish(faults);
+    vxlan
+}
+
+fn masquerade(top: &mut Table, faults: &mut Faults) -> Masquerade {
+    let mut table = top.table("masquerade", faults);
+    let masquerade = Masquerade {
+        enabled: table.read("enabled", faults, boolean).unwrap_or(false),
+        random_fully: table.read("random-fully", faults, boolean).unwrap_or(true),
+    };
+    table.finish(faults);
+    masquerade
+}
+
+fn node_name(value: &DeValue) -> Result<String, String> {
+    let name = text(value)?;
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if name.is_empty() || name.len() > 253 || name.contains(odd) {
+        return Err(
+            "write this node's name as the node set has it, 1 to 253 bytes without spaces, \
+                    or leave it out for the host's name"
+                .to_owned(),
+        );
+    }
+    Ok(name.to_owned())
+}
+
+fn mode(value: &DeValue) -> Result<Mode, String> {
+    match text(value)? {
+        "auto" => Ok(Mode::Auto),
+        "direct" => Ok(Mode::Direct),
+        "vxlan" => Ok(Mode::Vxlan),
+        _ => Err("write \"auto\", \"direct\" or \"vxlan\"".to_owned()),
+    }
+}
+
+/// A CIDR that overlaps none of those before it: an nftables set of intervals refuses such.
+fn cidr(value: &DeValue, before: &[IpNetwork]) -> Result<IpNetwork, String> {
+    let text = text(value)?;
+    let cidr = text.parse::<IpNetwork>().ok().filter(|_| text.contains('/'));
+    let cidr = cidr.ok_or("write a CIDR, as \"10.244.0.0/16\" or \"fd00:10:244::/48\"")?;
+    let right = IpNetwork::new(cidr.network(), cidr.prefix()).unwrap_or(cidr);
+    if right != cidr {
+        return Err(format!("it has host bits set; write \"{right}\""));
+    }
+    let overlaps =
+        |other: &&IpNetwork| other.contains(cidr.network()) || cidr.contains(other.network());
+    match before.iter().find(overlaps) {
+        Some(other) => Err(format!("it overlaps {other}; write the larger one alone")),
+        None => Ok(cidr),
+    }
+}
+
+fn absolute(value: &DeValue) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text(value)?);
+    let plain = path.is_absolute() && !path.as_os_str().as_encoded_bytes().contains(&0);
+    plain.then_some(path).ok_or_else(|| "write a path that begins with /".to_owned())
+}
+
+fn folder(value: &DeValue) -> Result<PathBuf, String> {
+    let path = absolute(value)?;
+    let deep = path.components().any(|part| matches!(part, Component::Normal(_)));
+    let straight = !path.components().any(|part| part == Component::ParentDir);
+    (deep && straight)
+        .then_some(path)
+        .ok_or_else(|| "write a folder of Ferrule's own, without ..".to_owned())
+}
+
+fn run_dir(value: &DeValue) -> Result<PathBuf, String> {
+    let path = folder(value)?;
+    if path.as_os_str().len() > RUN_DIR_LIMIT {
+        return Err(format!(
+            "a socket's path is limited; write one of at most {RUN_DIR_LIMIT} bytes"
+        ));
+    }
+    Ok(path)
+}
+
+/// A name that the kernel takes (`dev_valid_name`).
+fn interface(value: &DeValue) -> Result<String, String> {
+    let name = text(value)?;
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':' || c == '%';
+    if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(odd) {
+        return Err("write an interface's name, 1 to 15 bytes, as \"eth0\"".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+fn listen(value: &DeValue) -> Result<SocketAddr, String> {
+    let listen = text(value)?.parse::<SocketAddr>().ok().filter(|listen| listen.port() != 0);
+    listen.ok_or_else(|| {
+        "write an address and a port, as \"127.0.0.1:9478\" or \"[::1]:9478\"".to_owned()
+    })
+}

@@ -1,0 +1,189 @@
+//! A TOML table, read key by key, so that every fault of a file is told at once with its line.
+
+use std::fmt::Display;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// What is wrong with a text, in the order it was found.
+#[derive(Debug)]
+pub struct Faults<'a> {
+    text: &'a str,
+    found: Vec<(usize, String)>,
+}
+
+impl<'a> Faults<'a> {
+    /// No faults yet.
+    pub fn of(text: &'a str) -> Faults<'a> {
+        Faults { text, found: Vec::new() }
+    }
+
+    /// Something is wrong at byte `at` of the text.
+    pub fn add(&mut self, at: usize, what: impl Into<String>) {
+        self.found.push((line(self.text, at), what.into()));
+    }
+
+    /// Something is missing, or wrong as a whole.
+    pub fn add_whole(&mut self, what: impl Into<String>) {
+        self.found.push((0, what.into()));
+    }
+
+    /// Whether none was found.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// How many were found.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The faults by line, those without one last: `line 3: …`.
+    pub fn told(mut self) -> Vec<String> {
+        self.found.sort_by_key(|(line, _)| if *line == 0 { usize::MAX } else { *line });
+        let tell = |(line, what)| if line == 0 { what } else { format!("line {line}: {what}") };
+        self.found.into_iter().map(tell).collect()
+    }
+}
+
+/// The line, from 1, of byte `at`.
+pub fn line(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// Keys of a table that are not read yet.
+#[derive(Debug)]
+pub struct Table<'a> {
+    prefix: String,
+    keys: Vec<&'static str>,
+    left: DeTable<'a>,
+}
+
+impl<'a> Table<'a> {
+    /// The whole of a text; its syntax errors go to `faults`.
+    pub fn parse(text: &'a str, faults: &mut Faults) -> Table<'a> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let at = error.span().map_or(text.len(), |span| span.start);
+            faults.add(at, error.message().replace('\n', ", "));
+        }
+        Table { prefix: String::new(), keys: Vec::new(), left: table.into_inner() }
+    }
+
+    /// The table of this name; an empty one when there is none.
+    pub fn table(&mut self, key: &'static str, faults: &mut Faults) -> Table<'a> {
+        let mut table =
+            Table { prefix: format!("{}{key}.", self.prefix), keys: vec![], left: DeTable::new() };
+        if let Some(value) = self.take(key) {
+            let at = value.span().start;
+            match value.into_inner() {
+                DeValue::Table(inner) => table.left = inner,
+                other => faults.add(
+                    at,
+                    format!("{}{key} is {}: write a table [{key}]", self.prefix, shown(&other)),
+                ),
+            }
+        }
+        table
+    }
+
+    /// Reads a key, if it is there. What `read` says on refusing comes after `KEY is VALUE: `.
+    pub fn read<T>(
+        &mut self,
+        key: &'static str,
+        faults: &mut Faults,
+        read: impl FnOnce(&DeValue) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.take(key)?;
+        let refused = |remedy: String| {
+            let name = format!("{}{key}", self.prefix);
+            faults
+                .add(value.span().start, format!("{name} is {}: {remedy}", shown(value.get_ref())));
+        };
+        read(value.get_ref()).map_err(refused).ok()
+    }
+
+    /// Reads each member of a list; each that is refused is a fault of its own.
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        faults: &mut Faults,
+        mut read: impl FnMut(&DeValue, &[T]) -> Result<T, String>,
+    ) -> Vec<T> {
+        let name = format!("{}{key}", self.prefix);
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let Some(members) = value.get_ref().as_array() else {
+            let shown = shown(value.get_ref());
+            faults.add(value.span().start, format!("{name} is {shown}: write a list, as [\"…\"]"));
+            return Vec::new();
+        };
+        let mut list = Vec::new();
+        for member in members {
+            match read(member.get_ref(), &list) {
+                Ok(read) => list.push(read),
+                Err(remedy) => faults.add(
+                    member.span().start,
+                    format!("{name} has {}: {remedy}", shown(member.get_ref())),
+                ),
+            }
+        }
+        list
+    }
+
+    /// Whatever was not read is unknown.
+    pub fn finish(self, faults: &mut Faults) {
+        for (key, _) in &self.left {
+            let name = format!("{}{}", self.prefix, key.get_ref());
+            let keys = self.keys.join(", ");
+            faults.add(key.span().start, format!("{name} is no key: write one of {keys}"));
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'a>>> {
+        self.keys.push(key);
+        self.left.remove(key)
+    }
+}
+
+/// A value in an error: texts and numbers as they are, the rest by its kind.
+fn shown(value: &DeValue) -> String {
+    match value {
+        DeValue::String(text) => format!("{:?}", short(text)),
+        DeValue::Integer(number) => short(&number.to_string()).to_owned(),
+        DeValue::Float(number) => short(&number.to_string()).to_owned(),
+        DeValue::Boolean(it) => it.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// At most 100 bytes of a text.
+fn short(text: &str) -> &str {
+    let end = (0..=100).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end.min(text.len())).unwrap_or(text)
+}
+
+/// A text.
+pub fn text<'v>(value: &'v DeValue) -> Result<&'v str, String> {
+    value.as_str().ok_or_else(|| "write a text in quotes".to_owned())
+}
+
+/// `true` or `false`.
+pub fn boolean(value: &DeValue) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "write true or false".to_owned())
+}
+
+/// A whole number from `least` to `most`.
+pub fn number<T>(least: T, most: T) -> impl Fn(&DeValue) -> Result<T, String>
+where
+    T: TryFrom<i64> + PartialOrd + Display + Copy,
+{
+    move |value| {
+        let number = value.as_integer();
+        let number = number.and_then(|it| i64::from_str_radix(it.as_str(), it.radix()).ok());
+        let number = number.and_then(|it| T::try_from(it).ok());
+        let number = number.filter(|it| *it >= least && *it <= most);
+        number.ok_or_else(|| format!("write a number from {least} to {most}"))
+    }
+}

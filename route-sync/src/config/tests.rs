@@ -1,0 +1,157 @@
+use super::read::parse;
+use super::*;
+use proptest::prelude::*;
+
+const SOURCE: &str = "[source]\ntype = \"file\"\npath = \"/etc/ferrule/nodes.toml\"\n";
+
+fn faults(text: &str) -> Vec<String> {
+    parse(text, Some("host")).unwrap_err()
+}
+
+#[test]
+fn what_is_left_out_has_defaults() {
+    let config = parse(SOURCE, Some("host")).unwrap();
+    let path = PathBuf::from("/etc/ferrule/nodes.toml");
+    assert_eq!(
+        config,
+        Config {
+            node_name: "host".to_owned(),
+            mode: Mode::Auto,
+            cluster_cidrs: vec![],
+            service_cidrs: vec![],
+            run_dir: "/run/ferrule".into(),
+            state_dir: "/var/lib/ferrule".into(),
+            resync_interval: Some(Duration::from_secs(60)),
+            source: Source::File { path },
+            vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
+            masquerade: Masquerade { enabled: false, random_fully: true },
+            metrics: None,
+        }
+    );
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = format!(
+        "node-name = \"one\"\nmode = \"vxlan\"\ncluster-cidrs = [\"10.244.0.0/16\", \
+         \"fd00:10:244::/48\"]\nservice-cidrs = [\"10.96.0.0/12\"]\nrun-dir = \"/run/other\"\n\
+         state-dir = \"/var/lib/other\"\nresync-interval = 0\n{SOURCE}[vxlan]\nvni = 7\n\
+         port = 8472\nunderlay = \"eth0\"\nmtu = 1400\n[masquerade]\nenabled = true\n\
+         random-fully = false\n[metrics]\nlisten = \"[::1]:9478\"\n"
+    );
+    let config = parse(&text, None).unwrap();
+    assert_eq!((config.node_name.as_str(), config.mode), ("one", Mode::Vxlan));
+    assert_eq!(config.cluster_cidrs.len(), 2);
+    assert_eq!(config.service_cidrs, vec!["10.96.0.0/12".parse::<IpNetwork>().unwrap()]);
+    assert_eq!(config.run_dir, PathBuf::from("/run/other"));
+    assert_eq!(config.state_dir, PathBuf::from("/var/lib/other"));
+    assert_eq!(config.resync_interval, None);
+    let vxlan = Vxlan { vni: 7, port: 8472, underlay: Some("eth0".to_owned()), mtu: Some(1400) };
+    assert_eq!(config.vxlan, vxlan);
+    assert_eq!(config.masquerade, Masquerade { enabled: true, random_fully: false });
+    assert_eq!(config.metrics, Some("[::1]:9478".parse().unwrap()));
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_line_key_value_and_remedy() {
+    let text = "mode = \"host-gw\"\ncluster-cidrs = [\n  \"10.244.1.0/16\",\n  \"10.0.0.1\",\n]\n\
+                typo = 1\n[source]\ntype = \"etcd\"\npath = \"nodes.toml\"\n[vxlan]\nvni = 16777216\n\
+                port = \"4789\"\nMTU = 1400\n";
+    assert_eq!(
+        faults(text),
+        [
+            "line 1: mode is \"host-gw\": write \"auto\", \"direct\" or \"vxlan\"",
+            "line 3: cluster-cidrs has \"10.244.1.0/16\": it has host bits set; write \
+             \"10.244.0.0/16\"",
+            "line 4: cluster-cidrs has \"10.0.0.1\": write a CIDR, as \"10.244.0.0/16\" or \
+             \"fd00:10:244::/48\"",
+            "line 6: typo is no key: write one of node-name, mode, cluster-cidrs, service-cidrs, \
+             run-dir, state-dir, resync-interval, source, vxlan, masquerade, metrics",
+            "line 8: source.type is \"etcd\": write \"file\"",
+            "line 9: source.path is \"nodes.toml\": write a path that begins with /",
+            "line 11: vxlan.vni is 16777216: write a number from 1 to 16777215",
+            "line 12: vxlan.port is \"4789\": write a number from 1 to 65535",
+            "line 13: vxlan.MTU is no key: write one of vni, port, underlay, mtu",
+        ]
+    );
+}
+
+#[test]
+fn each_value_has_its_bounds() {
+    for (line, key) in [
+        ("node-name = \"\"", "node-name is \"\""),
+        ("node-name = \"a b\"", "node-name is \"a b\""),
+        ("mode = 1", "mode is 1"),
+        ("cluster-cidrs = \"10.0.0.0/8\"", "cluster-cidrs is \"10.0.0.0/8\": write a list"),
+        ("cluster-cidrs = [\"10.0.0.0/8\", \"10.1.0.0/16\"]", "overlaps 10.0.0.0/8"),
+        ("service-cidrs = [\"fd00::1/64\"]", "write \"fd00::/64\""),
+        ("run-dir = \"run\"", "run-dir is \"run\""),
+        ("run-dir = \"/\"", "run-dir is \"/\""),
+        ("run-dir = \"/run/../etc\"", "run-dir is"),
+        ("state-dir = false", "state-dir is false"),
+        ("resync-interval = -1", "resync-interval is -1: write a number from 0 to 86400"),
+        ("resync-interval = 1.5", "resync-interval is 1.5"),
+        ("vxlan.vni = 0", "vxlan.vni is 0"),
+        ("vxlan.port = 0", "vxlan.port is 0"),
+        ("vxlan.port = 65536", "vxlan.port is 65536"),
+        ("vxlan.mtu = 575", "vxlan.mtu is 575"),
+        ("vxlan.underlay = \"a-name-too-long-1\"", "vxlan.underlay is"),
+        ("vxlan = 1", "vxlan is 1: write a table [vxlan]"),
+        ("masquerade.enabled = \"yes\"", "masquerade.enabled is \"yes\": write true or false"),
+        ("masquerade.enabled = true", "cluster-cidrs is empty"),
+        ("metrics.listen = \"9478\"", "metrics.listen is \"9478\""),
+        ("metrics.listen = \"127.0.0.1:0\"", "metrics.listen is"),
+        ("mode = \"auto\"\nmode = \"auto\"", "duplicate key"),
+    ] {
+        let found = faults(&format!("{line}\n{SOURCE}"));
+        assert!(found.len() == 1 && found[0].contains(key), "{line}: {found:?}");
+    }
+    let long = format!("run-dir = \"/{}\"\n{SOURCE}", "a".repeat(100));
+    assert!(faults(&long)[0].contains("at most 86 bytes"));
+    assert!(parse(SOURCE, None).unwrap_err()[0].contains("node-name is missing"));
+}
+
+#[test]
+fn a_source_is_required_whole() {
+    assert!(faults("")[0].starts_with("[source] is missing"));
+    assert!(faults("[source]\ntype = \"file\"")[0].starts_with("source.path is missing"));
+    assert!(faults("[source]\npath = \"/x\"")[0].starts_with("source.type is missing"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let faults = read("/nonexistent/route-sync.toml".as_ref()).unwrap_err();
+    assert!(faults[0].starts_with("/nonexistent/route-sync.toml: No such file"), "{faults:?}");
+}
+
+#[test]
+fn the_one_in_conf_holds_the_defaults() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/route-sync.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let config = parse(&text, Some("host")).unwrap();
+    let cluster_cidrs = config.cluster_cidrs.clone();
+    assert_eq!(config, Config { cluster_cidrs, ..parse(SOURCE, Some("host")).unwrap() });
+    // What is commented out is true too.
+    let all: String = text
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|l| l.contains(" = ")).unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    parse(&all, Some("host")).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in ".{0,200}") {
+        let _ = parse(&text, Some("host"));
+    }
+
+    #[test]
+    fn no_text_of_our_keys_panics(lines in prop::collection::vec(
+        "(\\[(source|vxlan|metrics|masquerade)\\]|(mode|cluster-cidrs|vni|mtu|path|type|listen|run-dir) = (\"[^\"]{0,20}\"|-?[0-9]{1,30}|\\[\"[0-9a-f:./]{0,20}\"\\]|0x[0-9]{1,20}|true|\\{\\}))", 0..12,
+    )) {
+        if let Err(faults) = parse(&lines.join("\n"), Some("host")) {
+            prop_assert!(!faults.is_empty());
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The daemon's loop.
+
+use crate::config::{self, Config};
+use crate::query::Query;
+use crate::source::Update;
+use crate::sync::Sync;
+use crate::{control, metrics, privileges, reload, source, systemd};
+use net::Monitor;
+use node::{Lock, Node};
+use std::future::pending;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{error, info, warn};
+
+/// How long events are gathered before they are acted on: a device that flaps is one pass.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another one does.
+    #[error("another route-sync runs here: it holds {0}/route-sync.lock")]
+    Running(String),
+    /// Netlink.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// The operating system.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// The cause.
+        error: io::Error,
+    },
+}
+
+fn io_error(what: &str) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::Io { what: what.to_owned(), error }
+}
+
+/// Runs until SIGTERM or SIGINT. What is in the kernel stays there: traffic flows on.
+///
+/// # Errors
+/// It cannot begin: another daemon runs, or the system refuses.
+pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
+    let lock = Lock::take(&config.run_dir).map_err(io_error("take the lock"))?;
+    let Some(_lock) = lock else {
+        return Err(Error::Running(config.run_dir.display().to_string()));
+    };
+    // Heard before the first dump, so that nothing falls in between.
+    #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
+    let monitor = AsyncFd::new(Monitor::open()?).map_err(io_error("watch netlink"))?;
+    let (queries, mut asked) = mpsc::channel(16);
+    control::listen(&config.run_dir, queries.clone()).map_err(io_error("open the socket"))?;
+    if let Some(address) = config.metrics {
+        let what = format!("listen on {address}");
+        metrics::listen(address, queries.clone()).map_err(io_error(&what))?;
+    }
+    let mut changed = reload::watch(config_path).map_err(io_error("watch the configuration"))?;
+    let mut stop = reload::stop().map_err(io_error("wait for signals"))?;
+    privileges::keep_net_admin().map_err(io_error("give up privileges"))?;
+    let updates = source::start(&config);
+    let sync = Sync::new(config.clone())?;
+    let mut daemon = Daemon { sync, config, monitor, updates, written: None };
+    info!(node = daemon.config.node_name, "running");
+    systemd::ready();
+    systemd::watchdog(queries);
+    let mut periodic = daemon.period();
+    loop {
+        let again = daemon.sync.next_try();
+        tokio::select! {
+            Some(()) = stop.recv() => break,
+            Some(()) = changed.recv() => daemon.reload(config_path),
+            Some(query) = asked.recv() => daemon.answer(query),
+            update = daemon.updates.recv() => match update {
+                Some(update) => daemon.told(update),
+                None => {
+                    error!("the source has ended");
+                    break;
+                }
+            },
+            ready = daemon.monitor.readable_mut() => {
+                let mut ready = ready.map_err(io_error("watch netlink"))?;
+                sleep(GATHER).await;
+                let events = ready.get_inner_mut().read()?;
+                if events.is_empty() {
+                    ready.clear_ready();
+                }
+                daemon.sync.events(events);
+            }
+            () = until(again.map(Instant::from_std)) => {}
+            () = until(periodic) => {
+                daemon.sync.pass("the interval is over");
+                periodic = daemon.period();
+            }
+        }
+        daemon.sync.work();
+        daemon.tell();
+    }
+    systemd::stopping();
+    info!("stopped; routes and tunnel stay");
+    Ok(())
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+struct Daemon {
+    sync: Sync,
+    config: Config,
+    monitor: AsyncFd<Monitor>,
+    updates: mpsc::Receiver<Update>,
+    /// What node.json says.
+    written: Option<Node>,
+}
+
+impl Daemon {
+    fn period(&self) -> Option<Instant> {
+        self.config.resync_interval.map(|interval| Instant::now() + interval)
+    }
+
+    fn told(&mut self, update: Update) {
+        match update {
+            Update::Set { set, kept } => self.sync.set(&set, kept),
+            Update::Failed(error) => self.sync.source_failed(error),
+        }
+    }
+
+    fn answer(&self, query: Query) {
+        // Who does not wait any more needs no answer.
+        match query {
+            Query::Status(to) => drop(to.send(self.sync.report())),
+            Query::Figures(to) => drop(to.send(self.sync.figures())),
+        }
+    }
+
+    /// Reads the configuration anew; one that is wrong changes nothing.
+    fn reload(&mut self, path: &Path) {
+        systemd::reloading();
+        match config::read(path) {
+            Ok(config) if config == self.config => {}
+            Ok(mut config) => {
+                if (&config.run_dir, config.metrics) != (&self.config.run_dir, self.config.metrics)
+                {
+                    warn!("run-dir and metrics need a restart; the rest is in force");
+                    config.run_dir.clone_from(&self.config.run_dir);
+                    config.metrics = self.config.metrics;
+                }
+                if (&config.source, &config.state_dir)
+                    != (&self.config.source, &self.config.state_dir)
+                {
+                    self.updates = source::start(&config);
+                }
+                info!("the configuration was read anew");
+                self.config = config.clone();
+                self.sync.reconfigure(config);
+            }
+            Err(errors) => {
+                for error in errors {
+                    warn!("the configuration stands as it was: {error}");
+                }
+            }
+        }
+        systemd::ready();
+    }
+
+    /// Writes node.json when it would say something else.
+    fn tell(&mut self) {
+        let Some(node) = self.sync.node().filter(|node| self.written.as_ref() != Some(node)) else {
+            return;
+        };
+        match node.write(&self.config.run_dir) {
+            Ok(()) => self.written = Some(node),
+            Err(error) => warn!("{error}"),
+        }
+    }
+}

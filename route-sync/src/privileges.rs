@@ -1,0 +1,65 @@
+//! Gives up every privilege but CAP_NET_ADMIN.
+
+use caps::errors::CapsError;
+use caps::{CapSet, Capability, CapsHashSet};
+use std::io;
+
+/// Keeps CAP_NET_ADMIN alone, permitted and effective, for good: this thread and those it starts
+/// from now on get nothing back, whatever they execute (capabilities(7)). Files of root are still
+/// root's to read and write.
+///
+/// # Errors
+/// CAP_NET_ADMIN is not there to be kept, or the kernel refuses.
+pub fn keep_net_admin() -> io::Result<()> {
+    let kept = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
+    if !caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN).map_err(failed)? {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "CAP_NET_ADMIN is missing: run route-sync as root, or give its unit or container \
+             that capability",
+        ));
+    }
+    nix::sys::prctl::set_no_new_privs()?;
+    // Whoever lacks CAP_SETPCAP may not touch the bounding set; no_new_privs makes it idle.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).map_err(failed)? {
+        caps::clear(None, CapSet::Bounding).map_err(failed)?;
+    }
+    caps::clear(None, CapSet::Ambient).map_err(failed)?;
+    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
+    caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(failed)
+}
+
+fn failed(error: CapsError) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Capabilities are a thread's, and this test's thread ends with it.
+    #[test]
+    fn nothing_but_net_admin_is_left() {
+        let status = std::thread::spawn(|| {
+            keep_net_admin().unwrap();
+            // Again, without CAP_SETPCAP.
+            keep_net_admin().unwrap();
+            std::fs::read_to_string("/proc/thread-self/status").unwrap()
+        });
+        let status = status.join().unwrap();
+        let net_admin = format!("{:016x}", 1u64 << 12);
+        let none = "0".repeat(16);
+        for (key, value) in [
+            ("CapInh", none.as_str()),
+            ("CapPrm", &net_admin),
+            ("CapEff", &net_admin),
+            ("CapBnd", &none),
+            ("CapAmb", &none),
+            ("NoNewPrivs", "1"),
+        ] {
+            let line = format!("{key}:\t{value}");
+            assert!(status.lines().any(|l| l == line), "{line} is not in {status}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The source `file`: TOML with a `[[node]]` for each node.
+
+use super::{Update, kept};
+use crate::config::line;
+use crate::nodes::NodeSet;
+use crate::watch::Watch;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// More than any cluster needs, in bytes.
+const LIMIT: u64 = 64 << 20;
+/// Between two looks at a file that cannot be watched.
+const UNWATCHED: Duration = Duration::from_secs(10);
+
+/// Sends what the file tells until nobody listens.
+pub(super) async fn run(path: PathBuf, kept: PathBuf, updates: Sender<Update>) {
+    tokio::select! {
+        () = follow(&path, &kept, &updates) => {}
+        () = updates.closed() => {}
+    }
+}
+
+async fn follow(path: &Path, kept: &Path, updates: &Sender<Update>) {
+    // By its hash, since thousands of nodes would be held twice.
+    let mut told: Option<Result<u64, String>> = None;
+    let mut watch = Watch::new(path);
+    loop {
+        let (now, form) = match read(path) {
+            Ok((hash, set)) => {
+                let now = Some(Ok(hash));
+                let form = (now != told).then(|| kept::form(&set).ok()).flatten();
+                if now != told && updates.send(Update::Set { set, kept: false }).await.is_err() {
+                    return;
+                }
+                (now, form)
+            }
+            Err(why) => {
+                let now = Some(Err(why.clone()));
+                if told.is_none()
+                    && let Some(set) = kept::read(kept)
+                    && updates.send(Update::Set { set, kept: true }).await.is_err()
+                {
+                    return;
+                }
+                if now != told && updates.send(Update::Failed(why)).await.is_err() {
+                    return;
+                }
+                (now, None)
+            }
+        };
+        told = now;
+        if let Some(form) = form {
+            keep(kept.to_owned(), form).await;
+        }
+        watch = wait(path, watch).await;
+    }
+}
+
+/// Waits for a change, and has the file watched when it returns.
+async fn wait(path: &Path, watch: std::io::Result<Watch>) -> std::io::Result<Watch> {
+    let changed = match watch {
+        Ok(mut watch) => watch.changed().await.map(|()| watch),
+        Err(error) => Err(error),
+    };
+    let Err(error) = changed else { return changed };
+    let pause = UNWATCHED.as_secs();
+    tracing::warn!("cannot watch {}: {error}; looking again in {pause} s", path.display());
+    tokio::time::sleep(UNWATCHED).await;
+    Watch::new(path)
+}
+
+/// Beside the loop: fsync may take long.
+async fn keep(path: PathBuf, form: Vec<u8>) {
+    let shown = path.display().to_string();
+    let written = tokio::task::spawn_blocking(move || kept::write(&path, &form)).await;
+    if let Ok(Err(error)) = written {
+        tracing::warn!("cannot keep the node set in {shown}: {error}");
+    }
+}
+
+fn read(path: &Path) -> Result<(u64, NodeSet), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let about = fs::metadata(path).map_err(failed)?;
+    if !about.is_file() || about.len() > LIMIT {
+        return Err(format!("{} is not a file of less than {LIMIT} bytes", path.display()));
+    }
+    let text = fs::read_to_string(path).map_err(failed)?;
+    let set = parse(&text).map_err(|why| format!("{}: {why}", path.display()))?;
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    Ok((hasher.finish(), set))
+}
+
+fn parse(text: &str) -> Result<NodeSet, String> {
+    let set: NodeSet = toml::from_str(text).map_err(|error| {
+        let message = error.message().replace('\n', ", ");
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let value = text.get(span.clone()).unwrap_or_default();
+        let at = line(text, span.start);
+        match (1..=80).contains(&value.len()) && !value.contains('\n') {
+            true => format!("line {at}: {message} at {value}"),
+            false => format!("line {at}: {message}"),
+        }
+    })?;
+    if set.nodes.is_empty() {
+        // A file that somebody begins to write looks so; without nodes every route would go.
+        return Err("there is no [[node]]; write one for each node, this one among them".into());
+    }
+    Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::Node;
+    use proptest::prelude::*;
+    use std::os::unix::fs::symlink;
+    use tokio::sync::mpsc::{self, Receiver};
+
+    fn text(name: &str) -> String {
+        format!("[[node]]\nname = \"{name}\"\naddresses = [\"192.0.2.1\"]\n")
+    }
+
+    fn set(name: &str) -> NodeSet {
+        let addresses = vec!["192.0.2.1".parse().unwrap()];
+        NodeSet { nodes: vec![Node { name: name.to_owned(), addresses, pod_cidrs: vec![] }] }
+    }
+
+    fn start(dir: &Path) -> Receiver<Update> {
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::spawn(run(dir.join("nodes.toml"), dir.join("kept/nodes.json"), sender));
+        receiver
+    }
+
+    async fn next(updates: &mut Receiver<Update>) -> Update {
+        let next = tokio::time::timeout(Duration::from_secs(20), updates.recv()).await;
+        next.expect("nothing was told").unwrap()
+    }
+
+    async fn failed(updates: &mut Receiver<Update>) -> String {
+        match next(updates).await {
+            Update::Failed(why) => why,
+            set @ Update::Set { .. } => panic!("{set:?}"),
+        }
+    }
+
+    fn fresh(name: &str) -> Update {
+        Update::Set { set: set(name), kept: false }
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_breaks_goes_and_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("nodes.toml");
+        let mut updates = start(dir.path());
+        assert!(failed(&mut updates).await.contains("No such file"));
+        fs::write(&file, text("one")).unwrap();
+        assert_eq!(next(&mut updates).await, fresh("one"));
+        fs::write(&file, text("one") + "pod-cidrs = [\"10.0.0.0/33\"]\n").unwrap();
+        let why = failed(&mut updates).await;
+        assert!(why.contains("nodes.toml: line 4: ") && why.contains("10.0.0.0/33"), "{why}");
+        fs::write(&file, text("one")).unwrap();
+        assert_eq!(next(&mut updates).await, fresh("one"));
+        fs::write(&file, "").unwrap();
+        assert!(failed(&mut updates).await.contains("no [[node]]"));
+        fs::remove_file(&file).unwrap();
+        assert!(failed(&mut updates).await.contains("No such file"));
+        fs::write(dir.path().join("new"), text("two")).unwrap();
+        fs::rename(dir.path().join("new"), &file).unwrap();
+        assert_eq!(next(&mut updates).await, fresh("two"));
+    }
+
+    #[tokio::test]
+    async fn the_last_good_set_is_kept_for_a_start_without_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("nodes.toml");
+        fs::write(&file, text("one")).unwrap();
+        let mut updates = start(dir.path());
+        assert_eq!(next(&mut updates).await, fresh("one"));
+        fs::write(&file, text("one") + "typo = 1").unwrap();
+        assert!(failed(&mut updates).await.contains("line 4: unknown field `typo`"));
+        drop(updates);
+        let mut updates = start(dir.path());
+        assert_eq!(next(&mut updates).await, Update::Set { set: set("one"), kept: true });
+        assert!(failed(&mut updates).await.contains("typo"));
+        fs::write(&file, text("one")).unwrap();
+        assert_eq!(next(&mut updates).await, fresh("one"));
+    }
+
+    #[tokio::test]
+    async fn a_config_map_is_followed_through_100_swaps() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let put = |stamp: usize| {
+            let stamp = format!("..{stamp}");
+            fs::create_dir(at(&stamp)).unwrap();
+            fs::write(at(&stamp).join("nodes.toml"), text(&stamp)).unwrap();
+            symlink(&stamp, at("..data_tmp")).unwrap();
+            fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        };
+        put(0);
+        symlink("..data/nodes.toml", at("nodes.toml")).unwrap();
+        let mut updates = start(dir.path());
+        assert_eq!(next(&mut updates).await, fresh("..0"));
+        for stamp in 1..=100 {
+            put(stamp);
+            fs::remove_dir_all(at(&format!("..{}", stamp - 1))).unwrap();
+            assert_eq!(next(&mut updates).await, fresh(&format!("..{stamp}")));
+        }
+    }
+
+    #[test]
+    fn the_one_in_conf_is_a_node_set() {
+        let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/nodes.toml"));
+        assert_eq!(parse(&text.unwrap()).unwrap().nodes.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "(\\[\\[node\\]\\]|name = |addresses = |pod-cidrs = |[\"\\[\\],=\n./0-9a-fé]){0,40}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The report as a table.
+
+use crate::query::{Entry, Report, State};
+use std::fmt::Write;
+
+/// Whether everything that the daemon keeps is in sync: `route-sync status` then exits with 0.
+pub fn is_well(report: &Report) -> bool {
+    report.synced
+        && report.problems.is_empty()
+        && report.source.error.is_none()
+        && report.cidrs.iter().all(|entry| entry.state == State::Synced)
+}
+
+/// The report for people, as of `now` in seconds since 1970.
+pub fn table(report: &Report, now: u64) -> String {
+    let mut text = head(report, now);
+    let head = ["NODE", "CIDR", "PATH", "STATE", "SINCE", "LAST ERROR"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = report.cidrs.iter().map(|entry| row(entry, now)).collect();
+    if !rows.is_empty() {
+        text.push('\n');
+        columns(&mut text, std::iter::once(&head).chain(&rows));
+    }
+    if !report.problems.is_empty() {
+        text.push('\n');
+        let head = ["PROBLEM", "SINCE", "ERROR"].map(str::to_owned);
+        let rows: Vec<[String; 3]> = report
+            .problems
+            .iter()
+            .map(|problem| [plain(&problem.what), age(problem.since, now), plain(&problem.error)])
+            .collect();
+        columns(&mut text, std::iter::once(&head).chain(&rows));
+    }
+    text
+}
+
+fn head(report: &Report, now: u64) -> String {
+    let source = &report.source;
+    let mut text = String::new();
+    let synced = if report.synced { "yes" } else { "not yet" };
+    let set = match source.since {
+        Some(since) => {
+            let kept = if source.kept { ", kept from an earlier run" } else { "" };
+            format!("{} nodes for {}{kept}", source.nodes, age(since, now))
+        }
+        None => "has told nothing yet".to_owned(),
+    };
+    // A String takes whatever is written.
+    let _ =
+        writeln!(text, "node     {} (route-sync {})", plain(&report.node), plain(&report.version));
+    let _ = writeln!(text, "mode     {}", plain(&report.mode));
+    let _ = writeln!(text, "source   {}: {set}", plain(&source.name));
+    if let Some(error) = &source.error {
+        let _ = writeln!(text, "         failing: {}", plain(error));
+    }
+    let _ = writeln!(text, "synced   {synced}");
+    text
+}
+
+fn row(entry: &Entry, now: u64) -> [String; 6] {
+    let path = match entry.via {
+        Some(via) => format!("{} via {via}", entry.path),
+        None => entry.path.to_string(),
+    };
+    [
+        plain(&entry.node),
+        entry.cidr.to_string(),
+        path,
+        entry.state.to_string(),
+        age(entry.since, now),
+        entry.error.as_deref().map_or_else(|| "-".to_owned(), plain),
+    ]
+}
+
+/// Rows of cells, aligned; the last cell of a row has no width.
+fn columns<'a, const N: usize>(
+    text: &mut String,
+    rows: impl Iterator<Item = &'a [String; N]> + Clone,
+) {
+    let mut widths = [0; N];
+    for row in rows.clone() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}
+
+/// The two largest units of how long ago it was: `3m`, `2h05m`, `4d03h`.
+fn age(since: u64, now: u64) -> String {
+    let seconds = now.saturating_sub(since);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (minutes, hours, days) {
+        (0, ..) => format!("{seconds}s"),
+        (_, 0, _) => format!("{minutes}m"),
+        (.., 0) => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+/// One line without control characters, whatever a node set holds.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
