@@ -6,9 +6,9 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use std::io;
 use std::ops::Range;
 
-/// Changes in one send. When every one is refused, each takes some 960 bytes of the receive
-/// buffer, whose default is 212,992 (net.core.rmem_default), and a refusal that finds no room is
-/// lost: ENOBUFS.
+/// Changes in one send. When every one is refused, each refusal waits in the receive buffer, and
+/// one that finds no room is lost: ENOBUFS. In the default of 212,992 bytes
+/// (net.core.rmem_default) there is room for 256 with the kernel's words, but not for 512.
 const CHANGES: usize = 128;
 /// Bytes in one send, unless one message alone has more.
 const BYTES: usize = 64 << 10;

@@ -184,6 +184,40 @@ fn a_sysctl_that_the_kernel_lacks_may_be_optional() {
     });
 }
 
+/// Of the IPv6 default routes of a pod's two networks the kernel makes one, with two hops.
+#[test]
+fn a_second_networks_default_route_is_no_difference() {
+    in_netns(|| {
+        let pod = Pod::new();
+        let mut kernel = Kernel::open(Some(&pod.path())).unwrap();
+        let on_eth0 = |route| Item::Route(Route { link: "eth0".to_owned(), route });
+        let items = vec![
+            bridge(),
+            Item::Veth(veth(HOST, "ferrule c1")),
+            Item::Up(Place::Pod, "eth0".to_owned()),
+            Item::Address("eth0".to_owned(), "10.1.0.2/24".parse().unwrap(), false),
+            Item::Address("eth0".to_owned(), "fd00:1::2/64".parse().unwrap(), false),
+            on_eth0(route("0.0.0.0/0", Some("10.1.0.1"))),
+            on_eth0(route("::/0", Some("fd00:1::1"))),
+        ];
+        kernel.apply(&items, &mut Vec::new()).unwrap();
+        pod.sh("ip link add eth1 up type bridge
+            ip addr add fd00:2::2/64 dev eth1 nodad; ip addr add 10.2.0.2/24 dev eth1
+            ip -6 route append default via fd00:2::1 dev eth1
+            ip route append default via 10.2.0.1 dev eth1");
+        assert!(pod.sh("ip -6 route show default").contains("nexthop"));
+        assert_eq!(kernel.check(&items).unwrap(), Vec::<String>::new());
+        pod.sh("ip -6 route del default via fd00:1::1 dev eth0");
+        assert_eq!(kernel.check(&items).unwrap(), [format!("{}: missing", items[6])]);
+        pod.sh("ip -6 route append default via fd00:1::1 dev eth0");
+        // Of IPv4 such a route is not the kernel's doing.
+        pod.sh("ip route del default via 10.1.0.1 dev eth0
+            ip route prepend default nexthop via 10.1.0.1 dev eth0 \
+                nexthop via 10.2.0.1 dev eth1");
+        assert_eq!(kernel.check(&items).unwrap(), [format!("{}: missing", items[5])]);
+    });
+}
+
 /// VLANs, where the kernel has them: the same as for everything else; and where it has not, the
 /// words of the refusal.
 #[test]

@@ -136,6 +136,20 @@ fn turning_ipv6_forwarding_on_keeps_learned_default_routes() {
 }
 
 #[test]
+fn every_uplink_of_a_learned_default_route_counts() {
+    in_netns(|| {
+        uplinks();
+        sh("ip -6 route flush proto ra; ip -6 route flush proto static
+            ip -6 route add default proto ra metric 512 nexthop via fe80::1 dev up0 \
+                nexthop via fe80::2 dev up1");
+        apply(&[Item::Forwarding(Family::V6)]).unwrap();
+        for uplink in ["up0", "up1"] {
+            assert_eq!(sysctl(&format!("net/ipv6/conf/{uplink}/accept_ra")), "2");
+        }
+    });
+}
+
+#[test]
 fn a_node_that_forwards_already_is_left_as_it_is() {
     in_netns(|| {
         set("net/ipv6/conf/all/forwarding", "1");
