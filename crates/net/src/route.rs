@@ -1,9 +1,10 @@
 //! Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE.
 
 use crate::address::family;
+use crate::attributes::{attributes, find};
 use crate::socket::Verb;
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, Parseable};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
@@ -132,43 +133,43 @@ pub fn list(v6: bool) -> Verb<Route> {
     Verb::new(RTM_GETROUTE, &message, NLM_F_DUMP, parse, "list routes".to_owned())
 }
 
-pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<Route> {
-    if kind != RTM_NEWROUTE {
+// Bytes of struct rtmsg, and numbers of include/uapi/linux/rtnetlink.h.
+const HEADER: usize = 12;
+const RTN_UNICAST: u8 = 1;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_METRICS: u16 = 8;
+const RTA_TABLE: u16 = 15;
+const RTAX_MTU: u16 = 2;
+const RTAX_ADVMSS: u16 = 8;
+
+/// A report by hand, as those of links are parsed, and for the same reason: it took 40 KB.
+pub(crate) fn parse(report: u16, body: &[u8]) -> Option<Route> {
+    let [family, prefix, _, _, table, protocol, scope, kind, ..] = *body else { return None };
+    if report != RTM_NEWROUTE || kind != RTN_UNICAST {
         return None;
     }
-    let message = RouteMessage::parse(body).ok()?;
-    let header = &message.header;
-    if header.kind != RouteType::Unicast {
-        return None;
-    }
-    let any: IpAddr = match header.address_family {
-        AddressFamily::Inet => IpAddr::from([0u8; 4]),
-        AddressFamily::Inet6 => IpAddr::from([0u8; 16]),
+    let any = match AddressFamily::from(family) {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0; 16]),
         _ => return None,
     };
-    let mut route =
-        Route::new(IpNetwork::new(any, header.destination_prefix_length).ok()?, None, 0);
-    route.table = u32::from(header.table);
-    route.scope = Some(u8::from(header.scope));
-    route.protocol = u8::from(header.protocol);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => {
-                route.dst =
-                    IpNetwork::new(address_of(address)?, header.destination_prefix_length).ok()?;
-            }
-            RouteAttribute::Gateway(address) => route.gateway = Some(address_of(address)?),
-            RouteAttribute::Oif(link) => route.link = *link,
-            RouteAttribute::Priority(priority) => route.priority = *priority,
-            RouteAttribute::Table(table) => route.table = *table,
-            RouteAttribute::Metrics(metrics) => {
-                for metric in metrics {
-                    match metric {
-                        RouteMetric::Mtu(mtu) => route.mtu = Some(*mtu),
-                        RouteMetric::Advmss(advmss) => route.advmss = Some(*advmss),
-                        _ => {}
-                    }
-                }
+    let mut route = Route::new(IpNetwork::new(any, prefix).ok()?, None, 0);
+    route.table = u32::from(table);
+    route.scope = Some(scope);
+    route.protocol = protocol;
+    for (kind, value) in attributes(body.get(HEADER..)?) {
+        match kind {
+            RTA_DST => route.dst = IpNetwork::new(address(value)?, prefix).ok()?,
+            RTA_GATEWAY => route.gateway = Some(address(value)?),
+            RTA_OIF => route.link = number(value)?,
+            RTA_PRIORITY => route.priority = number(value)?,
+            RTA_TABLE => route.table = number(value)?,
+            RTA_METRICS => {
+                route.mtu = find(value, RTAX_MTU).and_then(number);
+                route.advmss = find(value, RTAX_ADVMSS).and_then(number);
             }
             _ => {}
         }
@@ -176,10 +177,11 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<Route> {
     Some(route)
 }
 
-fn address_of(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
-        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
-        _ => None,
-    }
+fn number(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
