@@ -42,6 +42,7 @@ pub use error::{Error, Result};
 pub use macspoof::Macspoof;
 pub use masquerade::Masquerade;
 pub use owned::Owned;
+pub use reference::macspoof_chain as reference_macspoof_chain;
 
 /// Our tables in one network namespace, through one netlink socket.
 ///

@@ -10,7 +10,8 @@
 use netlink_packet_core::Nla;
 use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::{
-    DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, VerdictAttribute,
+    Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute,
+    VerdictAttribute,
 };
 use sha2::{Digest, Sha512};
 
@@ -31,6 +32,7 @@ const MASQUERADE: Table = Table {
 
 const POSTROUTING: &str = "POSTROUTING";
 const MASQ_CHECKS: &str = "masq_checks";
+const PREROUTING: &str = "PREROUTING";
 
 impl Nft {
     /// Removes the masquerade and MAC spoofing rules that the reference made for an attachment.
@@ -42,15 +44,33 @@ impl Nft {
         let chain = masquerade_chain(network, container);
         for table in [IP_NAT, IP6_NAT] {
             let chains = [chain.clone()];
-            self.del_foreign(table, POSTROUTING, &chains, |rule| jumps_to(rule, &chain))?;
+            self.del_foreign(table, POSTROUTING, &chains, &|rule| jumps_to(rule, &chain))?;
         }
         let instance = masquerade_comment(network, container, ifname);
         let ours =
             |rule: &FoundRule| rule.comment.as_ref().is_some_and(|c| c.starts_with(&instance));
-        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], ours)?;
-        let port = format!("cni-br-iface-{container}-{ifname}");
-        let chains = [port.clone(), format!("{port}-mac")];
-        self.del_foreign(BRIDGE_NAT, "PREROUTING", &chains, |rule| jumps_to(rule, &port))
+        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], &ours)?;
+        self.del_reference_macspoof(&macspoof_chain(container, ifname))
+    }
+
+    /// Removes a chain ([`macspoof_chain`]) that checks source MAC addresses for the reference,
+    /// with the one behind it and the jump to it.
+    ///
+    /// # Errors
+    /// As the kernel reports them; what is not there is success.
+    pub fn del_reference_macspoof(&mut self, chain: &str) -> Result<()> {
+        let chains = [chain.to_owned(), format!("{chain}-mac")];
+        self.del_foreign(BRIDGE_NAT, PREROUTING, &chains, &|rule| jumps_to(rule, chain))
+    }
+
+    /// The ports whose source MAC addresses the reference checks, and the chains that do.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn reference_macspoofs(&mut self) -> Result<Vec<(String, String)>> {
+        let rules = self.rules(BRIDGE_NAT, PREROUTING)?;
+        let checks = rules.iter().filter_map(|rule| Some((compared_name(rule)?, jump(rule)?)));
+        Ok(checks.filter(|(_, chain)| chain.starts_with(MACSPOOF_PREFIX)).collect())
     }
 
     /// Removes the masquerade rules that the reference made for attachments of a network other
@@ -72,13 +92,13 @@ impl Nft {
                 .collect();
             for chain in stale {
                 let chains = [chain.clone()];
-                self.del_foreign(table, POSTROUTING, &chains, |rule| jumps_to(rule, &chain))?;
+                self.del_foreign(table, POSTROUTING, &chains, &|rule| jumps_to(rule, &chain))?;
             }
         }
         let of_network = format!("{}-", hash(16, network));
         let keep: Vec<_> =
             valid.iter().map(|(id, ifname)| masquerade_comment(network, id, ifname)).collect();
-        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], |rule| {
+        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], &|rule| {
             rule.comment.as_ref().is_some_and(|comment| {
                 comment.starts_with(&of_network)
                     && !keep.iter().any(|valid| comment.starts_with(valid.as_str()))
@@ -92,7 +112,7 @@ impl Nft {
         table: Table,
         base: &str,
         chains: &[String],
-        ours: impl Fn(&FoundRule) -> bool,
+        ours: &dyn Fn(&FoundRule) -> bool,
     ) -> Result<()> {
         self.at_generation(|nft, generation| {
             let mut present = Vec::new();
@@ -105,7 +125,7 @@ impl Nft {
             if present.is_empty() && !chains.is_empty() {
                 return Ok(());
             }
-            let rules: Vec<_> = nft.rules(table, base)?.into_iter().filter(&ours).collect();
+            let rules: Vec<_> = nft.rules(table, base)?.into_iter().filter(ours).collect();
             let mut batch = Batch::new(table);
             for rule in &rules {
                 batch.del_rule(base, rule.handle);
@@ -134,6 +154,14 @@ fn masquerade_chain(network: &str, container: &str) -> String {
     format!("{CHAIN_PREFIX}{}", hash(24, &format!("{network}{container}")))
 }
 
+const MACSPOOF_PREFIX: &str = "cni-br-iface-";
+
+/// The chain that the frames of an attachment whose source MAC address the reference checks go
+/// through first.
+pub fn macspoof_chain(container: &str, ifname: &str) -> String {
+    format!("{MACSPOOF_PREFIX}{container}-{ifname}")
+}
+
 /// How the comment of an attachment's rules in `masq_checks` begins.
 fn masquerade_comment(network: &str, container: &str, ifname: &str) -> String {
     format!("{}-{}", hash(16, network), hash(16, &format!("{ifname}:{container}")))
@@ -160,6 +188,20 @@ fn jump(rule: &FoundRule) -> Option<String> {
                 VerdictAttribute::Chain(chain) => Some(chain.clone()),
                 _ => None,
             })
+        })
+    })
+}
+
+/// The text that a rule compares something with: the interface's name of `iifname`, in 16 bytes.
+fn compared_name(rule: &FoundRule) -> Option<String> {
+    expressions(rule).find_map(|expression| {
+        let Expressions::Cmp(compared) = expression else { return None };
+        compared.iter().find_map(|attribute| match attribute {
+            Cmp::Data(DataAttribute::Value(bytes)) => {
+                let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+                String::from_utf8(name.to_vec()).ok()
+            }
+            _ => None,
         })
     })
 }

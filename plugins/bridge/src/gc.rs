@@ -22,7 +22,7 @@ pub(crate) fn gc(request: &Request) -> Result<()> {
     for (hash, marked) in candidates(request, &mut kernel, &records)? {
         problems.extend(collect(request, &mut kernel, &records, &hash, marked, &mut kept).err());
     }
-    problems.extend(foreign::gc(request, &mut kernel).err());
+    problems.extend(foreign::gc(request, &mut kernel, &mut kept));
     if let Some(ipam) = ipam {
         problems.extend(ask_newer(&ipam, Command::Gc, &with_kept(request, &kept)).err());
     }
