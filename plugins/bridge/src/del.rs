@@ -85,7 +85,7 @@ fn all<const N: usize>(results: [Result<()>; N]) -> Result<()> {
 
 /// Removes the attachment's nftables elements: those recorded, or without a record all that
 /// carry its hash.
-fn remove_rules(
+pub(crate) fn remove_rules(
     kernel: &mut Kernel,
     attachment: &Attachment,
     record: Option<&Record>,
