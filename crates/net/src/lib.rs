@@ -6,6 +6,7 @@
 //! reader.
 
 pub mod address;
+mod answer;
 mod attributes;
 mod error;
 pub mod link;
@@ -15,6 +16,7 @@ pub mod route;
 mod socket;
 pub mod sysctl;
 
+pub use answer::Answer;
 pub use error::{Error, Result};
 pub use libc::ENOENT;
 pub use link::Link;
