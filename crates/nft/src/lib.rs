@@ -25,6 +25,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod answer;
 mod batch;
 mod change;
 mod comment;
@@ -37,11 +38,13 @@ mod query;
 mod reference;
 mod socket;
 
+pub use answer::{Answer, ChainState, ElementState, FoundRule, TableState};
 pub use comment::{COMMENT_MAX, fit};
 pub use error::{Error, Result};
 pub use macspoof::Macspoof;
 pub use masquerade::Masquerade;
 pub use owned::Owned;
+pub use socket::read;
 
 /// Our tables in one network namespace, through one netlink socket.
 ///

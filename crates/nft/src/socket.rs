@@ -14,6 +14,7 @@ use netlink_packet_netfilter::{
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
 
+use crate::answer::Answer;
 use crate::batch::{Batch, request};
 use crate::error::{Error, Result};
 
@@ -125,7 +126,7 @@ impl Socket {
         what: &str,
         family: NetfilterProtoFamily,
         question: &NfTablesMessage,
-    ) -> Result<Option<NfTablesMessage>> {
+    ) -> Result<Option<Answer>> {
         for _ in 0..=REPEATS {
             let sequence = self.next_sequence();
             let mut bytes = Vec::with_capacity(256);
@@ -170,7 +171,7 @@ impl Socket {
         what: &str,
         family: NetfilterProtoFamily,
         question: NfTablesMessage,
-    ) -> Result<Vec<NfTablesMessage>> {
+    ) -> Result<Vec<Answer>> {
         let sequence = self.next_sequence();
         let mut message = request(family, question);
         message.header.flags |= NLM_F_DUMP;
@@ -284,15 +285,29 @@ fn parse(what: &str, mut bytes: &[u8]) -> Result<Vec<Message>> {
     Ok(messages)
 }
 
-fn tables_message(
-    what: &str,
-    payload: NetlinkPayload<NetfilterMessage>,
-) -> Result<NfTablesMessage> {
+/// What the kernel says in a datagram, as far as this crate looks at it.
+///
+/// # Errors
+/// [`Error::Protocol`] where it is not one of nf_tables; the kernel's refusal.
+pub fn read(datagram: &[u8]) -> Result<Vec<Answer>> {
+    let what = "read an answer of nf_tables";
+    let read = |message: Message| match message.payload {
+        NetlinkPayload::Error(error) => match error.code {
+            Some(_) => Err(kernel_error(what, &message.header, &error)),
+            None => Ok(None),
+        },
+        NetlinkPayload::Done(_) => Ok(None),
+        payload => tables_message(what, payload).map(Some),
+    };
+    parse(what, datagram)?.into_iter().filter_map(|message| read(message).transpose()).collect()
+}
+
+fn tables_message(what: &str, payload: NetlinkPayload<NetfilterMessage>) -> Result<Answer> {
     match payload {
         NetlinkPayload::InnerMessage(NetfilterMessage {
             inner: NetfilterMessageInner::NfTables(message),
             ..
-        }) => Ok(message),
+        }) => Ok(Answer::of(message)),
         _ => Err(protocol(what, "not a message of nf_tables")),
     }
 }
