@@ -37,6 +37,7 @@ mod owned;
 mod query;
 mod reference;
 mod socket;
+mod sound;
 
 pub use answer::{Answer, ChainState, ElementState, FoundRule, TableState};
 pub use comment::{COMMENT_MAX, fit};

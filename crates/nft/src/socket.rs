@@ -17,9 +17,8 @@ use nix::libc;
 use crate::answer::Answer;
 use crate::batch::{Batch, request};
 use crate::error::{Error, Result};
+use crate::sound::{NF_TABLES, is_sound};
 
-/// NFNL_SUBSYS_NFTABLES, which a batch names in its first message.
-const NF_TABLES: u16 = 10;
 /// NFNL_MSG_BATCH_BEGIN and its attribute NFNL_BATCH_GENID.
 const BATCH_BEGIN: u8 = 16;
 const BATCH_GENID: u16 = 1;
@@ -276,7 +275,12 @@ pub(crate) fn emit(bytes: &mut Vec<u8>, mut message: Message, sequence: u32) {
 
 fn parse(what: &str, mut bytes: &[u8]) -> Result<Vec<Message>> {
     let mut messages = Vec::new();
-    while bytes.len() >= HEADER {
+    while let Some(header) = bytes.get(..HEADER) {
+        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let body = bytes.get(HEADER..length).unwrap_or_default();
+        if !is_sound(u16::from_ne_bytes([header[4], header[5]]), body) {
+            return Err(protocol(what, "a message that is not well formed"));
+        }
         let message = Message::deserialize(bytes).map_err(|e| protocol(what, &e.to_string()))?;
         let len = (message.header.length as usize).next_multiple_of(4).max(HEADER);
         bytes = bytes.get(len..).unwrap_or_default();
