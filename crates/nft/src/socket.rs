@@ -187,7 +187,7 @@ impl Socket {
                     NetlinkPayload::Done(done) if done.code == 0 => return Ok(dump),
                     NetlinkPayload::Done(done) if done.code == -libc::ENOENT => return Ok(dump),
                     NetlinkPayload::Done(done) => {
-                        return Err(Error::from_kernel(what, -done.code, None));
+                        return Err(Error::from_kernel(what, done.code.wrapping_neg(), None));
                     }
                     NetlinkPayload::Error(error) => {
                         let error = kernel_error(what, &message.header, &error);
@@ -321,7 +321,7 @@ fn protocol(what: &str, detail: &str) -> Error {
 }
 
 fn kernel_error(what: &str, header: &NetlinkHeader, error: &ErrorMessage) -> Error {
-    Error::from_kernel(what, error.raw_code().abs(), ext_ack(header.flags, &error.header))
+    Error::from_kernel(what, error.raw_code().wrapping_abs(), ext_ack(header.flags, &error.header))
 }
 
 /// The kernel's words behind an error. `echo` is the header of the failed request, then (unless

@@ -14,9 +14,12 @@ const NFGENMSG: usize = 4;
 const FIRST_TYPE: u16 = 16;
 
 // include/uapi/linux/netfilter/nf_tables.h
+const NFT_MSG_NEWTABLE: u16 = NF_TABLES << 8;
+const NFT_MSG_NEWCHAIN: u16 = NF_TABLES << 8 | 3;
 const NFT_MSG_NEWRULE: u16 = NF_TABLES << 8 | 6;
 const NFT_MSG_NEWSET: u16 = NF_TABLES << 8 | 9;
 const NFT_MSG_NEWSETELEM: u16 = NF_TABLES << 8 | 12;
+const NFT_MSG_NEWGEN: u16 = NF_TABLES << 8 | 15;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_SET_EXPR: u16 = 17;
@@ -34,7 +37,7 @@ const NFTA_BITWISE_MASK: u16 = 4;
 const NFTA_BITWISE_XOR: u16 = 5;
 const NFTA_BITWISE_DATA: u16 = 7;
 
-/// Whether a message of this type, of nf_tables or netlink's own, with this body is well formed.
+/// Whether this is a message of netlink's own, or an answer of nf_tables that is well formed.
 pub(crate) fn is_sound(kind: u16, body: &[u8]) -> bool {
     let attributes = || body.get(NFGENMSG..).unwrap_or_default();
     match kind {
@@ -51,7 +54,8 @@ pub(crate) fn is_sound(kind: u16, body: &[u8]) -> bool {
             NFTA_SET_ELEM_LIST_ELEMENTS => listed(value, |element| each(element, in_element)),
             _ => true,
         }),
-        kind => kind < FIRST_TYPE || kind >> 8 == NF_TABLES,
+        NFT_MSG_NEWTABLE | NFT_MSG_NEWCHAIN | NFT_MSG_NEWGEN => true,
+        kind => kind < FIRST_TYPE,
     }
 }
 
@@ -147,8 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn other_subsystems_are_not_ours() {
-        assert!(is_sound(2, &[]) && is_sound(NF_TABLES << 8 | 15, &[]));
-        assert!(!is_sound(1 << 8, &[]));
+    fn only_answers_are_read() {
+        assert!(is_sound(2, &[]) && is_sound(NFT_MSG_NEWGEN, &[]));
+        assert!(!is_sound(NFT_MSG_NEWRULE + 1, &[]) && !is_sound(1 << 8, &[]));
     }
 }
