@@ -7,18 +7,13 @@
 //! | ipMasq by nftables | `inet cni_plugins_masquerade` | in `masq_checks`, by comment | |
 //! | macspoofchk | `bridge nat` | jumps in PREROUTING | `cni-br-iface-<container>-<interface>`, and with `-mac` |
 
-use netlink_packet_core::Nla;
 use netlink_packet_netfilter::NetfilterProtoFamily;
-use netlink_packet_netfilter::nftables::{
-    Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute,
-    VerdictAttribute,
-};
 use sha2::{Digest, Sha512};
 
 use crate::Nft;
+use crate::answer::FoundRule;
 use crate::batch::{Batch, Table};
 use crate::error::Result;
-use crate::query::FoundRule;
 
 const IP_NAT: Table = Table { family: NetfilterProtoFamily::IPv4, name: "nat", title: "ip nat" };
 const IP6_NAT: Table = Table { family: NetfilterProtoFamily::IPv6, name: "nat", title: "ip6 nat" };
@@ -69,7 +64,8 @@ impl Nft {
     /// As the kernel reports them.
     pub fn reference_macspoofs(&mut self) -> Result<Vec<(String, String)>> {
         let rules = self.rules(BRIDGE_NAT, PREROUTING)?;
-        let checks = rules.iter().filter_map(|rule| Some((compared_name(rule)?, jump(rule)?)));
+        let checks =
+            rules.iter().filter_map(|rule| Some((rule.compared_name()?, rule.jump()?.to_owned())));
         Ok(checks.filter(|(_, chain)| chain.starts_with(MACSPOOF_PREFIX)).collect())
     }
 
@@ -86,8 +82,9 @@ impl Nft {
             let stale: Vec<String> = self
                 .rules(table, POSTROUTING)?
                 .iter()
-                .filter(|rule| iptables_comment(rule).is_some_and(|c| c.starts_with(&of_network)))
-                .filter_map(jump)
+                .filter(|rule| rule.iptables_comment().is_some_and(|c| c.starts_with(&of_network)))
+                .filter_map(FoundRule::jump)
+                .map(str::to_owned)
                 .filter(|chain| chain.starts_with(CHAIN_PREFIX) && !keep.contains(chain))
                 .collect();
             for chain in stale {
@@ -167,67 +164,8 @@ fn masquerade_comment(network: &str, container: &str, ifname: &str) -> String {
     format!("{}-{}", hash(16, network), hash(16, &format!("{ifname}:{container}")))
 }
 
-fn expressions(rule: &FoundRule) -> impl Iterator<Item = &Expressions> {
-    let attributes = rule.expressions.iter().filter_map(|expression| match expression {
-        ListAttribute::Element(attributes) => Some(attributes),
-        _ => None,
-    });
-    attributes.flatten().filter_map(|attribute| match attribute {
-        ExpressionAttribute::Data(data) => Some(data),
-        _ => None,
-    })
-}
-
-/// The chain that a rule jumps to.
-fn jump(rule: &FoundRule) -> Option<String> {
-    expressions(rule).find_map(|expression| {
-        let Expressions::Immediate(immediate) = expression else { return None };
-        immediate.iter().find_map(|attribute| {
-            let Immediate::Data(DataAttribute::Verdict(verdict)) = attribute else { return None };
-            verdict.iter().find_map(|attribute| match attribute {
-                VerdictAttribute::Chain(chain) => Some(chain.clone()),
-                _ => None,
-            })
-        })
-    })
-}
-
-/// The text that a rule compares something with: the interface's name of `iifname`, in 16 bytes.
-fn compared_name(rule: &FoundRule) -> Option<String> {
-    expressions(rule).find_map(|expression| {
-        let Expressions::Cmp(compared) = expression else { return None };
-        compared.iter().find_map(|attribute| match attribute {
-            Cmp::Data(DataAttribute::Value(bytes)) => {
-                let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-                String::from_utf8(name.to_vec()).ok()
-            }
-            _ => None,
-        })
-    })
-}
-
 fn jumps_to(rule: &FoundRule, chain: &str) -> bool {
-    jump(rule).is_some_and(|found| found == chain)
-}
-
-/// The comment of a rule of iptables-nft: of the rule itself, or where it is an extension of
-/// iptables (struct xt_comment_info, 256 bytes).
-fn iptables_comment(rule: &FoundRule) -> Option<String> {
-    const NFTA_MATCH_INFO: u16 = 3;
-    let extension = || {
-        expressions(rule).find_map(|expression| {
-            let Expressions::Other { expression_type, attributes } = expression else {
-                return None;
-            };
-            let info = attributes.iter().find(|a| a.kind() == NFTA_MATCH_INFO)?;
-            let mut bytes = vec![0; info.value_len()];
-            info.emit_value(&mut bytes);
-            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-            let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            (expression_type == "match" && text.starts_with("name: ")).then_some(text)
-        })
-    };
-    rule.comment.clone().or_else(extension)
+    rule.jump() == Some(chain)
 }
 
 #[cfg(test)]
