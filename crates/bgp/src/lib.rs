@@ -1,0 +1,3 @@
+//! BGP.
+pub mod codec;
+pub mod fsm;
