@@ -22,6 +22,7 @@ mod update;
 
 pub use attributes::{Attributes, Community, Origin, ParseCommunityError};
 pub use encode::{TooLong, keepalive, notification, open, route_refresh, update};
+pub(crate) use nlri::canonical;
 pub use notification::{Notification, cease, code};
 pub use open::{Capabilities, GracefulRestart, Open};
 pub use update::{Announced, NextHop, Update};
