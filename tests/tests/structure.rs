@@ -23,7 +23,7 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
         ("plugins", "vxlan") => &["cni", "plan", "node", "bridge"],
         ("plugins", _) => &["cni", "plan"],
         ("ipam", _) => &["cni"],
-        ("route-sync", _) => &["net", "nft", "node", "speaker"],
+        ("route-sync", _) => &["net", "nft", "node", "bgp-speaker"],
         _ => panic!("{folder}/{name} is in no room of the house"),
     };
     list.iter().copied().collect()

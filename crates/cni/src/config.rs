@@ -43,7 +43,23 @@ pub struct ValidAttachment {
 }
 
 impl NetConf {
-    /// Reads the configuration, as [`parse`] gives it, for a command.
+    /// The document on stdin.
+    ///
+    /// # Errors
+    /// Code 6 where it is not one JSON object.
+    pub fn parse(stdin: &[u8]) -> Result<Map<String, Value>> {
+        let wrong = |cause: String| {
+            Error::new(code::DECODE, "error unmarshall network config")
+                .details(format!("{cause}; stdin must hold one network configuration as JSON"))
+        };
+        match serde_json::from_slice(stdin) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(_) => Err(wrong("it is JSON, but not an object".to_owned())),
+            Err(error) => Err(wrong(error.to_string())),
+        }
+    }
+
+    /// Reads the configuration, as [`NetConf::parse`] gives it, for a command.
     ///
     /// DEL must work with a configuration that became invalid after ADD: there only the version
     /// and the name have to be readable, and a wrong value of another key counts as absent.
@@ -123,19 +139,6 @@ fn key<T: DeserializeOwned>(
     }
 }
 
-/// The document as an object; code 6 where it is not one.
-pub(crate) fn parse(stdin: &[u8]) -> Result<Map<String, Value>> {
-    let wrong = |cause: String| {
-        Error::new(code::DECODE, "error unmarshall network config")
-            .details(format!("{cause}; stdin must hold one network configuration as JSON"))
-    };
-    match serde_json::from_slice(stdin) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(wrong("it is JSON, but not an object".to_owned())),
-        Err(error) => Err(wrong(error.to_string())),
-    }
-}
-
 /// `cniVersion`, 0.1.0 where it is absent or empty.
 pub(crate) fn version_of(object: &Map<String, Value>) -> Result<Version> {
     let text: String = match json::get(object, "cniVersion") {
@@ -209,7 +212,7 @@ mod tests {
     use serde_json::json;
 
     fn read(command: Command, value: &Value) -> Result<NetConf> {
-        NetConf::read(parse(value.to_string().as_bytes())?, command)
+        NetConf::read(NetConf::parse(value.to_string().as_bytes())?, command)
     }
 
     #[test]
@@ -276,7 +279,7 @@ mod tests {
     #[test]
     fn not_json_is_code_6() {
         for text in ["", "{", "[]", "null", "{} x"] {
-            assert_eq!(parse(text.as_bytes()).unwrap_err().code, code::DECODE, "{text}");
+            assert_eq!(NetConf::parse(text.as_bytes()).unwrap_err().code, code::DECODE, "{text}");
         }
     }
 }

@@ -124,7 +124,7 @@ fn serve(command: &str, about: &About, plugin: &impl Plugin) -> Result<Vec<u8>> 
     if env.command == Command::Version {
         return version_document(&stdin);
     }
-    let object = config::parse(&stdin)?;
+    let object = NetConf::parse(&stdin)?;
     let _ = VERSION_IN_USE.set(config::version_of(&object)?);
     let conf = NetConf::read(object, env.command)?;
     let who = format!(
@@ -192,7 +192,7 @@ fn version_document(stdin: &[u8]) -> Result<Vec<u8>> {
     // The question may be asked in a version that only the asker knows, or without stdin.
     let asked = match stdin.trim_ascii() {
         [] => Version::NEWEST,
-        text => match config::parse(text)?.get("cniVersion") {
+        text => match NetConf::parse(text)?.get("cniVersion") {
             None => Version::NEWEST,
             Some(value) => value.as_str().and_then(Version::parse).unwrap_or(Version::NEWEST),
         },

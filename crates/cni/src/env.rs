@@ -1,12 +1,13 @@
 //! The environment of an invocation: the spec's section 2, "Parameters".
 
 use crate::error::{Error, Result, code};
+use nix::fcntl::OFlag;
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the runtime asks for.
@@ -192,7 +193,8 @@ fn checked_netns(path: &str, command: Command, overridden: bool) -> Result<Optio
 /// kernel names the descriptor of a namespace by its kind, unless it was bound to a path of its
 /// own (fs/nsfs.c): then only entering it tells the kind, which every plugin does first.
 fn namespace(path: &str) -> io::Result<Option<(u64, u64)>> {
-    let file = File::open(path)?;
+    // Looked at, not opened: to open a FIFO would wait for a writer, and a device would notice.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
     let name = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let name = name.to_string_lossy();
     let is_namespace = fstatfs(&file)?.filesystem_type() == NSFS_MAGIC;
@@ -255,6 +257,7 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::stat::Mode;
 
     fn read(vars: &[(&str, &str)]) -> Result<Env> {
         let command = vars.iter().find(|(k, _)| *k == "CNI_COMMAND").map_or("ADD", |(_, v)| v);
@@ -292,6 +295,11 @@ mod tests {
         assert!(with("/etc/passwd").unwrap_err().msg.contains("not a network namespace"));
         assert!(with("/proc/self/ns/uts").unwrap_err().msg.contains("not a network namespace"));
         assert!(with("/nonexistent").unwrap_err().msg.contains("No such file"));
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let error = with(fifo.to_str().unwrap()).unwrap_err();
+        assert!(error.msg.contains("not a network namespace"), "{error}");
         let own = with("/proc/self/ns/net").unwrap_err();
         assert!(own.msg.contains("should not be the same"), "{own}");
         let overridden = read(&[

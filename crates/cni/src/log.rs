@@ -2,9 +2,11 @@
 //! stderr. stdout belongs to the protocol.
 
 use crate::error::Error;
+use nix::fcntl::OFlag;
 use serde_json::{Map, Value};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -47,7 +49,9 @@ pub(crate) fn open(object: &Map<String, Value>, who: String) {
         warn(&format!("logFile {path:?} is not an absolute path; nothing is logged there"));
         return;
     }
-    match OpenOptions::new().append(true).create(true).open(path) {
+    // A FIFO that nobody reads would hold up the call for ever.
+    let flags = OFlag::O_NONBLOCK.bits();
+    match OpenOptions::new().append(true).create(true).custom_flags(flags).open(path) {
         Ok(file) => {
             // A second call in one process is a fault of ours, and the first file serves.
             let _ = LOG_FILE.set(LogFile { file, level, who });

@@ -2,7 +2,7 @@
 
 use crate::socket::Verb;
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Parseable};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,6 +11,8 @@ pub(crate) const RTM_NEWADDR: u16 = 20;
 pub(crate) const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_GETMULTICAST: u16 = 58;
+/// include/uapi/linux/if_addr.h
+const IFA_TARGET_NETNSID: u16 = 10;
 
 /// An address that the kernel reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +94,16 @@ pub fn of_link(link: u32) -> Verb<Address> {
 pub fn list() -> Verb<Address> {
     let message = AddressMessage::default();
     Verb::new(RTM_GETADDR, &message, NLM_F_DUMP, parse, "list addresses".to_owned())
+}
+
+/// The addresses of a link of another network namespace, by the ID that it goes by in this one.
+pub fn of_link_elsewhere(netns: i32, link: u32) -> Verb<Address> {
+    let mut message = AddressMessage::default();
+    message.header.index = link;
+    let id = DefaultNla::new(IFA_TARGET_NETNSID, netns.to_ne_bytes().to_vec());
+    message.attributes.push(AddressAttribute::Other(id));
+    let what = format!("list addresses in network namespace {netns}");
+    Verb::new(RTM_GETADDR, &message, NLM_F_DUMP, parse, what)
 }
 
 /// The IPv6 multicast groups that a link has joined.

@@ -6,6 +6,7 @@
 //! reader.
 
 pub mod address;
+mod answer;
 mod attributes;
 mod error;
 pub mod fdb;
@@ -20,6 +21,7 @@ mod socket;
 pub mod sysctl;
 pub mod vxlan;
 
+pub use answer::Answer;
 pub use error::{Error, Result};
 pub use libc::ENOENT;
 pub use link::Link;

@@ -202,7 +202,23 @@ pub fn by_index(link: u32) -> Verb<Link> {
     get(message, 0, format!("look up link {link}"))
 }
 
+/// A link of another network namespace, by the ID that it goes by in this one
+/// ([`Link::peer_netns`]).
+pub fn elsewhere(netns: i32, link: u32) -> Verb<Link> {
+    let mut message = LinkMessage::default();
+    message.header.index = link;
+    message.attributes.push(LinkAttribute::IfNetnsId(netns));
+    get(message, 0, format!("look up link {link} of network namespace {netns}"))
+}
+
 /// Every link.
 pub fn list() -> Verb<Link> {
     get(LinkMessage::default(), NLM_F_DUMP, "list links".to_owned())
+}
+
+/// Every port of a bridge.
+pub fn ports(bridge: u32) -> Verb<Link> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Controller(bridge));
+    get(message, NLM_F_DUMP, format!("list the ports of link {bridge}"))
 }

@@ -1,12 +1,13 @@
 //! What changes, as the kernel tells it.
 
 use crate::address::{self, Address, RTM_DELADDR, RTM_NEWADDR};
+use crate::answer::next_reply;
 use crate::error::{Error, Result};
 use crate::fdb::{self, FdbEntry};
 use crate::link::{self, Link, RTM_DELLINK, RTM_NEWLINK};
 use crate::neighbour::{self, Neighbour, RTM_DELNEIGH, RTM_NEWNEIGH};
 use crate::route::{self, RTM_DELROUTE, RTM_NEWROUTE, Route};
-use crate::socket::{RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK, next_reply};
+use crate::socket::{RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK};
 use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io;

@@ -1,8 +1,8 @@
 //! A blocking rtnetlink socket, and the verbs it carries out.
 
-use crate::attributes::find;
+use crate::answer::{Answer, HEADER};
 use crate::error::{Error, Result};
-use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
+use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
@@ -14,12 +14,6 @@ mod batch;
 /// Multicast groups of include/uapi/linux/rtnetlink.h.
 pub(crate) const RTNLGRP_LINK: u32 = 1;
 pub(crate) const RTNLGRP_IPV6_IFADDR: u32 = 9;
-/// Message types of include/uapi/linux/netlink.h.
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSGERR_ATTR_MSG: u16 = 1;
-/// Bytes of a netlink header.
-const HEADER: usize = 16;
 
 /// A request to the kernel and the parser of its replies.
 ///
@@ -69,6 +63,16 @@ impl<T> Verb<T> {
         bytes.extend([0; 4]);
         bytes.extend(&self.body);
         bytes
+    }
+
+    /// Adds what a datagram of the kernel says to the answer to the request of that sequence
+    /// number.
+    ///
+    /// # Errors
+    /// The kernel's refusal; EINTR for a dump that another's change interrupted.
+    pub fn read(&self, datagram: &[u8], sequence: u32, answer: &mut Answer<T>) -> Result<()> {
+        let single = self.flags & (NLM_F_DUMP | NLM_F_ACK) == 0;
+        answer.read(datagram, sequence, &self.what, single, self.parse)
     }
 }
 
@@ -221,105 +225,14 @@ impl Socket {
         self.sequence = self.sequence.wrapping_add(1);
         let io = |error: io::Error| Error::io(&verb.what, &error);
         self.socket.send(&verb.to_bytes(self.sequence), 0).map_err(io)?;
-        let dump = verb.flags & NLM_F_DUMP == NLM_F_DUMP;
-        let acknowledged = verb.flags & NLM_F_ACK != 0;
-        let mut replies = Vec::new();
-        let mut interrupted = false;
-        loop {
+        let mut answer = Answer::default();
+        while !answer.complete {
             self.buffer.clear();
             self.socket.recv(&mut self.buffer, 0).map_err(io)?;
-            let mut rest: &[u8] = &self.buffer;
-            while let Some((reply, tail)) = next_reply(rest) {
-                rest = tail;
-                if reply.sequence != self.sequence {
-                    self.notified = true;
-                    continue;
-                }
-                interrupted |= reply.flags & NLM_F_DUMP_INTR != 0;
-                match reply.kind {
-                    NLMSG_DONE if interrupted => {
-                        return Err(Error::of(&verb.what, libc::EINTR, "the dump was interrupted"));
-                    }
-                    NLMSG_DONE | NLMSG_ERROR => {
-                        return refusal(reply.body, &verb.what).map_or(Ok(replies), Err);
-                    }
-                    kind => replies.extend((verb.parse)(kind, reply.body)),
-                }
-                if !dump && !acknowledged {
-                    return Ok(replies);
-                }
-            }
+            let read = verb.read(&self.buffer, self.sequence, &mut answer);
+            self.notified |= answer.notified;
+            read?;
         }
-    }
-}
-
-/// One message of the kernel.
-pub(crate) struct Reply<'a> {
-    pub(crate) kind: u16,
-    flags: u16,
-    sequence: u32,
-    pub(crate) body: &'a [u8],
-}
-
-/// Splits one message, padded to four bytes, off the front.
-pub(crate) fn next_reply(bytes: &[u8]) -> Option<(Reply<'_>, &[u8])> {
-    let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *bytes else { return None };
-    let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
-    let body = bytes.get(HEADER..length)?;
-    let reply = Reply {
-        kind: u16::from_ne_bytes([k0, k1]),
-        flags: u16::from_ne_bytes([f0, f1]),
-        sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
-        body,
-    };
-    Some((reply, &bytes[length.next_multiple_of(4).min(bytes.len())..]))
-}
-
-/// The error in the body of NLMSG_ERROR or NLMSG_DONE; `None` for success.
-fn refusal(body: &[u8], what: &str) -> Option<Error> {
-    let errno = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
-    (errno != 0).then(|| Error::of(what, errno.wrapping_neg(), extended_ack(&body[4..])))
-}
-
-/// The text in the attributes that follow the echoed header (NETLINK_EXT_ACK). No crate parses
-/// them.
-fn extended_ack(echo: &[u8]) -> String {
-    // With NETLINK_CAP_ACK only the request's header is echoed.
-    let text = find(echo.get(HEADER..).unwrap_or_default(), NLMSGERR_ATTR_MSG).unwrap_or_default();
-    String::from_utf8_lossy(text).trim_end_matches('\0').to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_kernels_text_is_found() {
-        let mut header = vec![0; 16];
-        header.extend([8, 0, 2, 0, 1, 2, 3, 4]);
-        header.extend([9, 0, 1, 0]);
-        header.extend(b"Nope\0\0\0\0");
-        assert_eq!(extended_ack(&header), "Nope");
-        assert_eq!(extended_ack(&[0; 16]), "");
-    }
-
-    proptest! {
-        #[test]
-        fn no_reply_makes_the_parsers_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut rest: &[u8] = &bytes;
-            while let Some((reply, tail)) = next_reply(rest) {
-                prop_assert!(tail.len() < rest.len());
-                let _ = refusal(reply.body, "");
-                rest = tail;
-            }
-            let _ = refusal(&bytes, "");
-            let _ = crate::link::parse::link(16, &bytes);
-            let _ = crate::link::parse::vlans(16, &bytes);
-            let _ = crate::address::parse(20, &bytes);
-            let _ = crate::route::parse::route(24, &bytes);
-            let _ = crate::neighbour::parse(28, &bytes);
-            let _ = crate::fdb::parse(28, &bytes);
-        }
+        Ok(answer.found)
     }
 }

@@ -25,6 +25,7 @@
 //! ```
 #![warn(missing_docs)]
 
+mod answer;
 mod batch;
 mod change;
 mod comment;
@@ -36,12 +37,16 @@ mod owned;
 mod query;
 mod reference;
 mod socket;
+mod sound;
 
+pub use answer::{Answer, ChainState, ElementState, FoundRule, TableState};
 pub use comment::{COMMENT_MAX, fit};
 pub use error::{Error, Result};
 pub use macspoof::Macspoof;
 pub use masquerade::Masquerade;
 pub use owned::Owned;
+pub use reference::macspoof_chain as reference_macspoof_chain;
+pub use socket::read;
 
 /// Our tables in one network namespace, through one netlink socket.
 ///

@@ -2,12 +2,13 @@
 
 use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, DataAttribute, GenAttribute, GenMessage, Hook, ListAttribute,
-    NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList,
-    SetElementMessage, SetMessage, TableAttribute, TableFlags, TableMessage, VerdictAttribute,
+    ChainAttribute, ChainMessage, DataAttribute, GenMessage, NfTablesMessage, RuleAttribute,
+    RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage, SetMessage,
+    TableAttribute, TableMessage,
 };
 
 use crate::Nft;
+use crate::answer::{Answer, ChainState, ElementState, FoundRule, TableState};
 use crate::batch::{BaseChain, Element, POLICY_ACCEPT, Set, Table, elements};
 use crate::comment;
 use crate::error::{Error, Result};
@@ -15,49 +16,6 @@ use crate::expr::{Rule, same};
 
 /// How often a decision is made again because the ruleset changed while it was made.
 pub(crate) const GENERATIONS: u32 = 64;
-
-/// A table as the kernel has it.
-#[derive(Debug)]
-pub(crate) struct TableState {
-    /// Chains, sets and other objects in it.
-    pub(crate) objects: u32,
-    /// Somebody switched it off (NFT_TABLE_F_DORMANT): its chains are not entered.
-    pub(crate) dormant: bool,
-}
-
-/// A chain as the kernel has it.
-#[derive(Debug)]
-pub(crate) struct ChainState {
-    /// Its rules, and the jumps to it from rules and map elements.
-    pub(crate) uses: u32,
-    comment: Option<String>,
-    hook: Vec<Hook>,
-    kind: Option<String>,
-    policy: Option<u32>,
-}
-
-/// A rule as the kernel has it.
-#[derive(Debug)]
-pub(crate) struct FoundRule {
-    pub(crate) handle: u64,
-    pub(crate) comment: Option<String>,
-    pub(crate) expressions: Rule,
-}
-
-/// An element as the kernel has it.
-#[derive(Debug)]
-pub(crate) struct ElementState {
-    pub(crate) comment: Option<String>,
-    /// The chain that its verdict names.
-    pub(crate) chain: Option<String>,
-}
-
-impl ElementState {
-    /// Whether it is that element.
-    pub(crate) fn is(&self, wanted: &Element) -> bool {
-        self.chain == wanted.jump && self.comment.as_deref() == Some(&wanted.comment)
-    }
-}
 
 impl Nft {
     /// Decides something by what the kernel says now and acts on it in a batch that names the
@@ -83,12 +41,8 @@ impl Nft {
         let what = "ask for the generation of the nf_tables ruleset";
         let question = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
         let answer = self.socket.get(what, NetfilterProtoFamily::Unspec, &question)?;
-        if let Some(NfTablesMessage::NewGen(answer)) = answer {
-            for attribute in answer.attributes {
-                if let GenAttribute::Id(id) = attribute {
-                    return Ok(id);
-                }
-            }
+        if let Some(Answer::Generation(id)) = answer {
+            return Ok(id);
         }
         let detail = "no generation in it".to_owned();
         Err(Error::Protocol { what: what.to_owned(), detail })
@@ -99,16 +53,10 @@ impl Nft {
         let attributes = vec![TableAttribute::Name(table.name.to_owned())];
         let question = NfTablesMessage::GetTable(TableMessage { attributes });
         let answer = self.socket.get(&what, table.family, &question)?;
-        let Some(NfTablesMessage::NewTable(answer)) = answer else { return Ok(None) };
-        let mut state = TableState { objects: 0, dormant: false };
-        for attribute in answer.attributes {
-            match attribute {
-                TableAttribute::Use(objects) => state.objects = objects,
-                TableAttribute::Flags(flags) => state.dormant = flags.contains(TableFlags::Dormant),
-                _ => {}
-            }
-        }
-        Ok(Some(state))
+        Ok(match answer {
+            Some(Answer::Table(state)) => Some(state),
+            _ => None,
+        })
     }
 
     pub(crate) fn chain(&mut self, table: Table, name: &str) -> Result<Option<ChainState>> {
@@ -119,20 +67,10 @@ impl Nft {
         ];
         let question = NfTablesMessage::GetChain(ChainMessage { attributes });
         let answer = self.socket.get(&what, table.family, &question)?;
-        let Some(NfTablesMessage::NewChain(answer)) = answer else { return Ok(None) };
-        let mut state =
-            ChainState { uses: 0, comment: None, hook: Vec::new(), kind: None, policy: None };
-        for attribute in answer.attributes {
-            match attribute {
-                ChainAttribute::Use(uses) => state.uses = uses,
-                ChainAttribute::UserData(data) => state.comment = comment::from_userdata(&data),
-                ChainAttribute::Hook(hook) => state.hook = hook,
-                ChainAttribute::Type(kind) => state.kind = Some(kind),
-                ChainAttribute::Policy(policy) => state.policy = Some(policy),
-                _ => {}
-            }
-        }
-        Ok(Some(state))
+        Ok(match answer {
+            Some(Answer::Chain(state)) => Some(state),
+            _ => None,
+        })
     }
 
     /// The rules of a chain; none when it does not exist. A dump: it counts only if the
@@ -145,21 +83,11 @@ impl Nft {
         ];
         let question = NfTablesMessage::GetRule(RuleMessage { attributes });
         let dump = self.socket.dump(&what, table.family, question)?;
-        let mut rules = Vec::new();
-        for message in dump {
-            let NfTablesMessage::NewRule(answer) = message else { continue };
-            let mut rule = FoundRule { handle: 0, comment: None, expressions: Vec::new() };
-            for attribute in answer.attributes {
-                match attribute {
-                    RuleAttribute::Handle(handle) => rule.handle = handle,
-                    RuleAttribute::Expressions(expressions) => rule.expressions = expressions,
-                    RuleAttribute::UserData(data) => rule.comment = comment::from_userdata(&data),
-                    _ => {}
-                }
-            }
-            rules.push(rule);
-        }
-        Ok(rules)
+        let rules = dump.into_iter().filter_map(|answer| match answer {
+            Answer::Rule(rule) => Some(rule),
+            _ => None,
+        });
+        Ok(rules.collect())
     }
 
     pub(crate) fn element(
@@ -172,23 +100,11 @@ impl Nft {
         let wanted = vec![SetElementAttribute::Key(DataAttribute::Value(key.to_vec()))];
         let question = NfTablesMessage::GetSetElement(elements(table, set.name, wanted));
         let answer = self.socket.get(&what, table.family, &question)?;
-        let Some(NfTablesMessage::NewSetElement(answer)) = answer else { return Ok(None) };
-        let mut state = ElementState { comment: None, chain: None };
-        for attribute in element_attributes(answer) {
-            match attribute {
-                SetElementAttribute::UserData(data) => {
-                    state.comment = comment::from_userdata(&data);
-                }
-                SetElementAttribute::Data(DataAttribute::Verdict(verdict)) => {
-                    state.chain = verdict.into_iter().find_map(|attribute| match attribute {
-                        VerdictAttribute::Chain(chain) => Some(chain),
-                        _ => None,
-                    });
-                }
-                _ => {}
-            }
-        }
-        Ok(Some(state))
+        Ok(match answer {
+            // A question by key has one element in its answer.
+            Some(Answer::Elements(elements)) => elements.into_iter().next(),
+            _ => None,
+        })
     }
 
     /// Whether a set has elements; a missing one has none. A hint: without a generation around
@@ -201,14 +117,11 @@ impl Nft {
         ];
         let question = NfTablesMessage::GetSet(SetMessage { attributes });
         let answer = self.socket.get(&what, table.family, &question)?;
-        let Some(NfTablesMessage::NewSet(answer)) = answer else { return Ok(false) };
-        for attribute in answer.attributes {
-            // Newer kernels count (NFTA_SET_COUNT); older ones must list.
-            if let SetAttribute::Count(count) = attribute {
-                return Ok(count > 0);
-            }
+        match answer {
+            Some(Answer::Set { count: Some(count) }) => Ok(count > 0),
+            Some(Answer::Set { count: None }) => self.lists_elements(table, set),
+            _ => Ok(false),
         }
-        self.lists_elements(table, set)
     }
 
     /// The same by listing them all.
@@ -231,22 +144,9 @@ impl Nft {
             ],
         });
         let mut found = Vec::new();
-        for message in self.socket.dump(&what, table.family, question)? {
-            let NfTablesMessage::NewSetElement(message) = message else { continue };
-            for attributes in element_lists(message) {
-                let mut key = None;
-                let mut comment = None;
-                for attribute in attributes {
-                    match attribute {
-                        SetElementAttribute::Key(DataAttribute::Value(value)) => key = Some(value),
-                        SetElementAttribute::UserData(data) => {
-                            comment = comment::from_userdata(&data);
-                        }
-                        _ => {}
-                    }
-                }
-                found.extend(key.map(|key| (key, comment)));
-            }
+        for answer in self.socket.dump(&what, table.family, question)? {
+            let Answer::Elements(elements) = answer else { continue };
+            found.extend(elements.into_iter().filter_map(|e| e.key.map(|key| (key, e.comment))));
         }
         Ok(found)
     }
@@ -352,22 +252,4 @@ impl Nft {
         }
         Ok(differences)
     }
-}
-
-/// The attributes of the elements in an answer; a question by key has one element in it.
-fn element_attributes(message: SetElementMessage) -> Vec<SetElementAttribute> {
-    element_lists(message).into_iter().flatten().collect()
-}
-
-/// The attributes of each element in an answer.
-fn element_lists(message: SetElementMessage) -> Vec<Vec<SetElementAttribute>> {
-    let lists = message.attributes.into_iter().filter_map(|list| match list {
-        SetElementList::Elements(elements) => Some(elements),
-        _ => None,
-    });
-    let elements = lists.flatten().filter_map(|element| match element {
-        ListAttribute::Element(of) => Some(of),
-        _ => None,
-    });
-    elements.collect()
 }

@@ -7,17 +7,13 @@
 //! | ipMasq by nftables | `inet cni_plugins_masquerade` | in `masq_checks`, by comment | |
 //! | macspoofchk | `bridge nat` | jumps in PREROUTING | `cni-br-iface-<container>-<interface>`, and with `-mac` |
 
-use netlink_packet_core::Nla;
 use netlink_packet_netfilter::NetfilterProtoFamily;
-use netlink_packet_netfilter::nftables::{
-    DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, VerdictAttribute,
-};
 use sha2::{Digest, Sha512};
 
 use crate::Nft;
+use crate::answer::FoundRule;
 use crate::batch::{Batch, Table};
 use crate::error::Result;
-use crate::query::FoundRule;
 
 const IP_NAT: Table = Table { family: NetfilterProtoFamily::IPv4, name: "nat", title: "ip nat" };
 const IP6_NAT: Table = Table { family: NetfilterProtoFamily::IPv6, name: "nat", title: "ip6 nat" };
@@ -31,6 +27,7 @@ const MASQUERADE: Table = Table {
 
 const POSTROUTING: &str = "POSTROUTING";
 const MASQ_CHECKS: &str = "masq_checks";
+const PREROUTING: &str = "PREROUTING";
 
 impl Nft {
     /// Removes the masquerade and MAC spoofing rules that the reference made for an attachment.
@@ -42,15 +39,34 @@ impl Nft {
         let chain = masquerade_chain(network, container);
         for table in [IP_NAT, IP6_NAT] {
             let chains = [chain.clone()];
-            self.del_foreign(table, POSTROUTING, &chains, |rule| jumps_to(rule, &chain))?;
+            self.del_foreign(table, POSTROUTING, &chains, &|rule| jumps_to(rule, &chain))?;
         }
         let instance = masquerade_comment(network, container, ifname);
         let ours =
             |rule: &FoundRule| rule.comment.as_ref().is_some_and(|c| c.starts_with(&instance));
-        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], ours)?;
-        let port = format!("cni-br-iface-{container}-{ifname}");
-        let chains = [port.clone(), format!("{port}-mac")];
-        self.del_foreign(BRIDGE_NAT, "PREROUTING", &chains, |rule| jumps_to(rule, &port))
+        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], &ours)?;
+        self.del_reference_macspoof(&macspoof_chain(container, ifname))
+    }
+
+    /// Removes a chain ([`macspoof_chain`]) that checks source MAC addresses for the reference,
+    /// with the one behind it and the jump to it.
+    ///
+    /// # Errors
+    /// As the kernel reports them; what is not there is success.
+    pub fn del_reference_macspoof(&mut self, chain: &str) -> Result<()> {
+        let chains = [chain.to_owned(), format!("{chain}-mac")];
+        self.del_foreign(BRIDGE_NAT, PREROUTING, &chains, &|rule| jumps_to(rule, chain))
+    }
+
+    /// The ports whose source MAC addresses the reference checks, and the chains that do.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn reference_macspoofs(&mut self) -> Result<Vec<(String, String)>> {
+        let rules = self.rules(BRIDGE_NAT, PREROUTING)?;
+        let checks =
+            rules.iter().filter_map(|rule| Some((rule.compared_name()?, rule.jump()?.to_owned())));
+        Ok(checks.filter(|(_, chain)| chain.starts_with(MACSPOOF_PREFIX)).collect())
     }
 
     /// Removes the masquerade rules that the reference made for attachments of a network other
@@ -66,19 +82,20 @@ impl Nft {
             let stale: Vec<String> = self
                 .rules(table, POSTROUTING)?
                 .iter()
-                .filter(|rule| iptables_comment(rule).is_some_and(|c| c.starts_with(&of_network)))
-                .filter_map(jump)
+                .filter(|rule| rule.iptables_comment().is_some_and(|c| c.starts_with(&of_network)))
+                .filter_map(FoundRule::jump)
+                .map(str::to_owned)
                 .filter(|chain| chain.starts_with(CHAIN_PREFIX) && !keep.contains(chain))
                 .collect();
             for chain in stale {
                 let chains = [chain.clone()];
-                self.del_foreign(table, POSTROUTING, &chains, |rule| jumps_to(rule, &chain))?;
+                self.del_foreign(table, POSTROUTING, &chains, &|rule| jumps_to(rule, &chain))?;
             }
         }
         let of_network = format!("{}-", hash(16, network));
         let keep: Vec<_> =
             valid.iter().map(|(id, ifname)| masquerade_comment(network, id, ifname)).collect();
-        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], |rule| {
+        self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], &|rule| {
             rule.comment.as_ref().is_some_and(|comment| {
                 comment.starts_with(&of_network)
                     && !keep.iter().any(|valid| comment.starts_with(valid.as_str()))
@@ -92,7 +109,7 @@ impl Nft {
         table: Table,
         base: &str,
         chains: &[String],
-        ours: impl Fn(&FoundRule) -> bool,
+        ours: &dyn Fn(&FoundRule) -> bool,
     ) -> Result<()> {
         self.at_generation(|nft, generation| {
             let mut present = Vec::new();
@@ -105,7 +122,7 @@ impl Nft {
             if present.is_empty() && !chains.is_empty() {
                 return Ok(());
             }
-            let rules: Vec<_> = nft.rules(table, base)?.into_iter().filter(&ours).collect();
+            let rules: Vec<_> = nft.rules(table, base)?.into_iter().filter(ours).collect();
             let mut batch = Batch::new(table);
             for rule in &rules {
                 batch.del_rule(base, rule.handle);
@@ -134,58 +151,21 @@ fn masquerade_chain(network: &str, container: &str) -> String {
     format!("{CHAIN_PREFIX}{}", hash(24, &format!("{network}{container}")))
 }
 
+const MACSPOOF_PREFIX: &str = "cni-br-iface-";
+
+/// The chain that the frames of an attachment whose source MAC address the reference checks go
+/// through first.
+pub fn macspoof_chain(container: &str, ifname: &str) -> String {
+    format!("{MACSPOOF_PREFIX}{container}-{ifname}")
+}
+
 /// How the comment of an attachment's rules in `masq_checks` begins.
 fn masquerade_comment(network: &str, container: &str, ifname: &str) -> String {
     format!("{}-{}", hash(16, network), hash(16, &format!("{ifname}:{container}")))
 }
 
-fn expressions(rule: &FoundRule) -> impl Iterator<Item = &Expressions> {
-    let attributes = rule.expressions.iter().filter_map(|expression| match expression {
-        ListAttribute::Element(attributes) => Some(attributes),
-        _ => None,
-    });
-    attributes.flatten().filter_map(|attribute| match attribute {
-        ExpressionAttribute::Data(data) => Some(data),
-        _ => None,
-    })
-}
-
-/// The chain that a rule jumps to.
-fn jump(rule: &FoundRule) -> Option<String> {
-    expressions(rule).find_map(|expression| {
-        let Expressions::Immediate(immediate) = expression else { return None };
-        immediate.iter().find_map(|attribute| {
-            let Immediate::Data(DataAttribute::Verdict(verdict)) = attribute else { return None };
-            verdict.iter().find_map(|attribute| match attribute {
-                VerdictAttribute::Chain(chain) => Some(chain.clone()),
-                _ => None,
-            })
-        })
-    })
-}
-
 fn jumps_to(rule: &FoundRule, chain: &str) -> bool {
-    jump(rule).is_some_and(|found| found == chain)
-}
-
-/// The comment of a rule of iptables-nft: of the rule itself, or where it is an extension of
-/// iptables (struct xt_comment_info, 256 bytes).
-fn iptables_comment(rule: &FoundRule) -> Option<String> {
-    const NFTA_MATCH_INFO: u16 = 3;
-    let extension = || {
-        expressions(rule).find_map(|expression| {
-            let Expressions::Other { expression_type, attributes } = expression else {
-                return None;
-            };
-            let info = attributes.iter().find(|a| a.kind() == NFTA_MATCH_INFO)?;
-            let mut bytes = vec![0; info.value_len()];
-            info.emit_value(&mut bytes);
-            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-            let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            (expression_type == "match" && text.starts_with("name: ")).then_some(text)
-        })
-    };
-    rule.comment.clone().or_else(extension)
+    rule.jump() == Some(chain)
 }
 
 #[cfg(test)]

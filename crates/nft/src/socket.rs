@@ -14,11 +14,11 @@ use netlink_packet_netfilter::{
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
 
+use crate::answer::Answer;
 use crate::batch::{Batch, request};
 use crate::error::{Error, Result};
+use crate::sound::{NF_TABLES, is_sound};
 
-/// NFNL_SUBSYS_NFTABLES, which a batch names in its first message.
-const NF_TABLES: u16 = 10;
 /// NFNL_MSG_BATCH_BEGIN and its attribute NFNL_BATCH_GENID.
 const BATCH_BEGIN: u8 = 16;
 const BATCH_GENID: u16 = 1;
@@ -125,7 +125,7 @@ impl Socket {
         what: &str,
         family: NetfilterProtoFamily,
         question: &NfTablesMessage,
-    ) -> Result<Option<NfTablesMessage>> {
+    ) -> Result<Option<Answer>> {
         for _ in 0..=REPEATS {
             let sequence = self.next_sequence();
             let mut bytes = Vec::with_capacity(256);
@@ -170,7 +170,7 @@ impl Socket {
         what: &str,
         family: NetfilterProtoFamily,
         question: NfTablesMessage,
-    ) -> Result<Vec<NfTablesMessage>> {
+    ) -> Result<Vec<Answer>> {
         let sequence = self.next_sequence();
         let mut message = request(family, question);
         message.header.flags |= NLM_F_DUMP;
@@ -187,7 +187,7 @@ impl Socket {
                     NetlinkPayload::Done(done) if done.code == 0 => return Ok(dump),
                     NetlinkPayload::Done(done) if done.code == -libc::ENOENT => return Ok(dump),
                     NetlinkPayload::Done(done) => {
-                        return Err(Error::from_kernel(what, -done.code, None));
+                        return Err(Error::from_kernel(what, done.code.wrapping_neg(), None));
                     }
                     NetlinkPayload::Error(error) => {
                         let error = kernel_error(what, &message.header, &error);
@@ -275,7 +275,12 @@ pub(crate) fn emit(bytes: &mut Vec<u8>, mut message: Message, sequence: u32) {
 
 fn parse(what: &str, mut bytes: &[u8]) -> Result<Vec<Message>> {
     let mut messages = Vec::new();
-    while bytes.len() >= HEADER {
+    while let Some(header) = bytes.get(..HEADER) {
+        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let body = bytes.get(HEADER..length).unwrap_or_default();
+        if !is_sound(u16::from_ne_bytes([header[4], header[5]]), body) {
+            return Err(protocol(what, "a message that is not well formed"));
+        }
         let message = Message::deserialize(bytes).map_err(|e| protocol(what, &e.to_string()))?;
         let len = (message.header.length as usize).next_multiple_of(4).max(HEADER);
         bytes = bytes.get(len..).unwrap_or_default();
@@ -284,15 +289,29 @@ fn parse(what: &str, mut bytes: &[u8]) -> Result<Vec<Message>> {
     Ok(messages)
 }
 
-fn tables_message(
-    what: &str,
-    payload: NetlinkPayload<NetfilterMessage>,
-) -> Result<NfTablesMessage> {
+/// What the kernel says in a datagram, as far as this crate looks at it.
+///
+/// # Errors
+/// [`Error::Protocol`] where it is not one of nf_tables; the kernel's refusal.
+pub fn read(datagram: &[u8]) -> Result<Vec<Answer>> {
+    let what = "read an answer of nf_tables";
+    let read = |message: Message| match message.payload {
+        NetlinkPayload::Error(error) => match error.code {
+            Some(_) => Err(kernel_error(what, &message.header, &error)),
+            None => Ok(None),
+        },
+        NetlinkPayload::Done(_) => Ok(None),
+        payload => tables_message(what, payload).map(Some),
+    };
+    parse(what, datagram)?.into_iter().filter_map(|message| read(message).transpose()).collect()
+}
+
+fn tables_message(what: &str, payload: NetlinkPayload<NetfilterMessage>) -> Result<Answer> {
     match payload {
         NetlinkPayload::InnerMessage(NetfilterMessage {
             inner: NetfilterMessageInner::NfTables(message),
             ..
-        }) => Ok(message),
+        }) => Ok(Answer::of(message)),
         _ => Err(protocol(what, "not a message of nf_tables")),
     }
 }
@@ -302,7 +321,7 @@ fn protocol(what: &str, detail: &str) -> Error {
 }
 
 fn kernel_error(what: &str, header: &NetlinkHeader, error: &ErrorMessage) -> Error {
-    Error::from_kernel(what, error.raw_code().abs(), ext_ack(header.flags, &error.header))
+    Error::from_kernel(what, error.raw_code().wrapping_abs(), ext_ack(header.flags, &error.header))
 }
 
 /// The kernel's words behind an error. `echo` is the header of the failed request, then (unless

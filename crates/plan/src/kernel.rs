@@ -122,6 +122,38 @@ impl Kernel {
         Ok(self.host.get(&link::by_index(index))?)
     }
 
+    /// The ports of a bridge; none where there is no bridge.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn ports(&mut self, bridge: &str) -> Result<Vec<Link>> {
+        match self.link(Place::Host, bridge)? {
+            Some(bridge) => Ok(self.host.list(&link::ports(bridge.index))?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The other end of a veth pair of the host and its addresses, if that is in another network
+    /// namespace. The kernel answers through the host's socket; no path is needed.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn far_end(&mut self, near: &Link) -> Result<Option<(Link, Vec<IpAddr>)>> {
+        let Some(netns) = near.peer_netns else { return Ok(None) };
+        let far = self.host.get(&link::elsewhere(netns, near.peer));
+        let far = far.and_then(|far| {
+            let verb = net::address::of_link_elsewhere(netns, near.peer);
+            let Some(far) = far else { return Ok(None) };
+            let addresses = self.host.list(&verb)?.into_iter();
+            Ok(Some((far, addresses.map(|address| address.address.ip()).collect())))
+        });
+        match far {
+            // The pod may have ended in between.
+            Err(_) if self.link_of_index(near.index)?.is_none() => Ok(None),
+            far => Ok(far?.filter(|(far, _)| far.peer == near.index)),
+        }
+    }
+
     /// A link that must be there.
     ///
     /// # Errors

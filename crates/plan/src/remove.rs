@@ -30,9 +30,18 @@ impl Kernel {
     /// The kernel's; a link of the name that is another's.
     pub fn silence_veth(&mut self, host: &str, alias: &str) -> Result<Option<Link>> {
         let Some(link) = self.own_veth(host, alias)? else { return Ok(None) };
-        match self.host.set(&link::set_down(link.index, host)) {
+        self.silence(&link)?;
+        Ok(Some(link))
+    }
+
+    /// Sets a link of the host down, unless it is gone.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn silence(&mut self, link: &Link) -> Result<()> {
+        match self.host.set(&link::set_down(link.index, &link.name)) {
             Err(error) if !error.is_gone() => Err(error.into()),
-            _ => Ok(Some(link)),
+            _ => Ok(()),
         }
     }
 

@@ -47,7 +47,7 @@ impl Bits {
         let index = current.block.put(number(address) % BLOCK, taken);
         if current.file.is_none() {
             // Without a file all bits are clear already.
-            current.file = taken.then(|| create(&path)).flatten();
+            current.file = taken.then(|| succeed(&path)).flatten();
         }
         if let Some(file) = &current.file {
             let _ = file.write_all_at(&current.block.bytes()[index..=index], index as u64);
@@ -61,10 +61,8 @@ impl Bits {
         for address in taken {
             blocks.entry(key(address)).or_default().put(number(address) % BLOCK, true);
         }
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-                let _ = fs::remove_file(entry.path());
-            }
+        for file in files(&self.dir) {
+            let _ = fs::remove_file(file);
         }
         for (key, block) in blocks {
             let file = create(&path(&self.dir, key));
@@ -103,6 +101,24 @@ fn path(dir: &Path, (family, number): Key) -> PathBuf {
         Family::V4 => format!("{PREFIX}4-{number:05x}"),
         Family::V6 => format!("{PREFIX}6-{number:029x}"),
     })
+}
+
+fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+        .map(|entry| entry.path())
+}
+
+/// Makes a new block and removes those that are clear by now: addresses are given out in order,
+/// so a large range would otherwise leave a file behind for each 32768 pods.
+fn succeed(path: &Path) -> Option<File> {
+    for file in path.parent().into_iter().flat_map(files) {
+        if fs::read(&file).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+            let _ = fs::remove_file(file);
+        }
+    }
+    create(path)
 }
 
 fn create(path: &Path) -> Option<File> {
@@ -147,6 +163,20 @@ mod tests {
         bits.replace([address("10.0.0.6")].into_iter());
         assert_eq!(bits.block(Family::V4, 0x0a00_0000 >> 15).bytes()[0], 1 << 6);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_new_block_takes_the_place_of_clear_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bits = Bits::new(dir.path());
+        bits.put(address("10.0.0.5"), true);
+        for block in 0..4 {
+            let passing = address(&format!("fd00::{block}:0"));
+            bits.put(passing, true);
+            bits.put(passing, false);
+        }
+        assert_eq!(files(dir.path()).count(), 2);
+        assert_eq!(bits.block(Family::V4, 0x0a00_0000 >> 15).bytes()[0], 1 << 5);
     }
 
     #[test]

@@ -86,6 +86,10 @@ impl Index {
         let mut record = [0; SIZE];
         file.read_exact_at(&mut record, 0)?;
         let header = Header::decode(&record).ok_or_else(|| damaged("its header"))?;
+        let length = header.capacity.checked_add(1).and_then(|n| n.checked_mul(SIZE as u64));
+        if length != Some(file.metadata()?.len()) {
+            return Err(damaged("its length"));
+        }
         Ok(Index { file, path: path.to_owned(), header })
     }
 
@@ -318,7 +322,7 @@ impl Header {
     }
 
     fn decode(record: &[u8; SIZE]) -> Option<Header> {
-        let sound = record.starts_with(MAGIC) && number(record, SIZE - 8) == checksum(record);
+        let sealed = record.starts_with(MAGIC) && number(record, SIZE - 8) == checksum(record);
         let header = Header {
             capacity: number(record, 8),
             used: number(record, 16),
@@ -326,7 +330,9 @@ impl Header {
             directory: (record[32] & 1 != 0).then(|| (time(record, 40), time(record, 56))),
             boot: (record[32] & 2 != 0).then(|| id(record, 72)),
         };
-        (sound && header.capacity >= LEAST && header.capacity.is_power_of_two()).then_some(header)
+        let counts = header.used <= header.capacity && header.id_only <= header.capacity;
+        let sized = header.capacity >= LEAST && header.capacity.is_power_of_two();
+        (sealed && counts && sized).then_some(header)
     }
 }
 

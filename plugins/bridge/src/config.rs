@@ -1,9 +1,10 @@
 //! The configuration of the bridge plugin: JSON in, types that cannot be wrong out.
 
 use crate::plan::vlan_device;
-use cni::{Command, Error, Request, Result, code, log};
+use cni::{Command, Error, Request, Result, code, json, log};
 use plan::Mac;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -130,6 +131,12 @@ impl Config {
             mac: mac(request, &wire.runtime_config.mac, &wire.args.cni.mac)?,
             run_dir: run_dir(&wire.run_dir)?,
         })
+    }
+
+    /// `bridge` alone, of a configuration whose other keys may have become invalid.
+    pub fn bridge(request: &Request) -> String {
+        let bridge = json::get(&request.conf.object, "bridge").and_then(Value::as_str);
+        bridge.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_BRIDGE).to_owned()
     }
 
     /// `runDir` alone, of a configuration whose other keys may have become invalid.

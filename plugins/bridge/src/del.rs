@@ -38,21 +38,22 @@ pub(crate) fn release(
     let ipam = ipam(request, record);
     let host = attachment.host_veth();
     let link = kernel.link(Place::Host, &host).map_err(|error| failed(&error))?;
-    if record.is_none() && link.is_none() {
-        let foreign = foreign::release(request, kernel);
-        let rules = remove_rules(kernel, attachment, None);
-        return all([foreign, rules, ipam.and_then(|ipam| free(request, ipam.as_ref()))]);
-    }
+    let foreign = record.is_none() && link.is_none();
     // An address may be leased again as soon as IPAM has it: by then no packet of this pod may
     // pass, nor a rule hold, even if this process is killed. A pod whose link is not ours to
     // remove lives on, and keeps its address.
-    let link = kernel.silence_veth(&host, &alias(attachment)).map_err(|error| failed(&error))?;
+    let link = if foreign {
+        foreign::silence(request, kernel, attachment)?
+    } else {
+        kernel.silence_veth(&host, &alias(attachment)).map_err(|error| failed(&error))?
+    };
+    let theirs = if foreign { foreign::remove_rules(kernel, attachment) } else { Ok(()) };
     let rules = remove_rules(kernel, attachment, record);
     // IPAM works beside the kernel's wait for the link's last readers, milliseconds.
     let running = ipam.and_then(|ipam| start(request, ipam.as_ref()));
     let removed = link.map_or(Ok(()), |link| kernel.remove_link(&link));
     let freed = running.and_then(|running| running.map_or(Ok(()), Running::done));
-    all([rules, removed.map_err(|error| failed(&error)), freed])
+    all([theirs, rules, removed.map_err(|error| failed(&error)), freed])
 }
 
 /// The IPAM plugin that holds the lease: the one that ADD asked, else the configuration's, which
@@ -84,7 +85,7 @@ fn all<const N: usize>(results: [Result<()>; N]) -> Result<()> {
 
 /// Removes the attachment's nftables elements: those recorded, or without a record all that
 /// carry its hash.
-fn remove_rules(
+pub(crate) fn remove_rules(
     kernel: &mut Kernel,
     attachment: &Attachment,
     record: Option<&Record>,

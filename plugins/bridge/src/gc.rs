@@ -1,17 +1,28 @@
 //! GC: whatever of the network belongs to no valid attachment goes.
 //!
 //! Attachments are found by their records, and by what carries our mark in the kernel, since a
-//! record may be lost. Those that cannot be removed, or that a call works on just now, count as
-//! valid for the IPAM plugin: their addresses are in use.
+//! record may be lost. The marks are listed once, since a list costs as much as there are pods.
+//! Those that cannot be removed, or that a call works on just now, count as valid for the IPAM
+//! plugin: their addresses are in use.
 
 use crate::config::Config;
-use crate::del::ask_newer;
+use crate::del::{ask_newer, remove_rules};
 use crate::{PLUGIN, failed, foreign};
 use ::plan::Kernel;
-use cni::record::Records;
+use cni::record::{Record, Records};
 use cni::{Attachment, Command, Request, Result, log};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// What the kernel's marks say of an attachment.
+#[derive(Default)]
+struct Marked {
+    attachment: Option<Attachment>,
+    /// Elements, each with its comment.
+    masquerades: Vec<(IpAddr, String)>,
+    macspoofs: Vec<(String, [u8; 6], String)>,
+}
 
 pub(crate) fn gc(request: &Request) -> Result<()> {
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
@@ -22,7 +33,7 @@ pub(crate) fn gc(request: &Request) -> Result<()> {
     for (hash, marked) in candidates(request, &mut kernel, &records)? {
         problems.extend(collect(request, &mut kernel, &records, &hash, marked, &mut kept).err());
     }
-    problems.extend(foreign::gc(request, &mut kernel).err());
+    problems.extend(foreign::gc(request, &mut kernel, &mut kept));
     if let Some(ipam) = ipam {
         problems.extend(ask_newer(&ipam, Command::Gc, &with_kept(request, &kept)).err());
     }
@@ -37,24 +48,25 @@ fn candidates(
     request: &Request,
     kernel: &mut Kernel,
     records: &Records,
-) -> Result<BTreeMap<String, Option<Attachment>>> {
-    let mut found = BTreeMap::new();
+) -> Result<BTreeMap<String, Marked>> {
+    let mut found: BTreeMap<String, Marked> = BTreeMap::new();
     for hash in records.hashes()? {
-        found.insert(hash, None);
+        found.entry(hash).or_default();
     }
-    let mut marks = kernel.aliases().map_err(|error| failed(&error))?;
+    for alias in kernel.aliases().map_err(|error| failed(&error))? {
+        mark(&mut found, &alias, |_| {});
+    }
     match kernel.nft().and_then(|nft| Ok(nft.owned()?)) {
         Ok(owned) => {
-            marks.extend(owned.masquerades.into_iter().map(|(_, comment)| comment));
-            marks.extend(owned.macspoofs.into_iter().map(|(_, _, comment)| comment));
+            for (address, comment) in owned.masquerades {
+                mark(&mut found, &comment.clone(), |to| to.masquerades.push((address, comment)));
+            }
+            for (port, mac, comment) in owned.macspoofs {
+                mark(&mut found, &comment.clone(), |to| to.macspoofs.push((port, mac, comment)));
+            }
         }
         Err(::plan::Error::Nft(error)) if error.is_unsupported() => {}
         Err(error) => return Err(failed(&error)),
-    }
-    for mark in marks {
-        if let Some((hash, attachment)) = Attachment::of_label(&mark) {
-            found.insert(hash, Some(attachment));
-        }
     }
     let valid = request.conf.valid_attachments.iter().flatten();
     for valid in valid {
@@ -64,18 +76,28 @@ fn candidates(
     Ok(found)
 }
 
+/// Notes what carries a label of ours.
+fn mark(found: &mut BTreeMap<String, Marked>, label: &str, note: impl FnOnce(&mut Marked)) {
+    if let Some((hash, attachment)) = Attachment::of_label(label) {
+        let marked = found.entry(hash).or_default();
+        // Of several the first, an alias where there is one: it holds most of the label.
+        marked.attachment.get_or_insert(attachment);
+        note(marked);
+    }
+}
+
 /// Removes an attachment of this network, but for its lease. One that stays goes to `kept`.
 fn collect(
     request: &Request,
     kernel: &mut Kernel,
     records: &Records,
     hash: &str,
-    marked: Option<Attachment>,
+    marked: Marked,
     kept: &mut Vec<Attachment>,
 ) -> Result<()> {
     let recorded = records.peek(hash).map(|record| record.attachment());
     // A mark may be cut short; the record is whole, unless it is lost.
-    let attachment = recorded.clone().or(marked);
+    let attachment = recorded.or(marked.attachment.clone());
     let attachment = attachment.filter(|attachment| attachment.network == request.conf.name);
     let claim = match records.claim_free(hash) {
         Ok(Some(claim)) => claim,
@@ -92,29 +114,44 @@ fn collect(
         return Ok(());
     };
     log::info(&format!("GC removes {} of {}", attachment.ifname, attachment.container_id));
-    match remove(kernel, hash, &attachment) {
+    match remove(kernel, hash, &attachment.network, &marked, claim.record.as_ref()) {
         Ok(()) => {
             claim.remove();
             Ok(())
         }
         Err(error) => {
             kept.push(attachment);
-            Err(failed(&error))
+            Err(error)
         }
     }
 }
 
 /// Removes link and rules. The names come from the hash, which is whole where a mark is cut short.
-fn remove(kernel: &mut Kernel, hash: &str, attachment: &Attachment) -> ::plan::Result<()> {
+fn remove(
+    kernel: &mut Kernel,
+    hash: &str,
+    network: &str,
+    marked: &Marked,
+    record: Option<&Record>,
+) -> Result<()> {
     let host = format!("veth{}", hash.get(..11).unwrap_or(hash));
-    let mark = format!("ferrule {hash} {}", attachment.network);
-    let link = kernel.silence_veth(&host, &mark)?;
-    let owns = |mark: &str| Attachment::of_label(mark).is_some_and(|(found, _)| found == hash);
-    match kernel.nft().and_then(|nft| Ok(nft.del_owned(owns)?)) {
-        Err(::plan::Error::Nft(error)) if error.is_unsupported() => {}
-        removed => removed?,
+    let mark = format!("ferrule {hash} {network}");
+    let link = kernel.silence_veth(&host, &mark).map_err(|error| failed(&error))?;
+    remove_marked(kernel, marked).map_err(|error| failed(&error))?;
+    if let Some(record) = record {
+        remove_rules(kernel, &record.attachment(), Some(record))?;
     }
-    link.map_or(Ok(()), |link| kernel.remove_link(&link))
+    link.map_or(Ok(()), |link| kernel.remove_link(&link)).map_err(|error| failed(&error))
+}
+
+fn remove_marked(kernel: &mut Kernel, marked: &Marked) -> ::plan::Result<()> {
+    for (address, comment) in &marked.masquerades {
+        kernel.nft()?.del_masquerade(*address, comment)?;
+    }
+    for (port, mac, comment) in &marked.macspoofs {
+        kernel.nft()?.del_macspoof(port, *mac, comment)?;
+    }
+    Ok(())
 }
 
 /// The configuration for the IPAM plugin, in which the attachments that stay are valid.

@@ -18,6 +18,7 @@ scenarios!(
     l2_vlan_trunk,
     l2_vlan_and_trunk,
     l2_no_default_vlan,
+    l2_vlan_on_a_bridge_that_is_there,
     an_existing_bridge_is_used,
     what_is_no_bridge_is_refused,
     del_of_an_unconfigured_bridge,
@@ -80,6 +81,29 @@ fn l2_check(bench: &mut Bench) {
     bench.ended("CHECK", &outcome);
 }
 
+/// What a plugin asks the kernel for that is about VLANs.
+fn asked_for_vlans(bench: &Bench, config: &Value) -> Vec<String> {
+    let pod = Pod::new();
+    let call = bench.attach(config, &pod).call("ADD", None);
+    let folder = "/run/traced";
+    bench.node.write(&format!("{folder}/config"), &String::from_utf8_lossy(&call.stdin));
+    let env = call.env.iter().map(|(key, value)| format!("{key}={value} "));
+    let (env, exe) = (env.collect::<String>(), call.exe.display());
+    let strace = format!("strace -f -qq -e trace=sendto -s 4096 -o {folder}/sent");
+    bench.node.sh(&format!("env {env} {strace} {exe} <{folder}/config >{folder}/out || true"));
+    let trace = bench.node.read(&format!("{folder}/sent"));
+    assert!(trace.contains("RTM_NEWLINK"), "{trace}");
+    let mut asked = vec![];
+    for line in trace.lines() {
+        if let Some((_, value)) = line.split_once("IFLA_BR_VLAN_FILTERING}, ") {
+            asked.push(format!("VLAN_FILTERING {}", &value[..1]));
+        }
+        let vlans = line.split("IFLA_BRIDGE_VLAN_INFO}, {").skip(1);
+        asked.extend(vlans.filter_map(|vlan| Some(vlan.split_once('}')?.0.to_owned())));
+    }
+    asked
+}
+
 /// VLANs as far as the kernel goes: without VLAN filtering ADD fails, and says so.
 fn vlans(bench: &mut Bench, keys: &Value) {
     let config = conf::with(&conf::l2(), keys);
@@ -99,6 +123,8 @@ fn vlans(bench: &mut Bench, keys: &Value) {
         let said = said.unwrap_or_default();
         bench.see("what ADD says", said.to_lowercase().contains("vlan"));
         bench.see("left in the pod", pod.links());
+        let asked = asked_for_vlans(bench, &config);
+        bench.see("asked of the kernel", asked);
     }
     let outcome = bench.attach(&config, &pod).try_del(None);
     bench.ended("DEL", &outcome);
@@ -119,6 +145,11 @@ fn l2_vlan_and_trunk(bench: &mut Bench) {
 
 fn l2_no_default_vlan(bench: &mut Bench) {
     vlans(bench, &json!({"vlan": 100, "preserveDefaultVlan": false}));
+}
+
+fn l2_vlan_on_a_bridge_that_is_there(bench: &mut Bench) {
+    bench.node.run("ip link add cni0 type bridge");
+    vlans(bench, &json!({"vlan": 100}));
 }
 
 fn an_existing_bridge_is_used(bench: &mut Bench) {

@@ -71,6 +71,21 @@ pub const DIFFERENCES: &[Row] = &[
         "ours names the VLAN where the kernel says 'operation not supported'",
     ),
     row(
+        "l2_vlan_trunk",
+        "asked of the kernel*",
+        "Debian's 1.1.1 does not know vlanTrunk and asks for no VLANs",
+    ),
+    row(
+        "l2_vlan_on_a_bridge_that_is_there",
+        "asked of the kernel/1",
+        "ours refuses a bridge that cannot filter; the reference asks for the port's VLAN on it",
+    ),
+    row(
+        "l2_vlan_on_a_bridge_that_is_there",
+        "left in the pod*",
+        "ours refuses before the pod is touched; a failed ADD of the reference leaves its veth",
+    ),
+    row(
         "l2_vlan",
         "what ADD says",
         "ours names the VLAN where the kernel says 'operation not supported'",

@@ -35,8 +35,8 @@ pub struct Link {
     pub alias: String,
     /// For a veth the index of its other end, in that one's namespace; for a VLAN its device.
     pub peer: u32,
-    /// Whether `peer` is in another network namespace.
-    pub peer_elsewhere: bool,
+    /// Where `peer` is in another network namespace, the ID that it goes by in this one.
+    pub peer_netns: Option<i32>,
     /// For a bridge, whether it filters by VLAN; `None` where the kernel does not say.
     pub vlan_filtering: Option<bool>,
     /// For a VLAN device its ID.
@@ -131,7 +131,7 @@ pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
             IFLA_IFALIAS => link.alias = text(value),
             IFLA_OPERSTATE => link.running = value.first() == Some(&IF_OPER_UP),
             IFLA_LINK => link.peer = u32_of(value)?,
-            IFLA_LINK_NETNSID => link.peer_elsewhere = true,
+            IFLA_LINK_NETNSID => link.peer_netns = Some(i32::from_ne_bytes(value.try_into().ok()?)),
             IFLA_LINKINFO => info(&mut link, value),
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! Many changes in few system calls.
 
-use super::{NLMSG_ERROR, Socket, Verb, next_reply, refusal};
+use super::{Socket, Verb};
+use crate::answer::{NLMSG_ERROR, next_reply, refusal};
 use crate::error::{Error, Result};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use std::io;

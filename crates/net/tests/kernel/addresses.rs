@@ -43,6 +43,31 @@ fn ipv4_gets_the_broadcast_address_that_its_prefix_has() {
     });
 }
 
+/// Each namespace has a link of index 2, and its own addresses: those of the other are shown.
+#[test]
+fn addresses_are_seen_from_the_other_end() {
+    in_netns(|| {
+        let mut socket = open();
+        let (_netns, mut inside, far) = pod(&mut socket);
+        let near = look(&mut socket, "near");
+        assert_eq!(near.peer, far);
+        let other = socket.get(&link::by_index(far)).unwrap().expect("the index is taken here");
+        socket.set(&address::add(other.index, cidr("192.0.2.1/24"), false)).unwrap();
+        let mut wanted = [cidr("10.1.0.2/24"), cidr("fd00:1::2/64")];
+        for address in wanted {
+            inside.set(&address::add(far, address, false)).unwrap();
+        }
+        let verb = address::of_link_elsewhere(near.peer_netns.unwrap(), near.peer);
+        let seen = socket.list(&verb).unwrap().into_iter();
+        let mut seen: Vec<_> = seen.filter(|a| a.global).map(|a| a.address).collect();
+        seen.sort();
+        wanted.sort();
+        assert_eq!(seen, wanted);
+        let unknown = socket.list(&address::of_link_elsewhere(4711, near.peer)).unwrap_err();
+        assert_eq!(unknown.what, "list addresses in network namespace 4711");
+    });
+}
+
 #[test]
 fn loopback_addresses_are_of_host_scope() {
     in_netns(|| {

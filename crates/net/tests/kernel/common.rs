@@ -4,6 +4,9 @@ use net::link::{self, Veth};
 use net::vxlan::{self, Vxlan};
 use net::{Link, Mac, NetNs, Socket};
 use nix::sched::{CloneFlags, unshare};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::{Command, Output};
 
 pub const NEAR: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -68,6 +71,31 @@ pub fn traced(args: &str) -> String {
     all.extend(args.split_whitespace());
     // Whether the kernel does as it is asked does not matter.
     String::from_utf8(run("strace", "strace", &all).stderr).unwrap()
+}
+
+/// Runs the reference's plugin under strace for a pod in VLAN 100 on a bridge, and gives what it
+/// sent to the kernel, as strace dumps it.
+pub fn traced_reference(bridge: &str) -> String {
+    let folder = std::env::var("FERRULE_REFERENCE_DIR").unwrap_or("/usr/lib/cni".to_owned());
+    let plugin = format!("{folder}/bridge");
+    assert!(Path::new(&plugin).exists(), "{plugin}: apt-get install containernetworking-plugins");
+    let unshared = || {
+        unshared();
+        File::open("/proc/thread-self/ns/net").unwrap()
+    };
+    let pod = std::thread::spawn(unshared).join().unwrap();
+    let netns = format!("/proc/{}/fd/{}", std::process::id(), pod.as_raw_fd());
+    let config = format!(
+        r#"{{"cniVersion": "1.0.0", "name": "pods", "type": "bridge", "bridge": "{bridge}",
+        "vlan": 100, "ipam": {{}}}}"#
+    );
+    let script =
+        format!("exec strace -f -qq -e trace=sendto -e write=all {plugin} <<'END'\n{config}\nEND");
+    let mut command = Command::new("sh");
+    command.args(["-ec", &script]).env("CNI_COMMAND", "ADD").env("CNI_CONTAINERID", "traced");
+    command.env("CNI_IFNAME", "eth0").env("CNI_NETNS", netns).env("CNI_PATH", folder);
+    // It fails where the kernel has no VLANs: what it asked for is what counts.
+    String::from_utf8(command.output().unwrap().stderr).unwrap()
 }
 
 /// A socket of the thread's namespace.

@@ -4,7 +4,7 @@ use crate::common::{
     FAR, NEAR, bridge, in_netns, ip, ip_in, look, new_bridge, new_netns, open, open_in, pod, veth,
 };
 use net::link::{self, Veth};
-use net::{Error, Mac};
+use net::{Error, Link, Mac};
 
 #[test]
 fn a_bridge_is_made_down_and_keeps_its_mac() {
@@ -48,7 +48,12 @@ fn a_veth_pair_comes_whole() {
         assert_eq!((near.up, near.master), (true, master));
         assert_eq!((far.up, far.master), (false, 0));
         assert_eq!((near.peer, far.peer), (far.index, near.index));
-        assert!(near.peer_elsewhere && far.peer_elsewhere);
+        assert!(near.peer_netns.is_some() && far.peer_netns.is_some());
+        let verb = link::elsewhere(near.peer_netns.unwrap(), near.peer);
+        let seen = socket.get(&verb).unwrap().expect("the far end, from here");
+        // It names its peer's namespace by the ID that goes here, not there.
+        assert_eq!(seen, Link { peer_netns: seen.peer_netns, ..far });
+        assert_eq!(socket.list(&link::ports(master)).unwrap(), std::slice::from_ref(&near));
         assert!(!near.running, "its other end is down");
         assert_eq!(socket.get(&link::by_name("far")).unwrap(), None);
     });

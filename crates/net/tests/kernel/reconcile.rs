@@ -103,7 +103,7 @@ fn what_is_made_is_what_is_reported() {
             socket.set(&route::create(&wanted)).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(shown(&wanted).replace(" error 4294967183", ""), line);
             let v6 = wanted.dst.is_ipv6();
-            assert_eq!(listed(socket, v6), [wanted.clone()]);
+            assert_eq!(listed(socket, v6), std::slice::from_ref(&wanted));
             socket.set(&route::del(&wanted)).unwrap();
             assert_eq!(listed(socket, v6), []);
         }
@@ -161,7 +161,7 @@ fn another_protocols_route_is_not_removed() {
             ] {
                 assert!(socket.set(&route::del(&wrong)).unwrap_err().is_gone(), "{wrong:?}");
             }
-            assert_eq!(listed(socket, wanted.dst.is_ipv6()), [wanted.clone()]);
+            assert_eq!(listed(socket, wanted.dst.is_ipv6()), std::slice::from_ref(&wanted));
             // Wherever it leads.
             socket.set(&route::del(&wanted.clone().through(two))).unwrap();
             assert_eq!(listed(socket, wanted.dst.is_ipv6()), []);

@@ -1,7 +1,7 @@
 //! VLANs: many kernels are built without them, so the bytes are held against a hand-written
-//! expectation (include/uapi/linux/if_bridge.h) and against what iproute2 sends.
+//! expectation (include/uapi/linux/if_bridge.h) and against what iproute2 and the reference send.
 
-use crate::common::{in_netns, look, new_bridge, new_netns, open, traced, veth};
+use crate::common::{in_netns, look, new_bridge, new_netns, open, traced, traced_reference, veth};
 use net::link::{self, Vlan};
 use net::{Mac, Verb};
 
@@ -54,9 +54,13 @@ fn the_bytes_are_those_of_the_header() {
     assert_eq!(link::vlans().to_bytes(3), LIST);
 }
 
-/// The message that iproute2 sends, its sequence number cleared: the bytes of strace's dump.
+/// The message that iproute2 sends, its sequence number cleared.
 fn sent(args: &str) -> Vec<u8> {
-    let dump = traced(args);
+    dumped(&traced(args))
+}
+
+/// The bytes of strace's dump of a message, its sequence number cleared.
+fn dumped(dump: &str) -> Vec<u8> {
     let lines = dump.lines().filter_map(|line| line.trim_start().strip_prefix("| "));
     let mut bytes = Vec::new();
     for line in lines {
@@ -91,6 +95,31 @@ fn the_bytes_are_those_of_iproute2() {
         let mut own = link::add_vlan(bridge, TAGGED, true, "br").to_bytes(0);
         own[48] &= !BRENTRY;
         assert_eq!(own, sent("vlan add dev br vid 291 self"));
+    });
+}
+
+/// The one message of a trace that holds a text.
+fn message<'a>(trace: &'a str, text: &str) -> &'a str {
+    let found: Vec<_> = trace.split("sendto(").filter(|message| message.contains(text)).collect();
+    let [message] = *found else { panic!("{} messages with {text}:\n{trace}", found.len()) };
+    message
+}
+
+/// What the reference sends for `"vlan": 100`, as far as this kernel takes it: a bridge that
+/// filters by VLAN, and on a bridge that is there already the VLAN of the port.
+#[test]
+fn the_bytes_are_those_of_the_reference() {
+    in_netns(|| {
+        let theirs = dumped(message(&traced_reference("new0"), "IFLA_BR_VLAN_FILTERING"));
+        let ours = link::add_bridge("new0", Mac::random(), None, true).to_bytes(0);
+        // IFLA_INFO_DATA comes last; before it ours has a MAC address.
+        assert!(ours.ends_with(&theirs[theirs.len() - 12..]), "{ours:?}\n{theirs:?}");
+        new_bridge(&mut open(), "old0");
+        let theirs = dumped(message(&traced_reference("old0"), "IFLA_BRIDGE_VLAN_INFO"));
+        let port = theirs[20..24].try_into().map(u32::from_ne_bytes).unwrap();
+        assert_ne!(port, 0);
+        let vlan = Vlan { id: 100, ..ACCESS };
+        assert_eq!(link::add_vlan(port, vlan, false, "port").to_bytes(0), theirs);
     });
 }
 

@@ -102,7 +102,7 @@ fn a_vlan_device_is_read() {
     let body = report(0, 9, 0, &[attribute(5, &4_u32.to_ne_bytes()), infos]);
     let link = parse::link(RTM_NEWLINK, &body).unwrap();
     assert_eq!((link.kind.as_str(), link.vlan_id, link.peer), ("vlan", Some(300), 4));
-    assert!(!link.peer_elsewhere && !link.up);
+    assert!(link.peer_netns.is_none() && !link.up);
 }
 
 #[test]

@@ -120,3 +120,26 @@ proptest! {
         }
     }
 }
+
+/// A header whose checksum is right, and whose figures are not.
+#[test]
+fn a_header_that_does_not_fit_its_file_is_damage() {
+    let (dir, index) = new();
+    let path = dir.path().join("index");
+    let sound = index.header;
+    for header in [
+        Header { capacity: 1 << 40, ..sound },
+        Header { capacity: 1 << 63, ..sound },
+        Header { used: LEAST + 1, ..sound },
+        Header { used: u64::MAX, ..sound },
+        Header { id_only: u64::MAX, ..sound },
+    ] {
+        index.file.write_all_at(&header.encode(), 0).unwrap();
+        let error = Index::open(&path).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{header:?}");
+    }
+    index.file.write_all_at(&sound.encode(), 0).unwrap();
+    assert!(Index::open(&path).is_ok());
+    index.file.set_len(300).unwrap();
+    assert!(Index::open(&path).is_err());
+}

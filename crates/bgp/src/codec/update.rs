@@ -1,0 +1,331 @@
+//! UPDATE: what it says, and what of it counts when it is broken.
+
+use super::attributes::{self, Approach, Attributes, Fault, Read, fault, name};
+use super::reader::Reader;
+use super::{Context, Family, Malformed, code, nlri};
+use ipnetwork::IpNetwork;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Where packets for a prefix go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NextHop {
+    /// The address; an IPv6 one of an IPv4 prefix is RFC 8950.
+    pub address: IpAddr,
+    /// With an IPv6 address: the link-local one that came along (RFC 2545 section 3).
+    pub link_local: Option<Ipv6Addr>,
+}
+
+/// Prefixes of one family that share a next hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Where to.
+    pub next_hop: NextHop,
+    /// Without host bits, in the order of the message.
+    pub prefixes: Vec<IpNetwork>,
+}
+
+/// An UPDATE, both families. A receiver takes `withdrawn` first, then `announced`.
+///
+/// Errors cost what RFC 7606 says. An attribute that decides nothing is discarded. Routes whose
+/// attributes are broken are moved to `withdrawn` ("treat-as-withdraw"). Only where prefixes
+/// cannot be read is [`decode`](super::decode) an error, which ends the session (section 5):
+/// broken lengths of the message's parts, broken prefixes, a broken or second MP_REACH_NLRI or
+/// MP_UNREACH_NLRI, or any broken attribute that is not discarded while nothing is announced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Prefixes that the sender no longer reaches.
+    pub withdrawn: Vec<IpNetwork>,
+    /// Prefixes that it reaches; when read, at most one entry for the body and one for
+    /// MP_REACH_NLRI.
+    pub announced: Vec<Announced>,
+    /// Of all that is announced; default when nothing is.
+    pub attributes: Attributes,
+    /// The message is an End-of-RIB marker (RFC 4724 section 2) of this family.
+    pub end_of_rib: Option<Family>,
+    /// What was broken, in words; the session goes on.
+    pub faults: Vec<String>,
+    /// Something was broken so that announced prefixes count as withdrawn.
+    pub treated_as_withdraw: bool,
+}
+
+/// Session reset, with no offending bytes to show.
+fn reset(subcode: u8, why: &str) -> Malformed {
+    Malformed::new(code::UPDATE, subcode, &[], format!("the peer's UPDATE is broken: {why}"))
+}
+
+pub(super) fn decode(body: &[u8], context: &Context) -> Result<Update, Malformed> {
+    let mut reader = Reader(body);
+    let mut part = |what| {
+        let part = reader.u16().and_then(|length| reader.take(usize::from(length)));
+        part.ok_or_else(|| reset(1, &format!("the length of its {what} is wrong")))
+    };
+    let withdrawn = part("withdrawn routes")?;
+    let attributes = part("attributes")?;
+    let network = |bytes| {
+        nlri::decode(Family::Ipv4, bytes).map_err(|why| reset(10, &format!("it holds {why}")))
+    };
+    let withdrawn = network(withdrawn)?;
+    let body = network(reader.0)?;
+    let mut found = Found::default();
+    found.read(attributes, context)?;
+    let empty = withdrawn.is_empty() && body.is_empty();
+    let end_of_rib = match (&found.unreach, found.kinds) {
+        (None, 0) if attributes.is_empty() && empty => Some(Family::Ipv4),
+        (Some(prefixes), 1) if prefixes.is_empty() && empty => found.unreach_family,
+        _ => None,
+    };
+    let update = found.conclude(withdrawn, body, context)?;
+    Ok(Update { end_of_rib, ..update })
+}
+
+/// Flags and value of the next attribute; `None` when it is cut off.
+fn attribute<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
+    let (flags, _kind) = (reader.u8()?, reader.u8()?);
+    let extended = flags & attributes::EXTENDED_LENGTH != 0;
+    let length = if extended { reader.u16()? } else { u16::from(reader.u8()?) };
+    Some((flags, reader.take(usize::from(length))?))
+}
+
+/// The value of MP_REACH_NLRI; `None` is a family that is none of ours.
+fn reach(value: &[u8], context: &Context) -> Result<Option<Announced>, Fault> {
+    let broken = |why: &str| {
+        fault(Approach::SessionReset, 9, format!("{} with {why}", name(attributes::MP_REACH)))
+    };
+    let mut reader = Reader(value);
+    let mut head = || {
+        let (afi, safi, length) = (reader.u16()?, reader.u8()?, reader.u8()?);
+        let next_hop = reader.take(usize::from(length))?;
+        reader.u8()?;
+        Some((Family::of_wire(afi, safi), next_hop))
+    };
+    let (family, next_hop) = head().ok_or_else(|| broken("too few bytes"))?;
+    let Some(family) = family else { return Ok(None) };
+    let length = next_hop.len();
+    let next_hop = NextHop::decode(next_hop)
+        .filter(|next_hop| match family {
+            Family::Ipv4 => next_hop.address.is_ipv4() || context.extended_next_hop,
+            Family::Ipv6 => next_hop.address.is_ipv6(),
+        })
+        .ok_or_else(|| broken(&format!("an {family} next hop of {length} bytes")))?;
+    let prefixes = nlri::decode(family, reader.0).map_err(|why| broken(&why))?;
+    Ok(Some(Announced { next_hop, prefixes }))
+}
+
+/// The value of MP_UNREACH_NLRI, and its family if that is one of ours.
+fn unreach(value: &[u8]) -> Result<(Option<Family>, Option<Vec<IpNetwork>>), Fault> {
+    let broken = |why: &str| {
+        fault(Approach::SessionReset, 9, format!("{} with {why}", name(attributes::MP_UNREACH)))
+    };
+    let mut reader = Reader(value);
+    let mut head = || Some((reader.u16()?, reader.u8()?));
+    let (afi, safi) = head().ok_or_else(|| broken("too few bytes"))?;
+    let Some(family) = Family::of_wire(afi, safi) else { return Ok((None, None)) };
+    let prefixes = nlri::decode(family, reader.0).map_err(|why| broken(&why))?;
+    Ok((Some(family), Some(prefixes)))
+}
+
+impl NextHop {
+    fn decode(bytes: &[u8]) -> Option<NextHop> {
+        let mut reader = Reader(bytes);
+        let v6 = |reader: &mut Reader| reader.array::<16>().map(Ipv6Addr::from);
+        Some(match bytes.len() {
+            4 => NextHop { address: Ipv4Addr::from(reader.u32()?).into(), link_local: None },
+            16 => NextHop { address: v6(&mut reader)?.into(), link_local: None },
+            32 => NextHop {
+                address: v6(&mut reader)?.into(),
+                link_local: v6(&mut reader).filter(Ipv6Addr::is_unicast_link_local),
+            },
+            _ => return None,
+        })
+    }
+
+    /// It can be a host: neither unspecified, loopback, multicast, broadcast nor IPv4-mapped. `::`
+    /// with a link-local address is how some speakers on unnumbered links fill the field.
+    fn is_host(&self) -> bool {
+        match self.address {
+            IpAddr::V4(v4) => {
+                let none = v4.is_unspecified() || v4.is_loopback();
+                !none && !v4.is_multicast() && !v4.is_broadcast()
+            }
+            IpAddr::V6(v6) if v6.is_unspecified() => self.link_local.is_some(),
+            IpAddr::V6(v6) => {
+                !v6.is_loopback() && !v6.is_multicast() && v6.to_ipv4_mapped().is_none()
+            }
+        }
+    }
+}
+
+/// The attributes of one UPDATE.
+struct Found {
+    read: Read,
+    seen: [bool; 256],
+    /// How many different ones there are.
+    kinds: usize,
+    faults: Vec<Fault>,
+    /// MP_REACH_NLRI of one of our families.
+    reach: Option<Announced>,
+    /// MP_REACH_NLRI of another.
+    other: bool,
+    /// MP_UNREACH_NLRI, and its family if it is one of ours.
+    unreach: Option<Vec<IpNetwork>>,
+    unreach_family: Option<Family>,
+}
+
+impl Default for Found {
+    fn default() -> Found {
+        Found {
+            read: Read::default(),
+            seen: [false; 256],
+            kinds: 0,
+            faults: vec![],
+            reach: None,
+            other: false,
+            unreach: None,
+            unreach_family: None,
+        }
+    }
+}
+
+impl Found {
+    fn read(&mut self, bytes: &[u8], context: &Context) -> Result<(), Malformed> {
+        let mut reader = Reader(bytes);
+        while !reader.0.is_empty() {
+            let kind = reader.0.get(1).copied().unwrap_or(0);
+            let multiprotocol = matches!(kind, attributes::MP_REACH | attributes::MP_UNREACH);
+            let taken = match attribute(&mut reader) {
+                Some((flags, value)) => self.attribute(flags, kind, value, context),
+                // RFC 7606 section 4: the rest of the attributes cannot be read, the prefixes can.
+                None => {
+                    reader.0 = &[];
+                    let why = format!("{} is cut off", name(kind));
+                    Err(fault(Approach::TreatAsWithdraw, 1, why))
+                }
+            };
+            match taken {
+                Err(fault) if multiprotocol || fault.approach == Approach::SessionReset => {
+                    return Err(reset(fault.subcode, &fault.why));
+                }
+                Err(fault) => self.faults.push(fault),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn attribute(
+        &mut self,
+        flags: u8,
+        kind: u8,
+        value: &[u8],
+        context: &Context,
+    ) -> Result<(), Fault> {
+        let seen = self.seen.get_mut(usize::from(kind)).is_some_and(|s| std::mem::replace(s, true));
+        if seen {
+            let why = format!("a second {}", name(kind));
+            return Err(fault(Approach::AttributeDiscard, 1, why));
+        }
+        self.kinds += 1;
+        let class = flags & (attributes::OPTIONAL | attributes::TRANSITIVE);
+        match attributes::flags(kind) {
+            Some(right) if right != class => {
+                let why = format!("{} has the flags {flags:#04x}", name(kind));
+                return Err(fault(Approach::TreatAsWithdraw, 4, why));
+            }
+            // RFC 4271 would end the session. The prefixes were read, so as other speakers do:
+            None if class & attributes::OPTIONAL == 0 => {
+                let why = format!("the well-known attribute {kind} is not known here");
+                return Err(fault(Approach::TreatAsWithdraw, 2, why));
+            }
+            None => return Ok(()),
+            Some(_) => {}
+        }
+        match kind {
+            attributes::MP_REACH => {
+                self.reach = reach(value, context)?;
+                self.other = self.reach.is_none();
+            }
+            attributes::MP_UNREACH => (self.unreach_family, self.unreach) = unreach(value)?,
+            _ => self.read.take(kind, value, context)?,
+        }
+        Ok(())
+    }
+
+    fn has(&self, kind: u8) -> bool {
+        self.seen.get(usize::from(kind)).is_some_and(|seen| *seen)
+    }
+
+    /// Prefixes are announced, be it of a family that is none of ours.
+    fn reaches(&self, body: &[IpNetwork]) -> bool {
+        let reach = self.reach.as_ref().is_some_and(|reach| !reach.prefixes.is_empty());
+        reach || self.other || !body.is_empty()
+    }
+
+    /// Errors of the whole: what is missing (RFC 7606 section 3 d), next hops that cannot be.
+    fn judge(&mut self, body: &[IpNetwork]) {
+        let mut must = vec![];
+        if self.reaches(body) {
+            must.extend([attributes::ORIGIN, attributes::AS_PATH]);
+        }
+        if !body.is_empty() {
+            must.push(attributes::NEXT_HOP);
+        }
+        must.retain(|kind| !self.has(*kind));
+        for kind in must {
+            let why = format!("{} is missing", name(kind));
+            self.faults.push(fault(Approach::TreatAsWithdraw, 3, why));
+        }
+        let body = self.body_next_hop().filter(|_| !body.is_empty());
+        let next_hops = body.into_iter().chain(self.reach.iter().map(|reach| reach.next_hop));
+        for next_hop in next_hops.filter(|next_hop| !next_hop.is_host()).collect::<Vec<_>>() {
+            let why = format!("{} is no next hop", next_hop.address);
+            self.faults.push(fault(Approach::TreatAsWithdraw, 8, why));
+        }
+    }
+
+    fn body_next_hop(&self) -> Option<NextHop> {
+        let address = self.read.next_hop.map(IpAddr::V4);
+        address.map(|address| NextHop { address, link_local: None })
+    }
+
+    fn conclude(
+        mut self,
+        mut withdrawn: Vec<IpNetwork>,
+        body: Vec<IpNetwork>,
+        context: &Context,
+    ) -> Result<Update, Malformed> {
+        self.judge(&body);
+        let reaches = self.reaches(&body);
+        let worst = self.faults.iter().max_by_key(|fault| fault.approach);
+        let withdraw = worst.filter(|fault| fault.approach > Approach::AttributeDiscard);
+        // RFC 7606 section 5.2: what should be withdrawn may be among what could not be read.
+        if let Some(fault) = withdraw.filter(|_| !reaches) {
+            let why = format!("{}, and no prefix is announced", fault.why);
+            return Err(reset(fault.subcode, &why));
+        }
+        let treated_as_withdraw = withdraw.is_some();
+        withdrawn.extend(self.unreach.take().unwrap_or_default());
+        let mut announced = vec![];
+        if treated_as_withdraw {
+            withdrawn.extend(body);
+            withdrawn.extend(self.reach.take().into_iter().flat_map(|reach| reach.prefixes));
+        } else {
+            let body = self.body_next_hop().map(|next_hop| Announced { next_hop, prefixes: body });
+            announced.extend(body.into_iter().chain(self.reach.take()));
+        }
+        let ours = |prefix: &IpNetwork| context.families.contains(&Family::of(prefix));
+        withdrawn.retain(ours);
+        announced.iter_mut().for_each(|announced| announced.prefixes.retain(ours));
+        announced.retain(|announced| !announced.prefixes.is_empty());
+        let none = announced.is_empty();
+        let attributes = if none { Attributes::default() } else { self.read.finish() };
+        let faults = self.faults.into_iter().map(|fault| fault.why).collect();
+        Ok(Update {
+            withdrawn,
+            announced,
+            attributes,
+            faults,
+            treated_as_withdraw,
+            ..Update::default()
+        })
+    }
+}

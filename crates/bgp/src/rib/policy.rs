@@ -1,0 +1,76 @@
+//! What is taken from peers.
+
+use super::Path;
+use ipnetwork::IpNetwork;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// The import policy: only prefixes inside of certain CIDRs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A prefix is taken if it is one of these, or inside of one. A default route is never taken,
+    /// even if 0.0.0.0/0 or ::/0 is among them.
+    pub import_cidrs: Vec<IpNetwork>,
+    /// Our own CIDRs: they and what is inside of them are never taken. What covers one of them is;
+    /// the own CIDR is more specific.
+    pub own_cidrs: Vec<IpNetwork>,
+    /// Our AS number; a path with it is a loop.
+    pub local_asn: u32,
+    /// Our BGP Identifier; a path that we originated, come back through a reflector, is a loop.
+    pub router_id: Ipv4Addr,
+}
+
+/// Why a prefix is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rejected {
+    /// It is a default route.
+    Default,
+    /// It is in none of the import CIDRs.
+    Outside,
+    /// It is ours.
+    Own,
+    /// Our AS is in its path (RFC 4271 section 9.1.2).
+    AsLoop,
+    /// ORIGINATOR_ID is ours (RFC 4456 section 8).
+    OriginatorLoop,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rejected::Default => "a default route",
+            Rejected::Outside => "outside of import-cidrs",
+            Rejected::Own => "inside of this node's own CIDRs",
+            Rejected::AsLoop => "our AS is in its path",
+            Rejected::OriginatorLoop => "it came from us",
+        })
+    }
+}
+
+impl Policy {
+    /// Whether a path to `prefix` is taken.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admits(&self, prefix: &IpNetwork, path: &Path) -> Result<(), Rejected> {
+        let inside = |cidrs: &[IpNetwork]| cidrs.iter().any(|cidr| contains(cidr, prefix));
+        if prefix.prefix() == 0 {
+            Err(Rejected::Default)
+        } else if inside(&self.own_cidrs) {
+            Err(Rejected::Own)
+        } else if !inside(&self.import_cidrs) {
+            Err(Rejected::Outside)
+        } else if path.attributes.as_path.contains(&self.local_asn) {
+            Err(Rejected::AsLoop)
+        } else if path.attributes.originator_id == Some(self.router_id) {
+            Err(Rejected::OriginatorLoop)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// `inner` is `outer` or a part of it.
+fn contains(outer: &IpNetwork, inner: &IpNetwork) -> bool {
+    outer.prefix() <= inner.prefix() && outer.contains(inner.network())
+}

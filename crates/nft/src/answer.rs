@@ -1,0 +1,244 @@
+//! What the kernel answers, of which a few attributes are looked at.
+
+use netlink_packet_core::Nla;
+use netlink_packet_netfilter::nftables::{
+    ChainAttribute, Cmp, DataAttribute, ExpressionAttribute, Expressions, GenAttribute, Hook,
+    Immediate, ListAttribute, NfTablesMessage, RuleAttribute, SetAttribute, SetElementAttribute,
+    SetElementList, SetElementMessage, TableAttribute, TableFlags, VerdictAttribute,
+};
+
+use crate::batch::Element;
+use crate::comment;
+use crate::expr::Rule;
+
+/// One object of nf_tables, as the kernel has it.
+#[derive(Debug)]
+pub enum Answer {
+    /// The number that each change of any table of this network namespace increases.
+    Generation(u32),
+    /// A table.
+    Table(TableState),
+    /// A chain.
+    Chain(ChainState),
+    /// A rule.
+    Rule(FoundRule),
+    /// A set.
+    Set {
+        /// Its elements, where the kernel counts them (NFTA_SET_COUNT).
+        count: Option<u32>,
+    },
+    /// Elements of a set.
+    Elements(Vec<ElementState>),
+    /// Nothing that is asked for here.
+    Other,
+}
+
+/// A table as the kernel has it.
+#[derive(Debug, Default)]
+pub struct TableState {
+    /// Chains, sets and other objects in it.
+    pub objects: u32,
+    /// Somebody switched it off (NFT_TABLE_F_DORMANT): its chains are not entered.
+    pub dormant: bool,
+}
+
+/// A chain as the kernel has it.
+#[derive(Debug, Default)]
+pub struct ChainState {
+    /// Its rules, and the jumps to it from rules and map elements.
+    pub uses: u32,
+    /// Its comment.
+    pub comment: Option<String>,
+    pub(crate) hook: Vec<Hook>,
+    pub(crate) kind: Option<String>,
+    pub(crate) policy: Option<u32>,
+}
+
+/// A rule as the kernel has it.
+#[derive(Debug, Default)]
+pub struct FoundRule {
+    /// What deletes it.
+    pub handle: u64,
+    /// Its comment.
+    pub comment: Option<String>,
+    pub(crate) expressions: Rule,
+}
+
+/// An element as the kernel has it.
+#[derive(Debug, Default)]
+pub struct ElementState {
+    /// Its key, in the bytes of the set's type.
+    pub key: Option<Vec<u8>>,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// The chain that its verdict names.
+    pub chain: Option<String>,
+}
+
+impl Answer {
+    pub(crate) fn of(message: NfTablesMessage) -> Answer {
+        match message {
+            NfTablesMessage::NewGen(answer) => {
+                let id = answer.attributes.into_iter().find_map(|attribute| match attribute {
+                    GenAttribute::Id(id) => Some(id),
+                    _ => None,
+                });
+                id.map_or(Answer::Other, Answer::Generation)
+            }
+            NfTablesMessage::NewTable(answer) => Answer::Table(table(answer.attributes)),
+            NfTablesMessage::NewChain(answer) => Answer::Chain(chain(answer.attributes)),
+            NfTablesMessage::NewRule(answer) => Answer::Rule(rule(answer.attributes)),
+            NfTablesMessage::NewSet(answer) => Answer::Set {
+                count: answer.attributes.into_iter().find_map(|attribute| match attribute {
+                    SetAttribute::Count(count) => Some(count),
+                    _ => None,
+                }),
+            },
+            NfTablesMessage::NewSetElement(answer) => {
+                Answer::Elements(element_lists(answer).into_iter().map(element).collect())
+            }
+            _ => Answer::Other,
+        }
+    }
+}
+
+fn table(attributes: Vec<TableAttribute>) -> TableState {
+    let mut state = TableState::default();
+    for attribute in attributes {
+        match attribute {
+            TableAttribute::Use(objects) => state.objects = objects,
+            TableAttribute::Flags(flags) => state.dormant = flags.contains(TableFlags::Dormant),
+            _ => {}
+        }
+    }
+    state
+}
+
+fn chain(attributes: Vec<ChainAttribute>) -> ChainState {
+    let mut state = ChainState::default();
+    for attribute in attributes {
+        match attribute {
+            ChainAttribute::Use(uses) => state.uses = uses,
+            ChainAttribute::UserData(data) => state.comment = comment::from_userdata(&data),
+            ChainAttribute::Hook(hook) => state.hook = hook,
+            ChainAttribute::Type(kind) => state.kind = Some(kind),
+            ChainAttribute::Policy(policy) => state.policy = Some(policy),
+            _ => {}
+        }
+    }
+    state
+}
+
+fn rule(attributes: Vec<RuleAttribute>) -> FoundRule {
+    let mut rule = FoundRule::default();
+    for attribute in attributes {
+        match attribute {
+            RuleAttribute::Handle(handle) => rule.handle = handle,
+            RuleAttribute::Expressions(expressions) => rule.expressions = expressions,
+            RuleAttribute::UserData(data) => rule.comment = comment::from_userdata(&data),
+            _ => {}
+        }
+    }
+    rule
+}
+
+fn element(attributes: Vec<SetElementAttribute>) -> ElementState {
+    let mut state = ElementState::default();
+    for attribute in attributes {
+        match attribute {
+            SetElementAttribute::Key(DataAttribute::Value(key)) => state.key = Some(key),
+            SetElementAttribute::UserData(data) => state.comment = comment::from_userdata(&data),
+            SetElementAttribute::Data(DataAttribute::Verdict(verdict)) => {
+                state.chain = verdict.into_iter().find_map(|attribute| match attribute {
+                    VerdictAttribute::Chain(chain) => Some(chain),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    state
+}
+
+/// The attributes of each element in an answer.
+fn element_lists(message: SetElementMessage) -> Vec<Vec<SetElementAttribute>> {
+    let lists = message.attributes.into_iter().filter_map(|list| match list {
+        SetElementList::Elements(elements) => Some(elements),
+        _ => None,
+    });
+    let elements = lists.flatten().filter_map(|element| match element {
+        ListAttribute::Element(of) => Some(of),
+        _ => None,
+    });
+    elements.collect()
+}
+
+impl ElementState {
+    /// Whether it is that element.
+    pub(crate) fn is(&self, wanted: &Element) -> bool {
+        self.chain == wanted.jump && self.comment.as_deref() == Some(&wanted.comment)
+    }
+}
+
+impl FoundRule {
+    fn parts(&self) -> impl Iterator<Item = &Expressions> {
+        let attributes = self.expressions.iter().filter_map(|expression| match expression {
+            ListAttribute::Element(attributes) => Some(attributes),
+            _ => None,
+        });
+        attributes.flatten().filter_map(|attribute| match attribute {
+            ExpressionAttribute::Data(data) => Some(data),
+            _ => None,
+        })
+    }
+
+    /// The chain that it jumps to.
+    pub fn jump(&self) -> Option<&str> {
+        self.parts().find_map(|expression| {
+            let Expressions::Immediate(immediate) = expression else { return None };
+            immediate.iter().find_map(|attribute| {
+                let Immediate::Data(DataAttribute::Verdict(verdict)) = attribute else {
+                    return None;
+                };
+                verdict.iter().find_map(|attribute| match attribute {
+                    VerdictAttribute::Chain(chain) => Some(chain.as_str()),
+                    _ => None,
+                })
+            })
+        })
+    }
+
+    /// The text that it compares something with: the interface's name of `iifname`, in 16 bytes.
+    pub(crate) fn compared_name(&self) -> Option<String> {
+        self.parts().find_map(|expression| {
+            let Expressions::Cmp(compared) = expression else { return None };
+            compared.iter().find_map(|attribute| match attribute {
+                Cmp::Data(DataAttribute::Value(bytes)) => {
+                    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+                    String::from_utf8(name.to_vec()).ok()
+                }
+                _ => None,
+            })
+        })
+    }
+
+    /// The comment of a rule of iptables-nft: of the rule itself, or where it is an extension of
+    /// iptables (struct xt_comment_info, 256 bytes).
+    pub fn iptables_comment(&self) -> Option<String> {
+        const NFTA_MATCH_INFO: u16 = 3;
+        let extension = || {
+            self.parts().find_map(|expression| {
+                let Expressions::Other { expression_type, attributes } = expression else {
+                    return None;
+                };
+                let info = attributes.iter().find(|a| a.kind() == NFTA_MATCH_INFO)?;
+                let mut bytes = vec![0; info.value_len()];
+                info.emit_value(&mut bytes);
+                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+                let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+                (expression_type == "match" && text.starts_with("name: ")).then_some(text)
+            })
+        };
+        self.comment.clone().or_else(extension)
+    }
+}
