@@ -16,6 +16,5 @@ pub use kernel::{Error, Kernel, Result};
 pub use net::link::Vlan;
 pub use net::route::Route as NetRoute;
 pub use net::{Link, Mac};
-pub use nft::{Macspoof, Masquerade};
 pub use nft::{Macspoof, Masquerade, reference_macspoof_chain};
 pub use tunnel::TunnelDevice;
