@@ -17,6 +17,7 @@ mod fixtures;
 mod host_local;
 mod host_local_config;
 mod host_local_requests;
+mod networkd;
 mod nodes;
 mod state;
 
