@@ -26,12 +26,18 @@ pub(crate) fn lock_dir(dir: &Path, create: bool) -> io::Result<Option<File>> {
                     return Ok(Some(file));
                 }
             }
+            // A full disk, on which not even the lock can be made: what frees leases is done here.
+            Err(_) if !create && is_empty(dir) => return Ok(None),
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Err(_) if create => DirBuilder::new().recursive(true).mode(0o755).create(dir)?,
             Err(_) => return Ok(None),
         }
     }
     Err(io::Error::other("the directory is removed again and again"))
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// mtime and ctime.

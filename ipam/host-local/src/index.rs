@@ -98,11 +98,18 @@ impl Index {
     /// # Errors
     /// It cannot be written.
     pub fn create(path: &Path, slots: &[Slot]) -> io::Result<Index> {
-        let capacity = (slots.len() as u64 * 2).next_power_of_two().max(LEAST);
         let aside = path.with_extension("new");
+        // Left by a killed process, or a link to who knows where.
+        let _ = fs::remove_file(&aside);
+        let made = Index::fill(&aside, path, slots);
+        let moved = made.and_then(|index| fs::rename(&aside, path).map(|()| index));
+        moved.inspect_err(|_| drop(fs::remove_file(&aside)))
+    }
+
+    fn fill(aside: &Path, path: &Path, slots: &[Slot]) -> io::Result<Index> {
+        let capacity = (slots.len() as u64 * 2).next_power_of_two().max(LEAST);
         let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(aside)?;
         file.set_len((capacity + 1) * SIZE as u64)?;
         let header = Header { capacity, ..Header::default() };
         let mut index = Index { file, path: path.to_owned(), header };
@@ -112,7 +119,6 @@ impl Index {
             index.insert_unless_full(slot)?;
         }
         index.save()?;
-        fs::rename(aside, path)?;
         Ok(index)
     }
 

@@ -5,6 +5,7 @@ use crate::lease::{self, Holder};
 use crate::range::{RangeSet, Reserved, number};
 use crate::store::{Found, Store, Sweep};
 use cni::{Error, Result, code, log};
+use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -259,6 +260,13 @@ impl Store<'_> {
     }
 }
 
+/// A FIFO would hold up the call for ever; a symbolic link was not made by any plugin.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits());
+    options
+}
+
 fn in_range(index: usize, error: Error) -> Error {
     Error { msg: format!("failed to allocate for range {index}: {}", error.msg), ..error }
 }
@@ -273,7 +281,7 @@ struct LastReserved {
 
 impl LastReserved {
     fn open(path: PathBuf) -> LastReserved {
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).ok();
+        let mut file = options().read(true).write(true).open(&path).ok();
         let mut text = vec![0; 64];
         let length = file.as_mut().map_or(Ok(0), |file| file.read(&mut text)).unwrap_or(0);
         text.truncate(length);
@@ -297,12 +305,7 @@ impl LastReserved {
     fn try_write(&mut self, text: &str) -> io::Result<()> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&self.path)?,
+            None => options().write(true).create(true).truncate(false).open(&self.path)?,
         };
         if self.text.len() > text.len() {
             file.set_len(text.len() as u64)?;

@@ -61,6 +61,8 @@ pub struct Store<'a> {
     /// Whether there is an index that cannot be read now: then it is left for better times, since
     /// it holds the stamps.
     index_withheld: bool,
+    /// Why there is no index.
+    unmade: String,
     /// Whether this operation has read the whole directory.
     pub(crate) scanned_now: bool,
     /// Whether the directory or the index differ from what the index's header says.
@@ -112,6 +114,7 @@ impl<'a> Store<'a> {
             bits,
             all_read: true,
             index_withheld: false,
+            unmade: String::new(),
             scanned_now: false,
             changed: false,
         };
@@ -124,10 +127,12 @@ impl<'a> Store<'a> {
         self.index = match Index::open(&self.index_path()) {
             Ok(index) => Some(index),
             Err(error) => {
-                self.index_withheld = !matches!(
+                let lost = matches!(
                     error.kind(),
                     ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::UnexpectedEof
                 );
+                let path = self.index_path();
+                self.index_withheld = !lost && path.metadata().is_ok_and(|meta| meta.is_file());
                 None
             }
         };
@@ -303,7 +308,7 @@ impl<'a> Store<'a> {
         let slot = Slot { digest, address, id_only: holder.ifname.is_empty(), stamp };
         let insert = |store: &mut Store| match &mut store.index {
             Some(index) => index.insert(&slot),
-            None => Err(io::Error::other("it could not be made")),
+            None => Err(io::Error::other(store.unmade.clone())),
         };
         let place = match insert(self) {
             Err(error) if error.kind() == ErrorKind::InvalidData && !self.scanned_now => {

@@ -103,6 +103,7 @@ impl Store<'_> {
             }
             Err(error) => {
                 log::warn(&self.unwritable(&error).to_string());
+                self.unmade = error.to_string();
                 None
             }
         };

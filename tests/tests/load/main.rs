@@ -1,0 +1,78 @@
+//! The plugins under load: many at once, many of them, for long, and with hostile input.
+//!
+//! `FERRULE_LONG=1` makes the counts those of a long run. Every test prints what it counted:
+//! `cargo test -p ferrule-tests --test load -- --nocapture --test-threads=1`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod crowd;
+mod full;
+mod garbage;
+mod gc;
+mod life;
+mod names;
+mod stdin;
+mod swap;
+mod waves;
+mod writers;
+
+use std::time::Instant;
+
+use ferrule_tests::conf::{self, BRIDGE};
+use ferrule_tests::node::Place;
+use ferrule_tests::{Node, Snapshot};
+use serde_json::{Value, json};
+
+/// Where the leases of the network `pods` are.
+const LEASES: &str = "/var/lib/cni/networks/pods";
+
+/// A count of the normal run, or of the long one.
+fn count(normal: usize, long: usize) -> usize {
+    if std::env::var_os("FERRULE_LONG").is_some_and(|value| value == "1") { long } else { normal }
+}
+
+/// Prints a line of the suite's report.
+#[allow(clippy::print_stdout, reason = "the counts are what a long run is for")]
+fn report(text: &str) {
+    println!("load: {text}");
+}
+
+/// Runs a step; gives its result and the milliseconds that it took.
+fn timed<T>(step: impl FnOnce() -> T) -> (T, u128) {
+    let start = Instant::now();
+    let result = step();
+    (result, start.elapsed().as_millis())
+}
+
+/// Both families, masquerade and MAC check, over ranges that hold more than 500 pods.
+fn full() -> Value {
+    let ranges = json!([[{"subnet": "10.1.0.0/20"}], [{"subnet": "fd00:1::/64"}]]);
+    let keys = json!({"ipMasq": true, "macspoofchk": true, "ipam": {"ranges": ranges}});
+    conf::with(&conf::dual(), &keys)
+}
+
+/// A node's state without what its first pod leaves for the next by intent.
+fn steady(node: &Node) -> Snapshot {
+    Snapshot::of(node).without_first_use(BRIDGE)
+}
+
+/// The addresses leased in the network `pods`, by their files.
+fn leases(node: &Node) -> Vec<String> {
+    let listed = node.sh(&format!("[ ! -d {LEASES} ] || ls -1 {LEASES}"));
+    let names = listed.lines().filter(|name| name.contains(['.', ':']));
+    names.filter(|name| !name.starts_with("last_reserved_ip")).map(str::to_owned).collect()
+}
+
+/// The veths of pods on a node.
+fn veths(node: &Node) -> usize {
+    node.links().iter().filter(|name| name.starts_with("veth")).count()
+}
+
+/// The records of attachments.
+fn records(node: &Node) -> usize {
+    let listed = node.sh("[ ! -d /run/ferrule/attachments ] || ls -1 /run/ferrule/attachments");
+    listed.lines().count()
+}
