@@ -7,6 +7,7 @@ use net::neighbour::{self, Neighbour};
 use net::route::{self, Hop, Route};
 use net::{Mac, Verb};
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 
 /// What a change is about.
@@ -70,6 +71,20 @@ impl Change {
     pub fn deletes(&self) -> bool {
         use Change::{Delete, DeleteFdb, DeleteNeighbour};
         matches!(self, Delete(_) | DeleteNeighbour(_) | DeleteFdb(_))
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Create(route) => write!(f, "create route {route}"),
+            Change::Replace(route) => write!(f, "replace route {route}"),
+            Change::Delete(route) => write!(f, "delete route {route}"),
+            Change::Neighbour(entry) => write!(f, "set neighbour {}", entry.address),
+            Change::DeleteNeighbour(entry) => write!(f, "delete neighbour {}", entry.address),
+            Change::Fdb(entry) => write!(f, "set FDB entry {}", entry.mac),
+            Change::DeleteFdb(entry) => write!(f, "delete FDB entry {}", entry.mac),
+        }
     }
 }
 

@@ -9,13 +9,14 @@ use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
 use ipnetwork::IpNetwork;
 use net::vxlan::{Tunnel, Vxlan};
-use net::{Event, Link, Socket, address, fdb, link, neighbour, route, vxlan};
+use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use node::vtep;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, info, warn};
 
+mod events;
 mod report;
 
 /// The first pause after a failure; each one is twice as long as the one before, up to
@@ -165,109 +166,6 @@ impl Sync {
         })
     }
 
-    /// What the kernel tells. Single objects are noted as dirty, more is left to a full pass.
-    pub fn events(&mut self, events: Vec<Event>) {
-        for event in events {
-            match event {
-                Event::Overrun => {
-                    self.figures.overruns += 1;
-                    self.pending = Some("notifications were lost");
-                }
-                Event::Link(link) => self.link(&link),
-                Event::LinkGone(index, _) => {
-                    let tunnel = self.tunnel.as_ref().is_some_and(|link| link.index == index);
-                    if tunnel || self.facts.links.contains_key(&index) {
-                        self.pending = Some("a link is gone");
-                    }
-                }
-                Event::Address(address) | Event::AddressGone(address) => self.address(&address),
-                Event::Route(route) => self.route(route),
-                Event::RouteGone(route) => self.route_gone(&route),
-                Event::Neighbour(entry) => self.neighbour(entry, true),
-                Event::NeighbourGone(entry) => self.neighbour(entry, false),
-                Event::Fdb(entry) => self.entry(entry, true),
-                Event::FdbGone(entry) => self.entry(entry, false),
-            }
-        }
-    }
-
-    fn link(&mut self, link: &Link) {
-        let wanted = self.desired.vtep.as_ref().is_some_and(|vtep| vtep.name == link.name);
-        let known = self.tunnel.as_ref().filter(|known| known.index == link.index);
-        if (wanted || known.is_some()) && known != Some(link) {
-            self.pending = Some("the tunnel's device changed");
-        }
-        let differs = |fact: &crate::facts::Link| {
-            (&fact.name, fact.mtu, fact.up) != (&link.name, link.mtu, link.up)
-        };
-        if self.facts.links.get(&link.index).is_some_and(differs) {
-            self.pending = Some("a link changed");
-        }
-    }
-
-    fn address(&mut self, address: &address::Address) {
-        // Those of pods' veths, which come and go all the time, are link-local alone.
-        if !is_link_local(address.address.ip()) {
-            self.pending = Some("an address changed");
-        }
-    }
-
-    fn wanted(&self, dst: IpNetwork) -> Option<route::Route> {
-        let way = self.desired.routes.get(&dst)?;
-        diff::route(dst, *way, self.tunnel.as_ref().map(|link| link.index))
-    }
-
-    fn route(&mut self, route: route::Route) {
-        if route.table != route::MAIN {
-            return;
-        }
-        let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
-        match wanted {
-            Some(wanted) if diff::same(&wanted, &route) => {}
-            Some(wanted) if route.protocol == PROTOCOL => self.dirty.push(Change::Replace(wanted)),
-            // It may stand beside ours or in its place.
-            Some(_) => self.pending = Some("another's route came at the place of one of ours"),
-            None if route.protocol == PROTOCOL => self.dirty.push(Change::Delete(route)),
-            None => {}
-        }
-    }
-
-    fn route_gone(&mut self, route: &route::Route) {
-        if route.table != route::MAIN {
-            return;
-        }
-        let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
-        self.dirty.extend(wanted.map(Change::Create));
-    }
-
-    fn neighbour(&mut self, entry: neighbour::Neighbour, there: bool) {
-        if self.tunnel.as_ref().is_none_or(|link| link.index != entry.link) {
-            return;
-        }
-        let wanted = self.desired.neighbours.get(&entry.address).copied();
-        match wanted {
-            Some(mac) if there && entry.permanent && entry.mac == mac => {}
-            Some(mac) => {
-                self.dirty.push(Change::Neighbour(neighbour::Neighbour { mac, ..entry }));
-            }
-            None if there && entry.permanent => self.dirty.push(Change::DeleteNeighbour(entry)),
-            None => {}
-        }
-    }
-
-    fn entry(&mut self, entry: fdb::FdbEntry, there: bool) {
-        if self.tunnel.as_ref().is_none_or(|link| link.index != entry.link) {
-            return;
-        }
-        let wanted = self.desired.fdb.get(&entry.mac).copied();
-        match wanted {
-            Some(dst) if there && entry.permanent && entry.dst == Some(dst) => {}
-            Some(dst) => self.dirty.push(Change::Fdb(fdb::FdbEntry { dst: Some(dst), ..entry })),
-            None if there => self.dirty.push(Change::DeleteFdb(entry)),
-            None => {}
-        }
-    }
-
     /// Does what events, a new set or a failure asked for.
     pub fn work(&mut self) {
         if !self.told {
@@ -412,7 +310,7 @@ impl Sync {
                     done += 1;
                     self.failures.remove(&change.object());
                     if changes.len() <= LOGGED {
-                        info!(why, "{change:?}");
+                        info!(why, "{change}");
                     }
                 }
             }
@@ -433,7 +331,7 @@ impl Sync {
             format!("{}: {}", error.what, error.cause())
         };
         if before.is_none_or(|before| before.error != text) {
-            warn!("{object:?}: {text}");
+            warn!("{change}: {text}");
         }
         if conflict && before.is_none_or(|before| !before.conflict) {
             self.pending = Some("a repair was refused");
