@@ -1,0 +1,176 @@
+//! Three nodes on two links with a router between them.
+
+use ferrule_tests::background::Background;
+use ferrule_tests::bins::Bins;
+use ferrule_tests::node::{Node, Place, Pod};
+use ferrule_tests::ns::Namespace;
+use ferrule_tests::within;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The wires: a switch for each link, and the router between the links.
+pub struct Router {
+    ns: Namespace,
+}
+
+impl Place for Router {
+    fn ns(&self) -> &Namespace {
+        &self.ns
+    }
+}
+
+/// A node with its daemon.
+pub struct Member {
+    pub node: Node,
+    pub name: &'static str,
+    pub daemon: Option<Background>,
+}
+
+pub struct Cluster {
+    pub router: Router,
+    pub members: Vec<Member>,
+}
+
+/// Name, link, host part of its addresses, number of its pod CIDRs.
+const NODES: [(&str, char, u8); 3] = [("one", 'a', 1), ("two", 'a', 2), ("three", 'b', 3)];
+
+/// The part of an IPv4 address that says the link.
+fn four(link: char) -> &'static str {
+    if link == 'a' { "192.0.2" } else { "198.51.100" }
+}
+
+/// The network that the vxlan plugin gets: all it needs to know it has from the daemon.
+pub fn network() -> Value {
+    json!({"cniVersion": "1.1.0", "name": "cluster", "type": "vxlan",
+           "ipam": {"type": "host-local"}})
+}
+
+fn node_list(names: &[&str]) -> String {
+    let of = |(name, link, at): &(&str, char, u8)| {
+        format!(
+            "[[node]]\nname = \"{name}\"\n\
+             addresses = [\"{}.{at}\", \"2001:db8:{link}::{at}\"]\n\
+             pod-cidrs = [\"10.244.{at}.0/24\", \"fd00:10:244:{at}::/64\"]\n",
+            four(*link)
+        )
+    };
+    NODES.iter().filter(|(name, ..)| names.contains(name)).map(of).collect()
+}
+
+impl Cluster {
+    /// Wires, nodes and daemons; it is in step when this returns.
+    pub fn new() -> Cluster {
+        let router = Router { ns: Namespace::new(|| {}) };
+        for link in ['a', 'b'] {
+            router.sh(&format!(
+                "ip link add {link} type bridge
+                 ip link set {link} up
+                 ip address add {}.254/24 dev {link}
+                 ip address add 2001:db8:{link}::fe/64 dev {link} nodad",
+                four(link)
+            ));
+        }
+        router.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        router.sh("nft add table inet seen
+             nft add chain inet seen forward '{ type filter hook forward priority 0; }'
+             nft add counter inet seen routed
+             nft add rule inet seen forward udp dport 4789 counter name routed
+             nft add table bridge seen
+             nft add chain bridge seen forward '{ type filter hook forward priority 0; }'
+             nft add counter bridge seen switched
+             nft add rule bridge seen forward udp dport 4789 counter name switched");
+        let mut cluster = Cluster { router, members: vec![] };
+        for (name, link, at) in NODES {
+            cluster.join(name, link, at);
+        }
+        cluster.tell(&["one", "two", "three"]);
+        for at in 0..cluster.members.len() {
+            cluster.members[at].start();
+        }
+        for member in &cluster.members {
+            member.in_sync();
+        }
+        cluster
+    }
+
+    fn join(&mut self, name: &'static str, link: char, at: u8) {
+        let node = Node::new();
+        let path = self.router.ns.net_path();
+        node.sh(&format!(
+            "ip link add eth0 type veth peer name {name} netns {}
+             ip link set eth0 up
+             ip address add {}.{at}/24 dev eth0
+             ip address add 2001:db8:{link}::{at}/64 dev eth0 nodad
+             ip route add default via {}.254
+             ip -6 route add default via 2001:db8:{link}::fe",
+            path.display(),
+            four(link),
+            four(link)
+        ));
+        self.router.sh(&format!("ip link set {name} master {link} up"));
+        node.write(
+            "/run/route-sync.toml",
+            &format!(
+                "node-name = \"{name}\"\ncluster-cidrs = [\"10.244.0.0/16\", \"fd00:10:244::/48\"]\n\
+                 resync-interval = 0\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n"
+            ),
+        );
+        self.members.push(Member { node, name, daemon: None });
+    }
+
+    /// Gives every node a node list.
+    pub fn tell(&self, names: &[&str]) {
+        for member in &self.members {
+            member.node.write("/run/nodes.toml.new", &node_list(names));
+            member.node.run("mv /run/nodes.toml.new /run/nodes.toml");
+        }
+    }
+
+    /// Packets of the tunnel that passed the router, and that passed a switch.
+    pub fn tunnelled(&self) -> (u64, u64) {
+        let count = |family: &str, name: &str| {
+            let shown = self.router.json(&format!("nft -j list counter {family} seen {name}"));
+            let counters = shown["nftables"].as_array().unwrap();
+            counters.iter().find_map(|c| c["counter"]["packets"].as_u64()).unwrap()
+        };
+        (count("inet", "routed"), count("bridge", "switched"))
+    }
+}
+
+impl Member {
+    pub fn start(&mut self) {
+        let exe = Bins::ours().exe("route-sync");
+        self.daemon =
+            Some(self.node.spawn(&format!("{} --config /run/route-sync.toml", exe.display())));
+    }
+
+    /// What `route-sync status --json` says; None when no daemon answers.
+    pub fn status(&self) -> Option<Value> {
+        let exe = Bins::ours().exe("route-sync");
+        let done = self
+            .node
+            .try_run(&format!("{} --config /run/route-sync.toml status --json", exe.display()));
+        serde_json::from_str(&done.stdout).ok()
+    }
+
+    /// Waits until all is in sync.
+    pub fn in_sync(&self) {
+        let synced = || {
+            let report = self.status()?;
+            let cidrs = report["cidrs"].as_array()?;
+            let all = cidrs.iter().all(|entry| entry["state"] == "synced");
+            (all && report["synced"] == true && !cidrs.is_empty()).then_some(())
+        };
+        let done = within(Duration::from_secs(20), synced);
+        assert!(done.is_some(), "{}: {:#?}", self.name, self.status());
+    }
+
+    /// A pod that the vxlan plugin attached, with its addresses.
+    pub fn pod(&self) -> (Pod, Vec<String>) {
+        let pod = self.node.pod();
+        let result = self.node.attach(&network(), &pod).add();
+        let bare = |address: String| address.split('/').next().unwrap_or_default().to_owned();
+        let addresses = ferrule_tests::invoke::addresses(&result);
+        (pod, addresses.into_iter().map(bare).collect())
+    }
+}

@@ -1,0 +1,9 @@
+//! Clusters of nodes: route-sync on each, pods attached by the vxlan plugin, packets across.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod cluster;
+mod packets;

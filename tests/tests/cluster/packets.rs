@@ -1,0 +1,98 @@
+//! Packets between pods of different nodes.
+
+use crate::cluster::{Cluster, network};
+use ferrule_tests::bins::Bins;
+use ferrule_tests::node::Place;
+use ferrule_tests::packets::{first_ping, ping, tcp_source};
+use ferrule_tests::within;
+use std::time::Duration;
+
+#[test]
+fn every_pod_reaches_every_other_by_its_own_address() {
+    let cluster = Cluster::new();
+    let pods: Vec<_> = cluster.members.iter().map(crate::cluster::Member::pod).collect();
+    for (from, own) in &pods {
+        for (to, addresses) in &pods {
+            if from.id() == to.id() {
+                continue;
+            }
+            for (family, address) in addresses.iter().enumerate() {
+                ping(from, address);
+                let seen = tcp_source(from, to, address).unwrap();
+                assert_eq!(seen.to_string(), own[family], "the source that {address} saw");
+            }
+        }
+    }
+    // Through the tunnel across the router, plainly on the link.
+    let (routed, switched) = cluster.tunnelled();
+    assert!(routed > 0 && switched == 0, "{routed} routed, {switched} switched");
+    // A node reaches the pods of others from inside its own pod CIDR where it uses the tunnel.
+    for member in &cluster.members {
+        for (_, addresses) in &pods {
+            addresses.iter().for_each(|address| ping(&member.node, address));
+        }
+    }
+    let mtu = pods[0].0.link("eth0").unwrap()["mtu"].as_u64();
+    assert_eq!(mtu, Some(1450), "pods get the tunnel's MTU");
+    // A full-size packet that must not be fragmented.
+    pods[0].0.run(&format!("ping -n -c1 -W2 -M do -s {} {}", 1450 - 28, pods[2].1[0]));
+}
+
+#[test]
+fn traffic_outlives_the_daemon_and_status_tells() {
+    let mut cluster = Cluster::new();
+    let (near, _) = cluster.members[0].pod();
+    let (_far, addresses) = cluster.members[2].pod();
+    let attachment = |cluster: &Cluster| {
+        let pod = cluster.members[0].node.pod();
+        cluster.members[0].node.attach(&network(), &pod).status()
+    };
+    attachment(&cluster).ok();
+    // Killed at once, and traffic flows.
+    drop(cluster.members[0].daemon.take());
+    addresses.iter().for_each(|address| ping(&near, address));
+    attachment(&cluster).err().expect(51, "route-sync does not run");
+    cluster.members[0].start();
+    cluster.members[0].in_sync();
+    attachment(&cluster).ok();
+    addresses.iter().for_each(|address| ping(&near, address));
+}
+
+#[test]
+fn a_node_leaves_and_comes_back_and_what_is_deleted_returns() {
+    let cluster = Cluster::new();
+    let (near, _) = cluster.members[0].pod();
+    let (_far, addresses) = cluster.members[2].pod();
+    let node = &cluster.members[0].node;
+    for harm in
+        ["ip route del 10.244.3.0/24", "ip link del fvxlan.100", "ip link set fvxlan.100 down"]
+    {
+        node.run(harm);
+        let back = within(Duration::from_secs(5), || {
+            addresses.iter().all(|address| first_ping(&near, address)).then_some(())
+        });
+        assert!(back.is_some(), "after {harm}: {:#?}", cluster.members[0].status());
+    }
+    cluster.tell(&["one", "two"]);
+    let gone = || (!node.run("ip route show proto 118").contains("10.244.3.0/24")).then_some(());
+    within(Duration::from_secs(5), gone).expect("the routes to a node that left go");
+    cluster.tell(&["one", "two", "three"]);
+    within(Duration::from_secs(5), || first_ping(&near, &addresses[0]).then_some(()))
+        .expect("the routes to a node that came come");
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_cleanup_leaves_nothing() {
+    let mut cluster = Cluster::new();
+    let exe = Bins::ours().exe("route-sync");
+    let member = &mut cluster.members[0];
+    let second = member.node.try_run(&format!("{} --config /run/route-sync.toml", exe.display()));
+    assert!(second.stderr.contains("another route-sync runs here"), "{}", second.stderr);
+    drop(member.daemon.take());
+    member.node.run(&format!("{} --config /run/route-sync.toml cleanup", exe.display()));
+    for args in ["-4 route show proto 118", "-6 route show proto 118", "link show type vxlan"] {
+        assert_eq!(member.node.run(&format!("ip {args}")).trim(), "");
+    }
+    assert!(!member.node.exists("/run/ferrule/node.json"));
+    assert!(member.status().is_none());
+}
