@@ -182,6 +182,21 @@ pub fn del(link: u32, name: &str) -> Verb<()> {
     Verb::change(RTM_DELLINK, &message, 0, format!("delete link {name}"))
 }
 
+/// Puts a link into a group.
+pub fn set_group(link: u32, group: u32, name: &str) -> Verb<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = link;
+    message.attributes.push(LinkAttribute::Group(group));
+    Verb::change(RTM_SETLINK, &message, 0, format!("set the group of {name}"))
+}
+
+/// Removes all links of a group, at the price of one.
+pub fn del_group(group: u32) -> Verb<()> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(group));
+    Verb::change(RTM_DELLINK, &message, 0, "delete links".to_owned())
+}
+
 fn get(mut message: LinkMessage, flags: u16, what: String) -> Verb<Link> {
     // Statistics would be most of the reply.
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));

@@ -3,6 +3,7 @@
 use crate::item::{Item, Place};
 use crate::kernel::{Error, Kernel, Result};
 use net::{Link, link};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 impl Kernel {
     /// Removes the owned items of a list, last first. Shared items stay; what the pod holds goes
@@ -76,6 +77,30 @@ impl Kernel {
     pub fn remove_link(&mut self, link: &Link) -> Result<()> {
         self.forget(Place::Host, &link.name);
         match self.host.set(&link::del(link.index, &link.name)) {
+            Err(error) if !error.is_gone() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+    /// Removes links of the host as [`Kernel::remove_link`] does, all at once: the kernel waits
+    /// for RCU grace periods once for a message, some 20 ms, and takes all links of a group with
+    /// one (net/core/rtnetlink.c, rtnl_group_dellink). The group's number is drawn at random.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove_links(&mut self, links: &[Link]) -> Result<()> {
+        if links.len() < 2 {
+            return links.first().map_or(Ok(()), |link| self.remove_link(link));
+        }
+        // The keys of a RandomState come from getrandom(2). Links that nobody grouped are in 0.
+        let group = (RandomState::new().build_hasher().finish() as u32).max(1);
+        for link in links {
+            self.forget(Place::Host, &link.name);
+            match self.host.set(&link::set_group(link.index, group, &link.name)) {
+                Err(error) if !error.is_gone() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        match self.host.set(&link::del_group(group)) {
             Err(error) if !error.is_gone() => Err(error.into()),
             _ => Ok(()),
         }

@@ -8,8 +8,8 @@
 use crate::config::Config;
 use crate::del::{ask_newer, remove_rules};
 use crate::{PLUGIN, failed, foreign};
-use ::plan::Kernel;
-use cni::record::{Record, Records};
+use ::plan::{Kernel, Link};
+use cni::record::{Claim, Record, Records};
 use cni::{Attachment, Command, Request, Result, log};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -24,15 +24,34 @@ struct Marked {
     macspoofs: Vec<(String, [u8; 6], String)>,
 }
 
+/// An attachment that reaches nobody any more and has no rules; its link is to be removed.
+struct Silenced {
+    claim: Claim,
+    attachment: Attachment,
+    link: Option<Link>,
+}
+
+/// How many links are removed at once: as many records are open.
+const BATCH: usize = 64;
+
 pub(crate) fn gc(request: &Request) -> Result<()> {
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
     let records = Records::new(&Config::run_dir(request), PLUGIN);
     let mut kept = Vec::new();
     let mut problems = Vec::new();
+    let mut silenced = Vec::new();
     for (hash, marked) in candidates(request, &mut kernel, &records)? {
-        problems.extend(collect(request, &mut kernel, &records, &hash, marked, &mut kept).err());
+        match silence(request, &mut kernel, &records, &hash, marked, &mut kept) {
+            Ok(found) => silenced.extend(found),
+            Err(error) => problems.push(error),
+        }
+        if silenced.len() == BATCH {
+            let batch = std::mem::take(&mut silenced);
+            problems.extend(remove(&mut kernel, batch, &mut kept).err());
+        }
     }
+    problems.extend(remove(&mut kernel, silenced, &mut kept).err());
     problems.extend(foreign::gc(request, &mut kernel, &mut kept));
     if let Some(ipam) = ipam {
         problems.extend(ask_newer(&ipam, Command::Gc, &with_kept(request, &kept)).err());
@@ -86,15 +105,15 @@ fn mark(found: &mut BTreeMap<String, Marked>, label: &str, note: impl FnOnce(&mu
     }
 }
 
-/// Removes an attachment of this network, but for its lease. One that stays goes to `kept`.
-fn collect(
+/// Silences an attachment of this network and removes its rules. One that stays goes to `kept`.
+fn silence(
     request: &Request,
     kernel: &mut Kernel,
     records: &Records,
     hash: &str,
     marked: Marked,
     kept: &mut Vec<Attachment>,
-) -> Result<()> {
+) -> Result<Option<Silenced>> {
     let recorded = records.peek(hash).map(|record| record.attachment());
     // A mark may be cut short; the record is whole, unless it is lost.
     let attachment = recorded.or(marked.attachment.clone());
@@ -103,7 +122,7 @@ fn collect(
         Ok(Some(claim)) => claim,
         busy_or_failed => {
             kept.extend(attachment);
-            return busy_or_failed.map(drop);
+            return busy_or_failed.map(|_| None);
         }
     };
     let Some(attachment) = attachment else {
@@ -111,14 +130,11 @@ fn collect(
             // Torn, or made a moment ago by us: it tells of nothing.
             claim.remove();
         }
-        return Ok(());
+        return Ok(None);
     };
     log::info(&format!("GC removes {} of {}", attachment.ifname, attachment.container_id));
-    match remove(kernel, hash, &attachment.network, &marked, claim.record.as_ref()) {
-        Ok(()) => {
-            claim.remove();
-            Ok(())
-        }
+    match cut_off(kernel, hash, &attachment.network, &marked, claim.record.as_ref()) {
+        Ok(link) => Ok(Some(Silenced { claim, attachment, link })),
         Err(error) => {
             kept.push(attachment);
             Err(error)
@@ -126,14 +142,15 @@ fn collect(
     }
 }
 
-/// Removes link and rules. The names come from the hash, which is whole where a mark is cut short.
-fn remove(
+/// Sets the link down and removes the rules. The names come from the hash, which is whole where a
+/// mark is cut short.
+fn cut_off(
     kernel: &mut Kernel,
     hash: &str,
     network: &str,
     marked: &Marked,
     record: Option<&Record>,
-) -> Result<()> {
+) -> Result<Option<Link>> {
     let host = format!("veth{}", hash.get(..11).unwrap_or(hash));
     let mark = format!("ferrule {hash} {network}");
     let link = kernel.silence_veth(&host, &mark).map_err(|error| failed(&error))?;
@@ -141,7 +158,20 @@ fn remove(
     if let Some(record) = record {
         remove_rules(kernel, &record.attachment(), Some(record))?;
     }
-    link.map_or(Ok(()), |link| kernel.remove_link(&link)).map_err(|error| failed(&error))
+    Ok(link)
+}
+
+/// Removes the links, and then the records.
+fn remove(kernel: &mut Kernel, all: Vec<Silenced>, kept: &mut Vec<Attachment>) -> Result<()> {
+    let links: Vec<Link> = all.iter().filter_map(|one| one.link.clone()).collect();
+    let removed = kernel.remove_links(&links);
+    for one in all {
+        match removed {
+            Ok(()) => one.claim.remove(),
+            Err(_) => kept.push(one.attachment),
+        }
+    }
+    removed.map_err(|error| failed(&error))
 }
 
 fn remove_marked(kernel: &mut Kernel, marked: &Marked) -> ::plan::Result<()> {

@@ -63,10 +63,10 @@ impl Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
             router.sh(&format!(
-                "ip link add {link} type bridge
-                 ip link set {link} up
-                 ip address add {}.254/24 dev {link}
-                 ip address add 2001:db8:{link}::fe/64 dev {link} nodad",
+                "ip link add name wire-{link} type bridge
+                 ip link set wire-{link} up
+                 ip address add {}.254/24 dev wire-{link}
+                 ip address add 2001:db8:{link}::fe/64 dev wire-{link} nodad",
                 four(link)
             ));
         }
@@ -107,7 +107,7 @@ impl Cluster {
             four(link),
             four(link)
         ));
-        self.router.sh(&format!("ip link set {name} master {link} up"));
+        self.router.sh(&format!("ip link set {name} master wire-{link} up"));
         node.write(
             "/run/route-sync.toml",
             &format!(

@@ -6,9 +6,9 @@ use ferrule_tests::conf::{BRIDGE, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 use ferrule_tests::snapshot::assert_same;
-use ferrule_tests::{Node, Pod, Snapshot};
+use ferrule_tests::{Node, Pod};
 
-use crate::{LEASES, count, full, report, timed};
+use crate::{LEASES, count, full, idle, report, timed};
 
 /// What is counted besides the snapshot: the kernel's lists, and what the files take.
 const COUNTS: [(&str, &str); 9] = [
@@ -25,10 +25,6 @@ const COUNTS: [(&str, &str); 9] = [
 
 fn counts(node: &Node) -> Vec<(&'static str, String)> {
     COUNTS.map(|(name, script)| (name, node.sh(script).trim().to_owned())).to_vec()
-}
-
-fn state(node: &Node) -> Snapshot {
-    Snapshot::of(node).without_lease_history()
 }
 
 #[test]
@@ -51,7 +47,7 @@ fn nothing_grows_over_a_long_life() {
     cycle(0);
     node.write(&format!("{LEASES}/last_reserved_ip.1"), "fd00:1::7fc0");
     cycle(1);
-    let (before, counted) = (state(&node), counts(&node));
+    let (before, counted) = (idle(&node), counts(&node));
     let cycles = count(200, 20_000);
     let ((), elapsed) = timed(|| (0..cycles).for_each(&mut cycle));
     let after = counts(&node);
@@ -60,7 +56,7 @@ fn nothing_grows_over_a_long_life() {
         write!(text, " {name} {old} → {new};").unwrap();
     }
     report(&text);
-    assert_same(&before, &state(&node));
+    assert_same(&before, &idle(&node));
     assert_eq!(counted, after);
     assert!(node.links().contains(&BRIDGE.to_owned()));
 }

@@ -19,11 +19,11 @@ mod swap;
 mod waves;
 mod writers;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferrule_tests::conf::{self, BRIDGE};
 use ferrule_tests::node::Place;
-use ferrule_tests::{Node, Snapshot};
+use ferrule_tests::{Node, Snapshot, within};
 use serde_json::{Value, json};
 
 /// Where the leases of the network `pods` are.
@@ -57,6 +57,14 @@ fn full() -> Value {
 /// A node's state without what its first pod leaves for the next by intent.
 fn steady(node: &Node) -> Snapshot {
     Snapshot::of(node).without_first_use(BRIDGE)
+}
+
+/// A node's state after its last pod went: the bridge stays, and loses its carrier a moment later.
+fn idle(node: &Node) -> Snapshot {
+    let lost =
+        || node.link(BRIDGE)?["flags"].as_array()?.contains(&json!("NO-CARRIER")).then_some(());
+    within(Duration::from_secs(20), lost).expect("a bridge without ports has no carrier");
+    Snapshot::of(node).without_lease_history()
 }
 
 /// The addresses leased in the network `pods`, by their files.

@@ -7,10 +7,10 @@ use ferrule_tests::conf::{BRIDGE, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 use ferrule_tests::snapshot::assert_same;
-use ferrule_tests::{Node, Outside, Pod, Snapshot};
+use ferrule_tests::{Node, Outside, Pod};
 
 use crate::crowd::{Crowd, pods};
-use crate::{count, full, leases, records, report, steady, timed, veths};
+use crate::{count, full, idle, leases, records, report, steady, timed, veths};
 
 const WAVE: usize = 64;
 
@@ -65,11 +65,11 @@ fn pods_come_and_go_64_at_a_time() {
     let outside = Outside::beside(&node);
     let before = steady(&node);
     let mut took = round(&node, &outside);
-    let first = Snapshot::of(&node).without_lease_history();
+    let first = idle(&node);
     let rounds = count(2, 20);
     for _ in 1..rounds {
         took += round(&node, &outside);
-        assert_same(&first, &Snapshot::of(&node).without_lease_history());
+        assert_same(&first, &idle(&node));
     }
     assert_same(&before, &steady(&node));
     tell("one node", rounds, took);

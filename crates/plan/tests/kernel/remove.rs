@@ -2,7 +2,7 @@
 
 use crate::check::{COMMENT, HOST, everything, macspoof, masquerade, veth};
 use crate::common::{Pod, in_netns, sh};
-use plan::{Error, Item, Kernel};
+use plan::{Error, Item, Kernel, Place};
 
 const ALIAS: &str = "ferrule c1";
 
@@ -34,6 +34,27 @@ fn a_pair_of_ours_is_removed_and_then_it_is_gone() {
             assert_eq!(links(), "lo");
             remove(&mut kernel).unwrap();
         }
+    });
+}
+
+#[test]
+fn many_are_removed_at_once_and_no_other_link() {
+    in_netns(|| {
+        let mut kernel = Kernel::open(None).unwrap();
+        for nth in 0..5 {
+            sh(&format!("ip link add v{nth} type veth peer name w{nth}"));
+        }
+        sh("ip link set v4 group 7");
+        let mut known = |name| kernel.known_link(Place::Host, name).unwrap();
+        let (links_of_three, gone) = (["v0", "v1", "v2"].map(&mut known), known("v3"));
+        sh("ip link del v3");
+        let all = [&links_of_three[..], std::slice::from_ref(&gone)].concat();
+        kernel.remove_links(&all).unwrap();
+        assert_eq!(links(), "lo w4 v4");
+        kernel.remove_links(&all).unwrap();
+        kernel.remove_links(std::slice::from_ref(&gone)).unwrap();
+        kernel.remove_links(&[]).unwrap();
+        assert_eq!(links(), "lo w4 v4");
     });
 }
 
