@@ -1,0 +1,114 @@
+//! A call: its environment, and the configuration on stdin.
+
+use crate::is_told;
+use bridge::plan::{Names, alias, claim, comment, complete, layer3, link};
+use cni::{Attachment, Env, NetConf, Request, Result};
+use plan::Item;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Variables as in `/proc/PID/environ`, each ending in a NUL; an empty one ends them, and what
+/// follows is stdin.
+pub fn stdin(data: &[u8]) {
+    let (environment, stdin) = split(data);
+    let var = |name: &str| {
+        let value = |text: &[u8]| {
+            let value = text.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(std::ffi::OsStr::from_bytes(value).to_os_string())
+        };
+        environment.split(|byte| *byte == 0).find_map(value)
+    };
+    match request(&var, stdin) {
+        Ok(request) => understood(&request),
+        Err(error) => is_told(&error),
+    }
+}
+
+fn split(data: &[u8]) -> (&[u8], &[u8]) {
+    match data.windows(2).position(|pair| pair == [0, 0]) {
+        Some(end) => (&data[..end], &data[end + 2..]),
+        None => (&[], data),
+    }
+}
+
+fn request(var: &dyn Fn(&str) -> Option<OsString>, stdin: &[u8]) -> Result<Request> {
+    let command = var("CNI_COMMAND").unwrap_or_default();
+    let env = Env::read(&command.to_string_lossy(), var)?;
+    let conf = NetConf::read(NetConf::parse(stdin)?, env.command)?;
+    Ok(Request { env, conf, stdin: stdin.to_vec() })
+}
+
+/// What holds for a call that the protocol accepts.
+pub(crate) fn understood(request: &Request) {
+    stays_below(&request.conf.name);
+    if request.env.command.is_for_attachment() {
+        stays_below(&request.env.container_id);
+        stays_below(&request.env.ifname);
+        marks_are_plain(&request.attachment());
+    }
+    request.conf.is_valid_attachment(&request.env.container_id, &request.env.ifname);
+    bridge::Config::run_dir(request);
+    match bridge::Config::read(request) {
+        Ok(config) => planned(request, &config),
+        Err(error) => is_told(&error),
+    }
+    let ipam = host_local::config::Config::load(request);
+    let planned = ipam.as_ref().map_err(Clone::clone).and_then(|config| config.plan().map(drop));
+    if let Err(error) = planned {
+        is_told(&error);
+    }
+}
+
+/// A name that becomes a file's stays in its directory.
+fn stays_below(name: &str) {
+    let path = Path::new("/directory").join(name);
+    assert_eq!(path.parent(), Some(Path::new("/directory")), "{name:?}");
+    assert_eq!(path.file_name(), Some(name.as_ref()), "{name:?}");
+}
+
+/// Marks in the kernel are short enough, break out of no saved ruleset, and are found again.
+fn marks_are_plain(attachment: &Attachment) {
+    for (label, limit) in [(alias(attachment), 254), (comment(attachment), 127)] {
+        assert!(label.len() <= limit && label.is_ascii(), "{label:?}");
+        assert!(!label.contains(|c: char| c.is_control() || "\"'\\;{}$".contains(c)), "{label:?}");
+        let (hash, _) = Attachment::of_label(&label).expect("a label");
+        assert_eq!(hash, attachment.hash());
+    }
+    assert_eq!(nft::fit(&comment(attachment)), comment(attachment));
+}
+
+/// What a valid configuration makes, with `prevResult` as what IPAM said.
+fn planned(request: &Request, config: &bridge::Config) {
+    let names = Names::of(&request.attachment(), config);
+    let mut items = claim(config, &names);
+    items.extend(link(config, &names));
+    match complete(config, request.conf.prev_result.clone().unwrap_or_default(), 2) {
+        Ok(result) => {
+            items.extend(layer3(config, &names, &result));
+            if let Err(error) = result.to_json(request.conf.version) {
+                is_told(&error);
+            }
+        }
+        Err(error) => is_told(&error),
+    }
+    for item in items {
+        match item {
+            Item::Sysctl(sysctl) => {
+                let parts: Vec<&str> = sysctl.key.split('/').collect();
+                let [_, _, "conf", link, _] = *parts else { panic!("{:?}", sysctl.key) };
+                assert!(!matches!(link, "." | ".."), "{:?}", sysctl.key);
+            }
+            Item::Veth(veth) => assert_eq!(veth.host.len(), 15),
+            Item::Bridge(bridge) => is_link_name(&bridge.name),
+            Item::VlanDevice(name, ..) => is_link_name(&name),
+            Item::Vlans(vlans) => assert!(vlans.vlans.iter().all(|v| (1..4095).contains(&v.id))),
+            _ => {}
+        }
+    }
+}
+
+fn is_link_name(name: &str) {
+    assert!((1..16).contains(&name.len()), "{name:?}");
+    stays_below(name);
+}
