@@ -12,6 +12,7 @@
 pub mod background;
 pub mod bins;
 pub mod conf;
+pub mod hostile;
 pub mod invoke;
 pub mod node;
 pub mod ns;
