@@ -22,6 +22,9 @@ use rustbgpd_wire::{Afi, DecodeError, Message as Theirs, Safi, decode_message};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+/// AS_PATH, MULTI_EXIT_DISC, LOCAL_PREF, COMMUNITIES.
+type Judged = (Vec<u32>, Option<u32>, Option<u32>, Vec<u32>);
+
 /// What an UPDATE comes to.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
@@ -29,8 +32,8 @@ enum Outcome {
     Read {
         withdrawn: BTreeSet<String>,
         announced: BTreeSet<(String, IpAddr)>,
-        /// AS_PATH, MULTI_EXIT_DISC, LOCAL_PREF, COMMUNITIES; of no account without prefixes.
-        attributes: Option<(Vec<u32>, Option<u32>, Option<u32>, Vec<u32>)>,
+        /// Of no account without prefixes.
+        attributes: Option<Judged>,
     },
 }
 
