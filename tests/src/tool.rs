@@ -115,6 +115,8 @@ pub fn package(program: &str) -> Option<&'static str> {
         "podman" => "podman",
         "busybox" => "busybox-static",
         "git" => "git",
+        "bird" | "birdc" => "bird2",
+        "bgpd" | "zebra" | "vtysh" => "frr",
         _ => return None,
     })
 }

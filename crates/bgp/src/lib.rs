@@ -18,12 +18,21 @@
 //! use std::net::IpAddr;
 //! use std::time::Instant;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! /// A node, its one peer, and what it has of it.
-//! struct Node { address: IpAddr, peer: IpAddr, own: &'static str, session: Session, rib: Rib, told: AdjRibOut }
+//! type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 //!
+//! /// A node, its one peer, and what it has of it.
+//! struct Node {
+//!     address: IpAddr,
+//!     peer: IpAddr,
+//!     own: &'static str,
+//!     session: Session,
+//!     rib: Rib,
+//!     told: AdjRibOut,
+//! }
+//!
+//! # fn main() -> Result<()> {
 //! impl Node {
-//!     fn new(n: u8, asn: u32, peer: u8, peer_asn: u32, own: &'static str) -> Result<Node, Box<dyn std::error::Error>> {
+//!     fn new(n: u8, asn: u32, peer: u8, peer_asn: u32, own: &'static str) -> Result<Node> {
 //!         let router_id = [192, 0, 2, n].into();
 //!         let policy = Policy {
 //!             import_cidrs: vec!["10.244.0.0/16".parse()?],
@@ -64,7 +73,8 @@
 //!                     self.told = AdjRibOut::new();
 //!                     let mut updates = self.told.sync(exports);
 //!                     updates.extend(AdjRibOut::end_of_rib(&negotiated.context.families));
-//!                     actions.extend(self.session.handle(Instant::now(), random, Event::Advertise(&updates)));
+//!                     let event = Event::Advertise(&updates);
+//!                     actions.extend(self.session.handle(Instant::now(), random, event));
 //!                 }
 //!                 Action::Update(update) => self.rib.update(self.peer, &update),
 //!                 Action::Down(reason) => {
