@@ -13,6 +13,7 @@ use netlink_packet_netfilter::{
 };
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::answer::Answer;
 use crate::batch::{Batch, request};
@@ -205,7 +206,18 @@ impl Socket {
         self.sequence
     }
 
+    /// Makes room for a datagram that is larger than the buffer that sockets have by default
+    /// (net.core.wmem_default, 208 KiB): netlink_sendmsg would refuse it with EMSGSIZE. Without
+    /// CAP_NET_ADMIN over the machine `send` reports that.
+    fn make_room(&self, bytes: usize) {
+        const USUAL: usize = 128 * 1024;
+        if bytes > USUAL {
+            let _ = setsockopt(&self.socket, sockopt::SndBufForce, &(2 * bytes));
+        }
+    }
+
     fn send(&self, what: &str, bytes: &[u8]) -> Result<()> {
+        self.make_room(bytes.len());
         loop {
             match self.socket.send(bytes, 0) {
                 Ok(_) => return Ok(()),
