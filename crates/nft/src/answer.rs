@@ -4,7 +4,8 @@ use netlink_packet_core::Nla;
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, Cmp, DataAttribute, ExpressionAttribute, Expressions, GenAttribute, Hook,
     Immediate, ListAttribute, NfTablesMessage, RuleAttribute, SetAttribute, SetElementAttribute,
-    SetElementList, SetElementMessage, TableAttribute, TableFlags, VerdictAttribute,
+    SetElementFlags, SetElementList, SetElementMessage, TableAttribute, TableFlags,
+    VerdictAttribute,
 };
 
 use crate::batch::Element;
@@ -73,6 +74,8 @@ pub struct ElementState {
     pub comment: Option<String>,
     /// The chain that its verdict names.
     pub chain: Option<String>,
+    /// It is no element but the end of an interval, the first key that is not in it.
+    pub(crate) ends: bool,
 }
 
 impl Answer {
@@ -147,6 +150,9 @@ fn element(attributes: Vec<SetElementAttribute>) -> ElementState {
     for attribute in attributes {
         match attribute {
             SetElementAttribute::Key(DataAttribute::Value(key)) => state.key = Some(key),
+            SetElementAttribute::Flags(flags) => {
+                state.ends = flags.contains(SetElementFlags::IntervalEnd);
+            }
             SetElementAttribute::UserData(data) => state.comment = comment::from_userdata(&data),
             SetElementAttribute::Data(DataAttribute::Verdict(verdict)) => {
                 state.chain = verdict.into_iter().find_map(|attribute| match attribute {

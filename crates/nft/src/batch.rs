@@ -7,9 +7,9 @@ use netlink_packet_core::{
 };
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, InetHookNumber, ListAttribute,
-    NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList,
-    SetElementMessage, SetFlags, SetMessage, TableAttribute, TableMessage, Verdict,
-    VerdictAttribute,
+    NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute,
+    SetElementFlags, SetElementList, SetElementMessage, SetFlags, SetMessage, TableAttribute,
+    TableFlags, TableMessage, Verdict, VerdictAttribute,
 };
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 
@@ -95,6 +95,28 @@ pub(crate) struct Element {
     pub(crate) comment: String,
 }
 
+/// One entry of a set without comment: a single key or, in a set of intervals, all keys from
+/// `first` to the one before `end` (to the last there is when that is None).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) first: Vec<u8>,
+    pub(crate) end: Option<Vec<u8>>,
+}
+
+impl Span {
+    /// As the kernel takes it: two elements, of which the second says that it is an end.
+    fn elements(&self) -> impl Iterator<Item = Vec<SetElementAttribute>> {
+        let key = |key: &Vec<u8>| SetElementAttribute::Key(DataAttribute::Value(key.clone()));
+        let end = SetElementAttribute::Flags(SetElementFlags::IntervalEnd);
+        let end = self.end.as_ref().map(|last| vec![key(last), end]);
+        [Some(vec![key(&self.first)]), end].into_iter().flatten()
+    }
+}
+
+/// How many spans go in one message. Their list is one attribute of at most 65,535 bytes, and the
+/// two elements of an interval of IPv6 take 28 and 36.
+const SPANS: usize = 1000;
+
 /// One change of a batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
@@ -147,6 +169,13 @@ impl Batch {
             NLM_F_CREATE,
             NfTablesMessage::NewTable(TableMessage { attributes }),
         );
+    }
+
+    /// Switches a table that is dormant on again.
+    pub(crate) fn wake_table(&mut self) {
+        let flags = TableAttribute::Flags(TableFlags::empty());
+        let attributes = vec![TableAttribute::Name(self.table_name()), flags];
+        self.push("wake table", 0, NfTablesMessage::NewTable(TableMessage { attributes }));
     }
 
     /// Deletes the table; EBUSY when anything is left in it.
@@ -243,10 +272,60 @@ impl Batch {
 
     /// Deletes a set or map; EBUSY when it has elements or a rule that stays uses it.
     pub(crate) fn del_empty_set(&mut self, set: &Set) {
+        self.remove_set(set, NLM_F_NONREC);
+    }
+
+    /// Deletes a set or map with its elements; EBUSY when a rule that stays uses it.
+    pub(crate) fn del_set(&mut self, set: &Set) {
+        self.remove_set(set, 0);
+    }
+
+    fn remove_set(&mut self, set: &Set, flags: u16) {
         let attributes =
             vec![SetAttribute::Table(self.table_name()), SetAttribute::Name(set.name.to_owned())];
         let message = NfTablesMessage::DeleteSet(SetMessage { attributes });
-        self.push(format!("delete set {}", set.name), NLM_F_NONREC, message);
+        self.push(format!("delete set {}", set.name), flags, message);
+    }
+
+    /// Removes every element of a set.
+    pub(crate) fn flush_set(&mut self, set: &Set) {
+        let message = NfTablesMessage::DeleteSetElement(SetElementMessage {
+            attributes: vec![
+                SetElementList::Table(self.table_name()),
+                SetElementList::Set(set.name.to_owned()),
+            ],
+        });
+        self.push(format!("flush set {}", set.name), 0, message);
+    }
+
+    /// Adds spans; EEXIST when one is there, ENOTEMPTY when one overlaps another.
+    pub(crate) fn add_spans(&mut self, set: &Set, spans: &[&Span]) {
+        for list in self.spans(set, spans) {
+            let what = format!("add elements to {}", set.name);
+            self.push(what, NLM_F_CREATE | NLM_F_EXCL, NfTablesMessage::NewSetElement(list));
+        }
+    }
+
+    /// Deletes spans; ENOENT when one is not there.
+    pub(crate) fn del_spans(&mut self, set: &Set, spans: &[&Span]) {
+        for list in self.spans(set, spans) {
+            let what = format!("delete elements of {}", set.name);
+            self.push(what, 0, NfTablesMessage::DeleteSetElement(list));
+        }
+    }
+
+    fn spans(&self, set: &Set, spans: &[&Span]) -> Vec<SetElementMessage> {
+        let list = |spans: &[&Span]| {
+            let elements = spans.iter().flat_map(|span| span.elements());
+            SetElementMessage {
+                attributes: vec![
+                    SetElementList::Table(self.table_name()),
+                    SetElementList::Set(set.name.to_owned()),
+                    SetElementList::Elements(elements.map(ListAttribute::Element).collect()),
+                ],
+            }
+        };
+        spans.chunks(SPANS).map(list).collect()
     }
 
     /// Adds an element; EEXIST when its key is there, with whatever data. (Without NLM_F_EXCL an

@@ -122,19 +122,26 @@ impl Nft {
             if state.objects as usize > sets.len() + 1 {
                 return Ok(());
             }
+            let mut empty = Vec::new();
             for set in sets {
-                if nft.has_elements(table, set)? {
-                    return Ok(());
+                match nft.has_elements(table, set)? {
+                    Some(true) => return Ok(()),
+                    Some(false) => empty.push(*set),
+                    None => {}
                 }
             }
-            nft.commit_removal(&removal(table, base, sets), generation).map(drop)
+            // Without the chain these are sets that were made for route-sync alone.
+            let base = nft.chain(table, base.name)?.map(|_| base);
+            nft.commit_removal(&removal(table, base, &empty), generation).map(drop)
         })
     }
 }
 
-fn removal(table: Table, base: &BaseChain, sets: &[Set]) -> Batch {
+fn removal(table: Table, base: Option<&BaseChain>, sets: &[Set]) -> Batch {
     let mut batch = Batch::new(table);
-    batch.del_chain(base.name);
+    if let Some(base) = base {
+        batch.del_chain(base.name);
+    }
     for set in sets {
         batch.del_empty_set(set);
     }
@@ -169,11 +176,11 @@ mod tests {
         in_netns(|nft, pod| {
             nft.add_masquerade(pod).unwrap();
             // As if the pod had come after all looking, and no generation told of it.
-            let removed = nft.commit_removal(&removal(TABLE, &BASE, &SETS), None).unwrap();
+            let removed = nft.commit_removal(&removal(TABLE, Some(&BASE), &SETS), None).unwrap();
             assert!(!removed);
             assert_eq!(nft.check_masquerade(pod).unwrap(), Vec::<String>::new());
             nft.del_masquerade(pod.address, "x").unwrap();
-            assert!(!nft.commit_removal(&removal(TABLE, &BASE, &SETS), None).unwrap());
+            assert!(!nft.commit_removal(&removal(TABLE, Some(&BASE), &SETS), None).unwrap());
         });
     }
 
@@ -195,12 +202,12 @@ mod tests {
     #[test]
     fn elements_are_seen_by_counting_and_by_listing() {
         in_netns(|nft, pod| {
-            assert!(!nft.has_elements(TABLE, &MASQ4).unwrap());
+            assert_eq!(nft.has_elements(TABLE, &MASQ4).unwrap(), None);
             assert!(!nft.lists_elements(TABLE, &MASQ4).unwrap());
             nft.add_masquerade(pod).unwrap();
-            assert!(nft.has_elements(TABLE, &MASQ4).unwrap());
+            assert_eq!(nft.has_elements(TABLE, &MASQ4).unwrap(), Some(true));
             assert!(nft.lists_elements(TABLE, &MASQ4).unwrap());
-            assert!(!nft.has_elements(TABLE, &SETS[0]).unwrap());
+            assert_eq!(nft.has_elements(TABLE, &SETS[0]).unwrap(), Some(false));
             assert!(!nft.lists_elements(TABLE, &SETS[0]).unwrap());
         });
     }

@@ -4,7 +4,10 @@
 //! attribute in the order in which the kernel dumps it, so that [`same`] can compare a rule
 //! with what the kernel holds, even after a ruleset was saved and loaded with `nft`.
 
+use std::net::IpAddr;
+
 use ipnetwork::IpNetwork;
+use netlink_packet_core::DefaultNla;
 use netlink_packet_netfilter::nftables::{
     Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute,
     Lookup, Meta, MetaKey, Operator, Payload, Register, Verdict, VerdictAttribute,
@@ -22,6 +25,14 @@ const NF_DROP: Verdict = Verdict::Other(0);
 // enum nft_payload_bases
 const LINK_HEADER: u32 = 0;
 const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+
+/// IPPROTO_UDP.
+const UDP: u8 = 17;
+
+/// NFTA_MASQ_FLAGS and NF_NAT_RANGE_PROTO_RANDOM_FULLY.
+const MASQ_FLAGS: u16 = 1;
+const RANDOM_FULLY: u32 = 1 << 4;
 
 /// NFT_LOOKUP_F_INV: match what is *not* in the set.
 const LOOKUP_INVERTED: u32 = 1;
@@ -92,6 +103,15 @@ pub(crate) fn return_to(network: IpNetwork) -> Rule {
     rule
 }
 
+/// `ip daddr 224.0.0.0/4 return`; always one.
+pub(crate) fn return_to_multicast(ip: Ip) -> Option<Rule> {
+    let multicast = match ip {
+        Ip::V4 => IpNetwork::new(IpAddr::from([224, 0, 0, 0]), 4),
+        Ip::V6 => IpNetwork::new(IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0]), 8),
+    };
+    multicast.ok().map(return_to)
+}
+
 /// `ip saddr vmap @map`
 pub(crate) fn vmap_source(ip: Ip, map: &str) -> Rule {
     let mut rule = guard(ip).to_vec();
@@ -108,6 +128,48 @@ pub(crate) fn vmap_source(ip: Ip, map: &str) -> Rule {
 /// `masquerade`
 pub(crate) fn masquerade() -> Rule {
     vec![expr(Expressions::Other { expression_type: "masq".to_owned(), attributes: Vec::new() })]
+}
+
+/// `ip saddr @set masquerade`, or `masquerade fully-random`
+pub(crate) fn masquerade_from(ip: Ip, set: &str, random_fully: bool) -> Rule {
+    let mut rule = guard(ip).to_vec();
+    rule.push(load(NETWORK_HEADER, ip.saddr(), ip.len(), Register::Reg1));
+    rule.push(lookup(set, Register::Reg1, false));
+    let flags = || DefaultNla::new(MASQ_FLAGS, RANDOM_FULLY.to_be_bytes().to_vec());
+    rule.push(expr(Expressions::Other {
+        expression_type: "masq".to_owned(),
+        attributes: random_fully.then(flags).into_iter().collect(),
+    }));
+    rule
+}
+
+/// `iifname != "eth0" udp dport 4789 drop`; the name in 16 bytes.
+pub(crate) fn drop_udp_not_from(interface: Vec<u8>, port: u16) -> Rule {
+    let mut rule =
+        vec![meta(MetaKey::Iifname, Register::Reg1), compare(Operator::NotEqual, interface)];
+    rule.extend(udp_to(port));
+    rule.push(verdict(NF_DROP));
+    rule
+}
+
+/// `ip saddr != @set udp dport 4789 drop`
+pub(crate) fn drop_udp_of_strangers(ip: Ip, set: &str, port: u16) -> Rule {
+    let mut rule = guard(ip).to_vec();
+    rule.push(load(NETWORK_HEADER, ip.saddr(), ip.len(), Register::Reg1));
+    rule.push(lookup(set, Register::Reg1, true));
+    rule.extend(udp_to(port));
+    rule.push(verdict(NF_DROP));
+    rule
+}
+
+/// `udp dport 4789`
+fn udp_to(port: u16) -> [Expr; 4] {
+    [
+        meta(MetaKey::L4Proto, Register::Reg1),
+        equal(vec![UDP]),
+        load(TRANSPORT_HEADER, 2, 2, Register::Reg1),
+        equal(port.to_be_bytes().to_vec()),
+    ]
 }
 
 /// `iifname @ports iifname . ether saddr != @macs drop`
@@ -199,9 +261,13 @@ fn load(base: u32, offset: u32, len: u32, to: Register) -> Expr {
 
 /// Register 1 equals the bytes.
 fn equal(bytes: Vec<u8>) -> Expr {
+    compare(Operator::Equal, bytes)
+}
+
+fn compare(operator: Operator, bytes: Vec<u8>) -> Expr {
     expr(Expressions::Cmp(vec![
         Cmp::SourceRegister(Register::Reg1),
-        Cmp::Op(Operator::Equal),
+        Cmp::Op(operator),
         Cmp::Data(DataAttribute::Value(bytes)),
     ]))
 }
@@ -226,7 +292,7 @@ mod tests {
     use super::*;
     use netlink_packet_core::Emitable;
     use proptest::prelude::*;
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn bytes(rule: &Rule) -> Vec<u8> {
         let mut bytes = vec![0; rule.as_slice().buffer_len()];

@@ -1,6 +1,7 @@
 //! Ferrule's nftables tables over netlink: sets, maps and chains, never a spawned `nft`.
 //!
-//! Everything of ours is in two tables, `inet ferrule` ([`Masquerade`]) and `bridge ferrule`
+//! Everything of ours is in two tables, `inet ferrule` ([`Masquerade`],
+//! [`NodeRules`]) and `bridge ferrule`
 //! ([`Macspoof`]). Pods are elements of maps and sets, so a packet costs one lookup however many
 //! pods there are; each element carries a comment that says whose it is, and only an element
 //! with the caller's own comment is ever deleted.
@@ -33,6 +34,8 @@ mod error;
 mod expr;
 mod macspoof;
 mod masquerade;
+mod monitor;
+mod node;
 mod owned;
 mod query;
 mod reference;
@@ -44,6 +47,8 @@ pub use comment::{COMMENT_MAX, fit};
 pub use error::{Error, Result};
 pub use macspoof::Macspoof;
 pub use masquerade::Masquerade;
+pub use monitor::Monitor;
+pub use node::{Guard, NodeMasquerade, NodeRules};
 pub use owned::Owned;
 pub use reference::macspoof_chain as reference_macspoof_chain;
 pub use socket::read;

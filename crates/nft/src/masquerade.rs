@@ -48,8 +48,10 @@ pub(crate) const TABLE: Table =
 pub(crate) const BASE: BaseChain =
     BaseChain { name: "masq", kind: "nat", hook: InetHookNumber::PostRouting, priority: 101 };
 
-const CLUSTER4: Set = Set { name: "cluster4", key: IPV4_ADDR, intervals: true, verdicts: false };
-const CLUSTER6: Set = Set { name: "cluster6", key: IPV6_ADDR, intervals: true, verdicts: false };
+pub(crate) const CLUSTER4: Set =
+    Set { name: "cluster4", key: IPV4_ADDR, intervals: true, verdicts: false };
+pub(crate) const CLUSTER6: Set =
+    Set { name: "cluster6", key: IPV6_ADDR, intervals: true, verdicts: false };
 pub(crate) const MASQ4: Set =
     Set { name: "masq4", key: IPV4_ADDR, intervals: false, verdicts: true };
 const MASQ6: Set = Set { name: "masq6", key: IPV6_ADDR, intervals: false, verdicts: true };
@@ -104,12 +106,8 @@ impl Masquerade {
     }
 
     fn chain_rules(&self) -> Vec<Rule> {
-        let multicast = match self.subnet {
-            IpNetwork::V4(_) => IpNetwork::new(IpAddr::from([224, 0, 0, 0]), 4),
-            IpNetwork::V6(_) => IpNetwork::new(IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0]), 8),
-        };
         let mut rules = vec![expr::return_to(self.canonical_subnet())];
-        rules.extend(multicast.ok().map(expr::return_to));
+        rules.extend(expr::return_to_multicast(Ip::of(self.subnet)));
         rules.push(expr::masquerade());
         rules
     }

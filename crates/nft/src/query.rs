@@ -107,35 +107,44 @@ impl Nft {
         })
     }
 
-    /// Whether a set has elements; a missing one has none. A hint: without a generation around
+    /// Whether a set has elements; None when it is missing. A hint: without a generation around
     /// it, it can be wrong under concurrent changes, and only the kernel's EBUSY counts.
-    pub(crate) fn has_elements(&mut self, table: Table, set: &Set) -> Result<bool> {
+    pub(crate) fn has_elements(&mut self, table: Table, set: &Set) -> Result<Option<bool>> {
+        match self.set(table, set)? {
+            Some(Answer::Set { count: Some(count) }) => Ok(Some(count > 0)),
+            Some(Answer::Set { count: None }) => self.lists_elements(table, set).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) fn set(&mut self, table: Table, set: &Set) -> Result<Option<Answer>> {
         let what = format!("look up {} of table {}", set.name, table.title);
         let attributes = vec![
             SetAttribute::Table(table.name.to_owned()),
             SetAttribute::Name(set.name.to_owned()),
         ];
         let question = NfTablesMessage::GetSet(SetMessage { attributes });
-        let answer = self.socket.get(&what, table.family, &question)?;
-        match answer {
-            Some(Answer::Set { count: Some(count) }) => Ok(count > 0),
-            Some(Answer::Set { count: None }) => self.lists_elements(table, set),
-            _ => Ok(false),
-        }
+        self.socket.get(&what, table.family, &question)
     }
 
     /// The same by listing them all.
     pub(crate) fn lists_elements(&mut self, table: Table, set: &Set) -> Result<bool> {
-        Ok(!self.list_elements(table, set)?.is_empty())
+        Ok(!self.all_elements(table, set)?.is_empty())
     }
 
-    /// The keys and comments of a set's elements; none when it does not exist. A dump: it counts
-    /// only if the generation is the same afterwards.
+    /// The keys and comments of a set's elements, as [`Self::all_elements`].
     pub(crate) fn list_elements(
         &mut self,
         table: Table,
         set: &Set,
     ) -> Result<Vec<(Vec<u8>, Option<String>)>> {
+        let found = self.all_elements(table, set)?.into_iter();
+        Ok(found.filter_map(|e| e.key.map(|key| (key, e.comment))).collect())
+    }
+
+    /// A set's elements; none when it does not exist. A dump: it counts only if the generation
+    /// is the same afterwards.
+    pub(crate) fn all_elements(&mut self, table: Table, set: &Set) -> Result<Vec<ElementState>> {
         let what = format!("list {} of table {}", set.name, table.title);
         let question = NfTablesMessage::GetSetElement(SetElementMessage {
             attributes: vec![
@@ -145,8 +154,9 @@ impl Nft {
         });
         let mut found = Vec::new();
         for answer in self.socket.dump(&what, table.family, question)? {
-            let Answer::Elements(elements) = answer else { continue };
-            found.extend(elements.into_iter().filter_map(|e| e.key.map(|key| (key, e.comment))));
+            if let Answer::Elements(elements) = answer {
+                found.extend(elements);
+            }
         }
         Ok(found)
     }

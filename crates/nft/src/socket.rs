@@ -3,21 +3,26 @@
 use std::io;
 
 use netlink_packet_core::{
-    DefaultNla, ErrorMessage, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_REQUEST,
-    NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
+    DecodeError, DefaultNla, ErrorMessage, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_REQUEST,
+    NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator, Parseable,
 };
-use netlink_packet_netfilter::nftables::NfTablesMessage;
+use netlink_packet_netfilter::nftables::{
+    ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage,
+};
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::answer::Answer;
 use crate::batch::{Batch, request};
 use crate::error::{Error, Result};
-use crate::sound::{NF_TABLES, is_sound};
+use crate::sound::{
+    NF_TABLES, NFGENMSG, NFT_MSG_NEWSETELEM, NFTA_SET_ELEM_LIST_ELEMENTS, is_sound,
+};
 
 /// NFNL_MSG_BATCH_BEGIN and its attribute NFNL_BATCH_GENID.
 const BATCH_BEGIN: u8 = 16;
@@ -205,7 +210,18 @@ impl Socket {
         self.sequence
     }
 
+    /// Makes room for a datagram that is larger than the buffer that sockets have by default
+    /// (net.core.wmem_default, 208 KiB): netlink_sendmsg would refuse it with EMSGSIZE. Without
+    /// CAP_NET_ADMIN over the machine `send` reports that.
+    fn make_room(&self, bytes: usize) {
+        const USUAL: usize = 128 * 1024;
+        if bytes > USUAL {
+            let _ = setsockopt(&self.socket, sockopt::SndBufForce, &(2 * bytes));
+        }
+    }
+
     fn send(&self, what: &str, bytes: &[u8]) -> Result<()> {
+        self.make_room(bytes.len());
         loop {
             match self.socket.send(bytes, 0) {
                 Ok(_) => return Ok(()),
@@ -281,12 +297,43 @@ fn parse(what: &str, mut bytes: &[u8]) -> Result<Vec<Message>> {
         if !is_sound(u16::from_ne_bytes([header[4], header[5]]), body) {
             return Err(protocol(what, "a message that is not well formed"));
         }
-        let message = Message::deserialize(bytes).map_err(|e| protocol(what, &e.to_string()))?;
+        let message = match u16::from_ne_bytes([header[4], header[5]]) {
+            NFT_MSG_NEWSETELEM => elements(header, body),
+            _ => Message::deserialize(bytes),
+        };
+        let message = message.map_err(|e| protocol(what, &e.to_string()))?;
         let len = (message.header.length as usize).next_multiple_of(4).max(HEADER);
         bytes = bytes.get(len..).unwrap_or_default();
         messages.push(message);
     }
     Ok(messages)
+}
+
+/// Elements of a set, without the crate's own reading of their list: for each element that
+/// (0.4.0, VecListAttribute) writes the text of an error that quotes the whole list. Measured:
+/// 50 s for 40,000 elements in an unoptimised build.
+fn elements(header: &[u8], body: &[u8]) -> std::result::Result<Message, DecodeError> {
+    let mut list = Vec::new();
+    for nla in NlasIterator::new(body.get(NFGENMSG..).unwrap_or_default()) {
+        let nla = nla?;
+        if nla.kind() != NFTA_SET_ELEM_LIST_ELEMENTS {
+            continue;
+        }
+        for element in NlasIterator::new(nla.value()) {
+            let element = element?;
+            let mut attributes = Vec::new();
+            for attribute in NlasIterator::new(element.value()) {
+                attributes.push(SetElementAttribute::parse(&attribute?)?);
+            }
+            list.push(ListAttribute::Element(attributes));
+        }
+    }
+    let answer = SetElementMessage { attributes: vec![SetElementList::Elements(list)] };
+    let answer = NfTablesMessage::NewSetElement(answer);
+    let family = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
+    let header = NetlinkHeader::parse(&NetlinkBuffer::new(&header))?;
+    let answer = NetlinkPayload::InnerMessage(NetfilterMessage::new(family, answer));
+    Ok(NetlinkMessage::new(header, answer))
 }
 
 /// What the kernel says in a datagram, as far as this crate looks at it.

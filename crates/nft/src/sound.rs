@@ -9,7 +9,7 @@ use netlink_packet_core::NlaBuffer;
 /// NFNL_SUBSYS_NFTABLES, the upper byte of a message's type.
 pub(crate) const NF_TABLES: u16 = 10;
 /// Bytes of struct nfgenmsg, before the attributes.
-const NFGENMSG: usize = 4;
+pub(crate) const NFGENMSG: usize = 4;
 /// The first message type that is not netlink's own (NLMSG_MIN_TYPE).
 const FIRST_TYPE: u16 = 16;
 
@@ -18,13 +18,13 @@ const NFT_MSG_NEWTABLE: u16 = NF_TABLES << 8;
 const NFT_MSG_NEWCHAIN: u16 = NF_TABLES << 8 | 3;
 const NFT_MSG_NEWRULE: u16 = NF_TABLES << 8 | 6;
 const NFT_MSG_NEWSET: u16 = NF_TABLES << 8 | 9;
-const NFT_MSG_NEWSETELEM: u16 = NF_TABLES << 8 | 12;
+pub(crate) const NFT_MSG_NEWSETELEM: u16 = NF_TABLES << 8 | 12;
 const NFT_MSG_NEWGEN: u16 = NF_TABLES << 8 | 15;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_SET_EXPR: u16 = 17;
 const NFTA_SET_EXPRESSIONS: u16 = 18;
-const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+pub(crate) const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
 const NFTA_SET_ELEM_EXPR: u16 = 7;

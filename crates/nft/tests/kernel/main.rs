@@ -7,3 +7,4 @@ mod common;
 mod concurrency;
 mod macspoof;
 mod masquerade;
+mod node;

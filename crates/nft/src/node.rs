@@ -1,0 +1,409 @@
+//! What route-sync keeps in the table of the masqueraded pods, for the node as a whole.
+//!
+//! ```text
+//! table inet ferrule {
+//!     set cluster4 { type ipv4_addr; flags interval; }        never masqueraded to
+//!     set overlay-peers4 { type ipv4_addr; }                  the nodes' addresses
+//!     set pods4 { type ipv4_addr; flags interval; }           this node's pod CIDRs
+//!     …and the same with 6
+//!     chain overlay {
+//!         type filter hook input priority raw; policy accept;
+//!         iifname != "eth0" udp dport 4789 drop
+//!         ip saddr != @overlay-peers4 udp dport 4789 drop
+//!         ip6 saddr != @overlay-peers6 udp dport 4789 drop
+//!     }
+//!     chain cluster-masq {
+//!         type nat hook postrouting priority srcnat + 2; policy accept;
+//!         ip daddr @cluster4 return
+//!         ip daddr 224.0.0.0/4 return
+//!         ip saddr @pods4 masquerade
+//!         ip6 daddr @cluster6 return
+//!         ip6 daddr ff00::/8 return
+//!         ip6 saddr @pods6 masquerade
+//!     }
+//! }
+//! ```
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use netlink_packet_netfilter::nftables::InetHookNumber;
+use nix::errno::Errno;
+
+use crate::Nft;
+use crate::answer::ElementState;
+use crate::batch::{BaseChain, Batch, IPV4_ADDR, IPV6_ADDR, Set, Span};
+use crate::error::{Error, Result};
+use crate::expr::{self, Ip, Rule};
+use crate::masquerade::{BASE, CLUSTER4, CLUSTER6, SETS, TABLE};
+
+/// -300 is raw: before connection tracking, which has nothing to remember of what is dropped.
+const OVERLAY: BaseChain =
+    BaseChain { name: "overlay", kind: "filter", hook: InetHookNumber::LocalIn, priority: -300 };
+/// After the pods' own chain, [`BASE`], and for its reason.
+const MASQUERADE: BaseChain = BaseChain {
+    name: "cluster-masq",
+    kind: "nat",
+    hook: InetHookNumber::PostRouting,
+    priority: BASE.priority + 1,
+};
+
+const PEERS4: Set =
+    Set { name: "overlay-peers4", key: IPV4_ADDR, intervals: false, verdicts: false };
+const PEERS6: Set =
+    Set { name: "overlay-peers6", key: IPV6_ADDR, intervals: false, verdicts: false };
+const PODS4: Set = Set { name: "pods4", key: IPV4_ADDR, intervals: true, verdicts: false };
+const PODS6: Set = Set { name: "pods6", key: IPV6_ADDR, intervals: true, verdicts: false };
+
+/// IFNAMSIZ, the NUL included.
+const NAME_LEN: usize = 16;
+
+/// How often what is there is looked at again because the ruleset changed meanwhile, while pods
+/// come and go; and then how often the batch may fail because what it deletes or adds did.
+const GUARDED: u32 = 8;
+const ATTEMPTS: u32 = 16;
+
+/// What is kept for the node; the default is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeRules {
+    /// Who may send to the tunnel's port.
+    pub guard: Option<Guard>,
+    /// Never masqueraded to, neither for [`crate::Masquerade`]. They may overlap.
+    pub cluster: BTreeSet<IpNetwork>,
+    /// Masquerade of all the node's pods.
+    pub masquerade: Option<NodeMasquerade>,
+}
+
+/// UDP to the port is dropped unless it comes from a peer over the underlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The tunnel's UDP port.
+    pub port: u16,
+    /// The name of the interface that peers send through, 1 to 15 bytes.
+    pub underlay: String,
+    /// The nodes' addresses.
+    pub peers: BTreeSet<IpAddr>,
+}
+
+/// What these pods send out of the cluster carries the node's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeMasquerade {
+    /// The node's own pod CIDRs. They may overlap.
+    pub sources: Vec<IpNetwork>,
+    /// Whether source ports are drawn at random always (NF_NAT_RANGE_PROTO_RANDOM_FULLY).
+    pub random_fully: bool,
+}
+
+impl Guard {
+    fn rules(&self) -> Vec<Rule> {
+        let mut name = self.underlay.clone().into_bytes();
+        name.resize(NAME_LEN, 0);
+        vec![
+            expr::drop_udp_not_from(name, self.port),
+            expr::drop_udp_of_strangers(Ip::V4, PEERS4.name, self.port),
+            expr::drop_udp_of_strangers(Ip::V6, PEERS6.name, self.port),
+        ]
+    }
+
+    fn peers(&self, ip: Ip) -> BTreeSet<Span> {
+        let of_family = self.peers.iter().filter(|peer| peer.is_ipv4() == (ip == Ip::V4));
+        let span = |peer: &IpAddr| Span { first: bytes(ip, bits(*peer)), end: None };
+        of_family.map(span).collect()
+    }
+}
+
+impl NodeMasquerade {
+    fn rules(&self) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for (ip, cluster, pods) in [(Ip::V4, CLUSTER4, PODS4), (Ip::V6, CLUSTER6, PODS6)] {
+            rules.push(expr::return_to_set(ip, cluster.name));
+            rules.extend(expr::return_to_multicast(ip));
+            rules.push(expr::masquerade_from(ip, pods.name, self.random_fully));
+        }
+        rules
+    }
+}
+
+impl NodeRules {
+    fn check(&self) -> Result<()> {
+        let Some(guard) = &self.guard else { return Ok(()) };
+        let name = &guard.underlay;
+        if name.is_empty() || name.len() >= NAME_LEN || name.contains('\0') {
+            return Err(Error::Invalid(format!("overlay guard: {name:?} is no interface name")));
+        }
+        if guard.port == 0 {
+            return Err(Error::Invalid("overlay guard: 0 is no UDP port".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn chains(&self) -> [(BaseChain, Option<Vec<Rule>>); 2] {
+        [
+            (OVERLAY, self.guard.as_ref().map(Guard::rules)),
+            (MASQUERADE, self.masquerade.as_ref().map(NodeMasquerade::rules)),
+        ]
+    }
+
+    /// What each set holds; None: it is not needed.
+    fn sets(&self) -> [(Set, Option<BTreeSet<Span>>); 6] {
+        let guard = self.guard.as_ref();
+        let masquerade = self.masquerade.as_ref();
+        let cluster = |ip| {
+            let needed = masquerade.is_some() || !self.cluster.is_empty();
+            needed.then(|| spans(ip, self.cluster.iter()))
+        };
+        let pods = |ip| masquerade.map(|of| spans(ip, of.sources.iter()));
+        [
+            (CLUSTER4, cluster(Ip::V4)),
+            (CLUSTER6, cluster(Ip::V6)),
+            (PEERS4, guard.map(|of| of.peers(Ip::V4))),
+            (PEERS6, guard.map(|of| of.peers(Ip::V6))),
+            (PODS4, pods(Ip::V4)),
+            (PODS6, pods(Ip::V6)),
+        ]
+    }
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The lowest bytes, as many as an address has.
+fn bytes(ip: Ip, bits: u128) -> Vec<u8> {
+    bits.to_be_bytes().into_iter().skip(16 - ip.len() as usize).collect()
+}
+
+/// The networks of one family as intervals that neither overlap nor touch: the kernel refuses
+/// those that overlap.
+fn spans<'a>(ip: Ip, networks: impl Iterator<Item = &'a IpNetwork>) -> BTreeSet<Span> {
+    let highest = if ip == Ip::V4 { u32::MAX.into() } else { u128::MAX };
+    let of_family = networks.filter(|network| Ip::of(**network) == ip);
+    let range = |network: &IpNetwork| (bits(network.network()), bits(network.broadcast()));
+    let mut ranges: Vec<_> = of_family.map(range).collect();
+    ranges.sort_unstable();
+    let mut merged: Vec<(u128, u128)> = Vec::new();
+    for (first, last) in ranges {
+        match merged.last_mut() {
+            Some(open) if first <= open.1.saturating_add(1) => open.1 = open.1.max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    let span = |(first, last): (u128, u128)| {
+        let end = (last < highest).then(|| bytes(ip, last + 1));
+        Span { first: bytes(ip, first), end }
+    };
+    merged.into_iter().map(span).collect()
+}
+
+/// Elements of a dump as spans; None when they are no such thing, as with a catch-all element,
+/// which has no key.
+fn read(set: &Set, elements: Vec<ElementState>) -> Option<BTreeSet<Span>> {
+    let mut keys = Vec::with_capacity(elements.len());
+    for element in elements {
+        keys.push((element.key?, !element.ends));
+    }
+    if !set.intervals {
+        return Some(keys.into_iter().map(|(first, _)| Span { first, end: None }).collect());
+    }
+    // Where two touch, the end of the one comes before the beginning of the other.
+    keys.sort_unstable();
+    let mut spans = BTreeSet::new();
+    let mut open: Option<Vec<u8>> = None;
+    for (key, begins) in keys {
+        match (open.take(), begins) {
+            (None, true) => open = Some(key),
+            (Some(first), false) => {
+                spans.insert(Span { first, end: Some(key) });
+            }
+            // `nft` begins a set with the end of nothing.
+            (None, false) if key.iter().all(|byte| *byte == 0) => {}
+            _ => return None,
+        }
+    }
+    spans.extend(open.map(|first| Span { first, end: None }));
+    Some(spans)
+}
+
+impl Nft {
+    /// Makes table `inet ferrule` hold exactly this for the node, in one batch; what the pods
+    /// have in it stays. Whether anything had to be changed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an interface name or a port that cannot be;
+    /// [`Error::is_unsupported`] on a kernel without nf_tables or masquerading; EEXIST, EINVAL or
+    /// EOPNOTSUPP when the table holds something of our names that is not like ours.
+    pub fn put_node_rules(&mut self, rules: &NodeRules) -> Result<bool> {
+        rules.check()?;
+        for attempt in 0..ATTEMPTS {
+            let guarded = attempt < GUARDED;
+            let generation = if guarded { Some(self.generation()?) } else { None };
+            match self.put_node_rules_once(rules, generation) {
+                Err(e) if e.is_outdated() => {}
+                Err(e) if !guarded && (e.is_exists() || e.is_gone() || e.is_busy()) => {}
+                result => return result,
+            }
+        }
+        self.put_node_rules_once(rules, None)
+    }
+
+    /// Removes what [`Self::put_node_rules`] made, and the table if nothing else is in it.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn del_node_rules(&mut self) -> Result<()> {
+        self.put_node_rules(&NodeRules::default())?;
+        self.del_empty_frame(TABLE, &BASE, &SETS)
+    }
+
+    /// A dump that shows all that is wanted is right, whatever was written meanwhile: it may miss
+    /// what is there, and makes nothing up. Anything else becomes a batch for that generation.
+    fn put_node_rules_once(&mut self, rules: &NodeRules, generation: Option<u32>) -> Result<bool> {
+        let mut batch = Batch::new(TABLE);
+        batch.add_table();
+        if self.table(TABLE)?.is_some_and(|state| state.dormant) {
+            batch.wake_table();
+        }
+        let bare = 1;
+        let mut made = Vec::new();
+        // Chains go before the sets that they look into, and come after them.
+        for (chain, wanted) in rules.chains() {
+            let Some(wanted) = wanted else {
+                if self.chain(TABLE, chain.name)?.is_some() {
+                    batch.del_chain(chain.name);
+                }
+                continue;
+            };
+            if self.base_differences(TABLE, &chain, &wanted)?.is_empty() {
+                continue;
+            }
+            if self.chain(TABLE, chain.name)?.is_some() {
+                batch.del_chain(chain.name);
+            }
+            made.push((chain, wanted));
+        }
+        for (set, wanted) in rules.sets() {
+            self.put_set(&mut batch, &set, wanted.as_ref())?;
+        }
+        for (chain, wanted) in &made {
+            batch.add_base_chain(chain);
+            batch.add_rules(chain.name, wanted);
+        }
+        if batch.steps().len() == bare {
+            return Ok(false);
+        }
+        match self.socket.commit(&batch, generation) {
+            Ok(()) => Ok(true),
+            // Everything is made before it is used, and what is deleted was there at this
+            // generation: what the kernel does not find is a part of itself.
+            Err(Error::Kernel { what, errno: errno @ Errno::ENOENT, .. })
+                if generation.is_some() && !made.is_empty() =>
+            {
+                Err(Error::Unsupported { what, errno })
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Adds to the batch what makes a set hold these and no more.
+    fn put_set(
+        &mut self,
+        batch: &mut Batch,
+        set: &Set,
+        wanted: Option<&BTreeSet<Span>>,
+    ) -> Result<()> {
+        let exists = self.set(TABLE, set)?.is_some();
+        let Some(wanted) = wanted else {
+            let shared = SETS.contains(set);
+            if exists && !shared {
+                batch.del_set(set);
+            } else if exists && self.has_elements(TABLE, set)? == Some(true) {
+                batch.flush_set(set);
+            }
+            return Ok(());
+        };
+        let found = if exists {
+            read(set, self.all_elements(TABLE, set)?)
+        } else {
+            batch.add_set(set);
+            Some(BTreeSet::new())
+        };
+        let found = found.unwrap_or_else(|| {
+            batch.flush_set(set);
+            BTreeSet::new()
+        });
+        let stale: Vec<_> = found.difference(wanted).collect();
+        let missing: Vec<_> = wanted.difference(&found).collect();
+        batch.del_spans(set, &stale);
+        batch.add_spans(set, &missing);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn networks(texts: &[&str]) -> Vec<IpNetwork> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn networks_that_overlap_or_touch_become_one_interval() {
+        let all =
+            networks(&["10.0.1.0/24", "10.0.0.7/24", "10.0.0.0/25", "10.9.0.0/16", "fd00::/8"]);
+        let span =
+            |first: [u8; 4], end: [u8; 4]| Span { first: first.into(), end: Some(end.into()) };
+        let wanted = [span([10, 0, 0, 0], [10, 0, 2, 0]), span([10, 9, 0, 0], [10, 10, 0, 0])];
+        assert_eq!(spans(Ip::V4, all.iter()), BTreeSet::from(wanted));
+    }
+
+    #[test]
+    fn an_interval_up_to_the_last_address_has_no_end() {
+        for (ip, text) in [(Ip::V4, "0.0.0.0/0"), (Ip::V4, "255.255.255.255/32"), (Ip::V6, "::/0")]
+        {
+            let spans = spans(ip, networks(&[text]).iter());
+            assert!(spans.len() == 1 && spans.iter().all(|span| span.end.is_none()), "{text}");
+        }
+    }
+
+    fn element(key: [u8; 4], ends: bool) -> ElementState {
+        ElementState { key: Some(key.into()), ends, ..ElementState::default() }
+    }
+
+    #[test]
+    fn what_is_no_interval_is_seen() {
+        let set = CLUSTER4;
+        let null = element([0; 4], true);
+        assert_eq!(read(&set, vec![null]), Some(BTreeSet::new()));
+        assert_eq!(read(&set, vec![element([10, 0, 0, 0], true)]), None);
+        assert_eq!(read(&set, vec![element([1; 4], false), element([2; 4], false)]), None);
+        assert_eq!(read(&set, vec![ElementState::default()]), None, "a catch-all");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_is_read(nets in prop::collection::vec((any::<u32>(), 0_u8..=32), 0..40)) {
+            let nets: Vec<_> = nets
+                .into_iter()
+                .map(|(net, prefix)| IpNetwork::new(std::net::Ipv4Addr::from(net).into(), prefix).unwrap())
+                .collect();
+            let spans = spans(Ip::V4, nets.iter());
+            let mut dump = Vec::new();
+            for span in &spans {
+                let key = |key: &[u8]| <[u8; 4]>::try_from(key).unwrap();
+                dump.extend(span.end.as_deref().map(|end| element(key(end), true)));
+                dump.push(element(key(&span.first), false));
+            }
+            for net in &nets {
+                let first = bytes(Ip::V4, bits(net.network()));
+                prop_assert!(spans.iter().any(|s| s.first <= first && s.end.as_ref().is_none_or(|end| *end > first)));
+            }
+            prop_assert_eq!(read(&CLUSTER4, dump), Some(spans));
+        }
+    }
+}
