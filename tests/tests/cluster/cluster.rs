@@ -4,6 +4,7 @@ use ferrule_tests::background::Background;
 use ferrule_tests::bins::Bins;
 use ferrule_tests::node::{Node, Place, Pod};
 use ferrule_tests::ns::Namespace;
+use ferrule_tests::packets::first_ping;
 use ferrule_tests::within;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -89,6 +90,14 @@ impl Cluster {
         }
         for member in &cluster.members {
             member.in_sync();
+            // A node's link-local address is in detection for a second or two, and a source of no
+            // neighbour solicitation: what is forwarded meanwhile is lost.
+            member.node.settle();
+            for (_, link, at) in NODES {
+                let answers = || first_ping(&member.node, &format!("2001:db8:{link}::{at}"));
+                let found = within(Duration::from_secs(10), || answers().then_some(()));
+                assert!(found.is_some(), "{} does not reach node {at}", member.name);
+            }
         }
         cluster
     }
