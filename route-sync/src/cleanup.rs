@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Removes routes, tunnel devices and files of the daemon; says what went, a line each.
+/// Removes routes, tunnel devices, nftables rules and files of the daemon; says what went, a line each.
 ///
 /// # Errors
 /// A daemon runs, or something cannot be removed: the rest is removed all the same, and the
@@ -35,6 +35,7 @@ pub fn cleanup(config: &Config) -> Result<Vec<String>, Error> {
             note(&mut removed, &mut first, format!("device {}", link.name), done);
         }
     }
+    nft::Nft::open()?.del_node_rules()?;
     Node::remove(&config.run_dir)
         .map_err(|error| io("remove node.json", io::Error::other(error.to_string())))?;
     let kept = config.state_dir.join(crate::source::KEPT);

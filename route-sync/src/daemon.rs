@@ -28,6 +28,9 @@ pub enum Error {
     /// Netlink.
     #[error(transparent)]
     Net(#[from] net::Error),
+    /// Netlink of nf_tables.
+    #[error(transparent)]
+    Nft(#[from] nft::Error),
     /// The operating system.
     #[error("{what}: {error}")]
     Io {
@@ -54,6 +57,8 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     // Heard before the first dump, so that nothing falls in between.
     #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
     let monitor = AsyncFd::new(Monitor::open()?).map_err(io_error("watch netlink"))?;
+    #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
+    let mut ruleset = AsyncFd::new(nft::Monitor::open()?).map_err(io_error("watch nf_tables"))?;
     let (queries, mut asked) = mpsc::channel(16);
     control::listen(&config.run_dir, queries.clone()).map_err(io_error("open the socket"))?;
     if let Some(address) = config.metrics {
@@ -91,6 +96,15 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
                     ready.clear_ready();
                 }
                 daemon.sync.events(events);
+            }
+            ready = ruleset.readable_mut() => {
+                let mut ready = ready.map_err(io_error("watch nf_tables"))?;
+                sleep(GATHER).await;
+                let changed = ready.get_inner_mut().read()?;
+                ready.clear_ready();
+                if changed {
+                    daemon.sync.ruleset_changed();
+                }
             }
             () = until(again.map(Instant::from_std)) => {}
             () = until(periodic) => {

@@ -10,6 +10,7 @@ use crate::query::{Figures, SourceReport};
 use ipnetwork::IpNetwork;
 use net::vxlan::{Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
+use nft::Nft;
 use node::vtep;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use tracing::{debug, info, warn};
 
 mod events;
 mod report;
+mod rules;
 
 /// The first pause after a failure; each one is twice as long as the one before, up to
 /// [`LONGEST`].
@@ -30,6 +32,7 @@ const LOGGED: usize = 20;
 pub struct Sync {
     config: Config,
     socket: Socket,
+    nft: Nft,
     nodes: Accepted,
     facts: Facts,
     desired: Desired,
@@ -80,11 +83,12 @@ impl Sync {
     /// Begins; nothing is touched yet. The network namespace is the thread's.
     ///
     /// # Errors
-    /// No netlink.
-    pub fn new(config: Config) -> net::Result<Sync> {
+    /// No netlink, or none of netfilter.
+    pub fn new(config: Config) -> Result<Sync, crate::daemon::Error> {
         Ok(Sync {
             config,
             socket: Socket::open()?,
+            nft: Nft::open()?,
             nodes: Accepted::default(),
             facts: Facts::default(),
             desired: Desired::default(),
@@ -229,6 +233,7 @@ impl Sync {
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
         self.failures.retain(|object, _| still.contains(object));
         self.apply(&changes, why);
+        self.rules(why);
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
