@@ -32,7 +32,7 @@ struct Silenced {
 }
 
 /// How many links are removed at once: as many records are open.
-const BATCH: usize = 64;
+const BATCH: usize = 8;
 
 pub(crate) fn gc(request: &Request) -> Result<()> {
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
