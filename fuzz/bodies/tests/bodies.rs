@@ -95,18 +95,26 @@ fn mutations_of_the_corpus_hold() {
 /// Documents with values of another type, duplicate keys, deep nesting and huge numbers.
 #[test]
 fn spoiled_documents_hold() {
-    for input in corpus("prev_result") {
-        if let Ok(document) = serde_json::from_slice(&input) {
-            for_all(200, hostile::spoiled(document), fuzz_bodies::prev_result);
-        }
-    }
-    for input in corpus("stdin") {
-        let Some(end) = input.windows(2).position(|pair| pair == [0, 0]) else { continue };
-        let (environment, stdin) = input.split_at(end + 2);
-        let Ok(document) = serde_json::from_slice(stdin) else { continue };
-        let whole = hostile::spoiled(document).prop_map(|stdin| [environment, &stdin].concat());
-        for_all(200, whole, fuzz_bodies::stdin);
-    }
+    let results = corpus("prev_result").into_iter().map(|input| (vec![], input));
+    for_all(1500, spoiled(results), fuzz_bodies::prev_result);
+    let calls = corpus("stdin").into_iter().filter_map(|mut input| {
+        let end = input.windows(2).position(|pair| pair == [0, 0])?;
+        let stdin = input.split_off(end + 2);
+        Some((input, stdin))
+    });
+    for_all(1500, spoiled(calls), fuzz_bodies::stdin);
     let any = hostile::json().prop_map(|value| value.to_string().into_bytes());
     for_all(500, any, fuzz_bodies::prev_result);
+}
+
+/// Of inputs that are something and then a document, those whose document is JSON, spoiled.
+fn spoiled(inputs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Vec<u8>> {
+    let parsed = inputs.filter_map(|(start, text)| {
+        let document: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        Some((start, document))
+    });
+    let one = prop::sample::select(parsed.collect::<Vec<_>>());
+    one.prop_flat_map(|(start, document)| {
+        hostile::spoiled(document).prop_map(move |text| [&start[..], &text].concat())
+    })
 }
