@@ -31,8 +31,8 @@ struct Silenced {
     link: Option<Link>,
 }
 
-/// How many links are removed at once: as many records are open.
-const BATCH: usize = 64;
+/// How many links are removed at once: as many records are open, and descriptors may be few.
+const BATCH: usize = 12;
 
 pub(crate) fn gc(request: &Request) -> Result<()> {
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
