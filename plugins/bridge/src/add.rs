@@ -91,17 +91,11 @@ impl Work<'_> {
             macspoof: self.names.pod_mac.filter(|_| self.config.macspoof).map(|m| m.to_string()),
         };
         claim.write(&record)?;
-        let taken = self.kernel.link(Place::Pod, &self.names.pod);
-        if let Some(link) = taken.map_err(|error| failed(&error))? {
-            return Err(exists(&self.names).details(format!(
-                "the pod has an interface {:?} that is not of this attachment (MAC address {})",
-                link.name, link.mac
-            )));
-        }
+        self.look_into_pod()?;
+        self.apply(&plan::bridge(&self.config))?;
         // The lock is ours and no veth of the attachment lives: a lease from now on is ours to
-        // undo. So IPAM works beside all that is done to links.
+        // undo. So IPAM works beside the making of the link.
         self.ask_ipam()?;
-        self.apply(&plan::claim(&self.config, &self.names))?;
         self.apply(&plan::link(&self.config, &self.names))?;
         let mut result = CniResult::default();
         if let Some(from_ipam) = self.ipam_result()? {
@@ -120,6 +114,18 @@ impl Work<'_> {
         record.complete = true;
         claim.write(&record)?;
         Ok(result)
+    }
+
+    /// An interface of our name in the pod is found before IPAM is asked for anything.
+    fn look_into_pod(&mut self) -> Result<()> {
+        let taken = self.kernel.link(Place::Pod, &self.names.pod);
+        match taken.map_err(|error| failed(&error))? {
+            None => Ok(()),
+            Some(link) => Err(exists(&self.names).details(format!(
+                "the pod has an interface {:?} already, with the MAC address {}",
+                link.name, link.mac
+            ))),
+        }
     }
 
     fn apply(&mut self, items: &[Item]) -> Result<()> {
