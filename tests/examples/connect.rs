@@ -7,6 +7,7 @@
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -19,18 +20,13 @@ fn enter(netns: &str) {
     setns(File::open(netns).expect(netns), CloneFlags::CLONE_NEWNET).expect("enter the netns");
 }
 
-/// It ends with a reset: neither end keeps anything of the connection.
-fn reset(stream: TcpStream) {
-    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-    setsockopt(&stream, sockopt::Linger, &linger).expect("SO_LINGER");
-}
-
 fn serve(listener: TcpListener, source: IpAddr) {
-    for stream in listener.incoming().flatten() {
+    for mut stream in listener.incoming().flatten() {
         let peer = stream.peer_addr().map(|peer| peer.ip());
         // Reset already: then there is nobody to ask. A panic closes the port to the client.
         assert!(peer.is_err() || peer.is_ok_and(|peer| peer == source), "not masqueraded");
-        reset(stream);
+        // The client's reset ends it.
+        let _ = stream.read(&mut [0]);
     }
 }
 
@@ -54,12 +50,14 @@ fn main() {
     });
     listening.recv().expect("a server");
     enter(client);
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
     let start = Instant::now();
     let mut made = 0_u32;
     while start.elapsed() < time {
         let port = FIRST_PORT + (made % u32::from(PORTS)) as u16;
         let stream = TcpStream::connect(SocketAddr::new(address, port)).expect("connect");
-        reset(stream);
+        // It ends with a reset: neither end keeps anything of the connection.
+        setsockopt(&stream, sockopt::Linger, &linger).expect("SO_LINGER");
         made += 1;
     }
     #[allow(clippy::print_stdout, reason = "the answer")]
