@@ -76,18 +76,19 @@ impl Nft {
     /// The rules of a chain; none when it does not exist. A dump: it counts only if the
     /// generation is the same afterwards.
     pub(crate) fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {
-        let what = format!("list chain {chain} of table {}", table.title);
-        let attributes = vec![
-            RuleAttribute::Table(table.name.to_owned()),
-            RuleAttribute::Chain(chain.to_owned()),
-        ];
-        let question = NfTablesMessage::GetRule(RuleMessage { attributes });
+        let (what, question) = rules_of(table, chain);
         let dump = self.socket.dump(&what, table.family, question)?;
         let rules = dump.into_iter().filter_map(|answer| match answer {
             Answer::Rule(rule) => Some(rule),
             _ => None,
         });
         Ok(rules.collect())
+    }
+
+    /// How many rules a chain has. A dump, as [`Self::rules`].
+    pub(crate) fn count_rules(&mut self, table: Table, chain: &str) -> Result<usize> {
+        let (what, question) = rules_of(table, chain);
+        self.socket.count(&what, table.family, question)
     }
 
     pub(crate) fn element(
@@ -262,4 +263,11 @@ impl Nft {
         }
         Ok(differences)
     }
+}
+
+fn rules_of(table: Table, chain: &str) -> (String, NfTablesMessage) {
+    let attributes =
+        vec![RuleAttribute::Table(table.name.to_owned()), RuleAttribute::Chain(chain.to_owned())];
+    let what = format!("list chain {chain} of table {}", table.title);
+    (what, NfTablesMessage::GetRule(RuleMessage { attributes }))
 }
