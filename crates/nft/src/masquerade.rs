@@ -229,8 +229,19 @@ impl Nft {
             Some(chain) if chain.starts_with(CHAIN_PREFIX) && self.del_unused_chain(&chain)? => {
                 self.del_empty_frame(TABLE, &BASE, &SETS)
             }
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            // Perhaps an earlier call was ended after it.
+            None => self.del_unused_masquerade(),
         }
+    }
+
+    /// Removes what the last elements left behind if the removal was ended halfway: chains that
+    /// nothing jumps to, and the table if nothing else is in it.
+    pub(crate) fn del_unused_masquerade(&mut self) -> Result<()> {
+        for chain in self.chains(TABLE, CHAIN_PREFIX)? {
+            self.del_unused_chain(&chain)?;
+        }
+        self.del_empty_frame(TABLE, &BASE, &SETS)
     }
 
     /// Deletes the chain of a subnet unless something jumps to it; whether it is gone.

@@ -73,6 +73,29 @@ impl Nft {
         })
     }
 
+    /// The names of a table's chains that begin with `prefix`. A dump: it counts only if the
+    /// generation is the same afterwards.
+    pub(crate) fn chains(&mut self, table: Table, prefix: &str) -> Result<Vec<String>> {
+        let what = format!("list the chains of table {}", table.title);
+        let attributes = vec![ChainAttribute::Table(table.name.to_owned())];
+        let question = NfTablesMessage::GetChain(ChainMessage { attributes });
+        let mut names = Vec::new();
+        for message in self.socket.dump(&what, table.family, question)? {
+            let NfTablesMessage::NewChain(answer) = message else { continue };
+            // The kernel dumps the chains of all tables (nf_tables_dump_chains).
+            let ours =
+                |a: &ChainAttribute| matches!(a, ChainAttribute::Table(t) if t == table.name);
+            if !answer.attributes.iter().any(ours) {
+                continue;
+            }
+            names.extend(answer.attributes.into_iter().filter_map(|attribute| match attribute {
+                ChainAttribute::Name(name) if name.starts_with(prefix) => Some(name),
+                _ => None,
+            }));
+        }
+        Ok(names)
+    }
+
     /// The rules of a chain; none when it does not exist. A dump: it counts only if the
     /// generation is the same afterwards.
     pub(crate) fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {
