@@ -58,9 +58,9 @@ pub struct Store<'a> {
     pub(crate) bits: Bits,
     /// Whether every lease met could be read, or dropped: if not, the next operation tries again.
     all_read: bool,
-    /// Whether there is an index that cannot be read now: then it is left for better times, since
-    /// it holds the stamps.
-    index_withheld: bool,
+    /// Why the index that is there cannot be read now: then it is left for better times, since it
+    /// holds the stamps.
+    index_withheld: Option<io::Error>,
     /// Whether this operation has read the whole directory.
     pub(crate) scanned_now: bool,
     /// Whether the directory or the index differ from what the index's header says.
@@ -111,7 +111,7 @@ impl<'a> Store<'a> {
             scanned: Vec::new(),
             bits,
             all_read: true,
-            index_withheld: false,
+            index_withheld: None,
             scanned_now: false,
             changed: false,
         };
@@ -124,10 +124,11 @@ impl<'a> Store<'a> {
         self.index = match Index::open(&self.index_path()) {
             Ok(index) => Some(index),
             Err(error) => {
-                self.index_withheld = !matches!(
+                let new_one_serves = matches!(
                     error.kind(),
                     ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::UnexpectedEof
                 );
+                self.index_withheld = Some(error).filter(|_| !new_one_serves);
                 None
             }
         };
@@ -303,7 +304,7 @@ impl<'a> Store<'a> {
         let slot = Slot { digest, address, id_only: holder.ifname.is_empty(), stamp };
         let insert = |store: &mut Store| match &mut store.index {
             Some(index) => index.insert(&slot),
-            None => Err(io::Error::other("it could not be made")),
+            None => Err(store.no_index()),
         };
         let place = match insert(self) {
             Err(error) if error.kind() == ErrorKind::InvalidData && !self.scanned_now => {
@@ -313,6 +314,13 @@ impl<'a> Store<'a> {
             done => done,
         };
         Ok((place.map_err(|error| self.unwritable(&error))?, slot))
+    }
+
+    fn no_index(&self) -> io::Error {
+        io::Error::other(match &self.index_withheld {
+            Some(error) => format!("the present one cannot be read: {error}"),
+            None => "it could not be made".to_owned(),
+        })
     }
 
     /// Writes a lease aside and moves it into place, if the place is free.

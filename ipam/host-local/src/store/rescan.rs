@@ -92,8 +92,8 @@ impl Store<'_> {
         self.scanned_now = true;
         self.changed = true;
         let made = match self.index_withheld {
-            false => self.make_own().and_then(|()| Index::create(&self.index_path(), slots)),
-            true => Err(io::Error::other("the present one cannot be read")),
+            None => self.make_own().and_then(|()| Index::create(&self.index_path(), slots)),
+            Some(_) => Err(self.no_index()),
         };
         self.bits.replace(taken.iter().copied());
         self.index = match made {
