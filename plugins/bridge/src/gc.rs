@@ -109,16 +109,13 @@ fn collect(
     let Some(attachment) = attachment else {
         if claim.record.is_none() {
             // Torn, or made a moment ago by us: it tells of nothing.
-            claim.remove();
+            return claim.remove();
         }
         return Ok(());
     };
     log::info(&format!("GC removes {} of {}", attachment.ifname, attachment.container_id));
     match remove(kernel, hash, &attachment.network, &marked, claim.record.as_ref()) {
-        Ok(()) => {
-            claim.remove();
-            Ok(())
-        }
+        Ok(()) => claim.remove(),
         Err(error) => {
             kept.push(attachment);
             Err(error)
