@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ferrule_tests::conf::{self, GATEWAY4};
@@ -103,11 +103,11 @@ impl Started {
         }
     }
 
-    /// Waits for its end; whether it succeeded.
-    fn end(mut self) -> bool {
+    /// Waits for its end.
+    fn end(mut self) -> ExitStatus {
         let mut text = String::new();
         let _ = self.child.stdout.take().map(|mut pipe| pipe.read_to_string(&mut text));
-        self.child.wait().expect("wait for a plugin").success()
+        self.child.wait().expect("wait for a plugin")
     }
 }
 
@@ -151,7 +151,7 @@ fn median(bench: &Bench, command: &str, config: &Value) -> Duration {
         }
         let started = start(&bench.node, &attachment.call(command, None));
         let at = started.at;
-        assert!(started.end(), "{command}");
+        assert!(started.end().success(), "{command}");
         let took = at.elapsed();
         attachment.del(None);
         took
@@ -170,7 +170,7 @@ struct Kills {
     /// How long its IPAM plugin takes.
     ipam: Duration,
     at_death: Counts,
-    /// Calls that were over before they were to be killed.
+    /// Those that were over before they were to be killed.
     late: usize,
 }
 
@@ -204,26 +204,31 @@ impl Kills {
         };
         until(from + span.mul_f64(self.dice.roll(1000) as f64 / 1000.0));
         let pod = self.bench.pod.id().to_owned();
-        match (whom, target) {
-            (Whom::Ipam, Some(ipam)) => {
-                // The plugin waits while the state is looked at.
-                let _ = kill(started.pid(), Signal::SIGSTOP);
-                self.late += usize::from(kill(ipam, Signal::SIGKILL).is_err());
-                self.at_death.add(seen(&self.bench.node, &pod));
-                let _ = kill(started.pid(), Signal::SIGCONT);
-            }
-            (Whom::Ipam, None) => self.late += 1,
-            (Whom::Group, _) => {
-                let _ = killpg(started.pid(), Signal::SIGKILL);
-                self.at_death.add(seen(&self.bench.node, &pod));
-            }
-            (Whom::Plugin, _) => {
-                let _ = kill(started.pid(), Signal::SIGKILL);
-                self.at_death.add(seen(&self.bench.node, &pod));
-            }
+        match whom {
+            Whom::Plugin => kill(started.pid(), Signal::SIGKILL),
+            Whom::Group => killpg(started.pid(), Signal::SIGKILL),
+            // The plugin waits while the state is looked at.
+            Whom::Ipam => kill(started.pid(), Signal::SIGSTOP)
+                .and_then(|()| target.map_or(Ok(()), |ipam| kill(ipam, Signal::SIGKILL))),
         }
-        let ok = started.end();
-        if matches!(whom, Whom::Ipam) && command == "ADD" && !ok {
+        // It is gone already.
+        .unwrap_or_default();
+        let state = seen(&self.bench.node, &pod);
+        if matches!(whom, Whom::Ipam) {
+            let _ = kill(started.pid(), Signal::SIGCONT);
+        }
+        let end = started.end();
+        let struck = match whom {
+            Whom::Plugin | Whom::Group => end.signal() == Some(Signal::SIGKILL as i32),
+            // A plugin that lost its IPAM plugin says so; else that one had ended before.
+            Whom::Ipam => !end.success(),
+        };
+        if struck {
+            self.at_death.add(state);
+        } else {
+            self.late += 1;
+        }
+        if matches!(whom, Whom::Ipam) && command == "ADD" && struck {
             let left = self.bench.left();
             assert!(left.is_nothing(), "ADD failed, its IPAM plugin killed, and left:\n{left}");
         }
@@ -297,8 +302,9 @@ fn run(command: &str, whom: Whom, normal: usize, all: usize) {
     let mut kills = Kills::new(command);
     let seed = kills.dice.0;
     let count = if long() { all } else { normal };
-    for _ in 0..count {
+    while kills.at_death.of(|_| true) < count {
         kills.one(command, whom);
+        assert!(kills.late < 20 + 5 * count, "nearly every call is over before it is killed");
     }
     kills.all_addresses("at the end");
     let (whole, ipam) = (kills.whole, kills.ipam);
@@ -309,7 +315,7 @@ fn run(command: &str, whom: Whom, normal: usize, all: usize) {
     };
     let title = format!(
         "{command}, {whom} killed {count} times (seed {seed}; the call takes {whole:.1?}, its \
-         IPAM plugin {ipam:.1?}; over before it was killed: {})",
+         IPAM plugin {ipam:.1?}; over too soon and not counted: {})",
         kills.late
     );
     kills.at_death.print(&title, "what existed at death");
