@@ -51,6 +51,15 @@ impl Nft {
                 self.del_macspoof(&port, mac, &comment)?;
             }
         }
+        self.del_unused()
+    }
+
+    /// Removes what has no element any more, since a removal was ended halfway: chains of
+    /// subnets, and our tables.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn del_unused(&mut self) -> Result<()> {
         self.del_unused_masquerade()?;
         self.del_unused_macspoof()
     }

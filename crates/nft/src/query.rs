@@ -73,27 +73,17 @@ impl Nft {
         })
     }
 
-    /// The names of a table's chains that begin with `prefix`. A dump: it counts only if the
-    /// generation is the same afterwards.
+    /// The names of all chains of a table's family that begin with `prefix`: the kernel dumps
+    /// those of other tables too (nf_tables_dump_chains). A dump: a chain may be missed.
     pub(crate) fn chains(&mut self, table: Table, prefix: &str) -> Result<Vec<String>> {
         let what = format!("list the chains of table {}", table.title);
-        let attributes = vec![ChainAttribute::Table(table.name.to_owned())];
-        let question = NfTablesMessage::GetChain(ChainMessage { attributes });
-        let mut names = Vec::new();
-        for message in self.socket.dump(&what, table.family, question)? {
-            let NfTablesMessage::NewChain(answer) = message else { continue };
-            // The kernel dumps the chains of all tables (nf_tables_dump_chains).
-            let ours =
-                |a: &ChainAttribute| matches!(a, ChainAttribute::Table(t) if t == table.name);
-            if !answer.attributes.iter().any(ours) {
-                continue;
-            }
-            names.extend(answer.attributes.into_iter().filter_map(|attribute| match attribute {
-                ChainAttribute::Name(name) if name.starts_with(prefix) => Some(name),
-                _ => None,
-            }));
-        }
-        Ok(names)
+        let question = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
+        let dump = self.socket.dump(&what, table.family, question)?;
+        let names = dump.into_iter().filter_map(|answer| match answer {
+            Answer::Chain(state) => state.name.filter(|name| name.starts_with(prefix)),
+            _ => None,
+        });
+        Ok(names.collect())
     }
 
     /// The rules of a chain; none when it does not exist. A dump: it counts only if the

@@ -14,7 +14,10 @@ impl Kernel {
     fn remove_one(&mut self, item: &Item) -> Result<()> {
         match item {
             Item::Veth(veth) => self.remove_veth(&veth.host, &veth.alias),
-            Item::Masquerade(m) => Ok(self.nft()?.del_masquerade(m.address, &m.comment)?),
+            Item::Masquerade(m) => {
+                self.nft()?.del_masquerade(m.address, &m.comment)?;
+                Ok(())
+            }
             Item::Macspoof(m) => Ok(self.nft()?.del_macspoof(&m.port, m.mac, &m.comment)?),
             _ => Ok(()),
         }

@@ -105,8 +105,8 @@ pub(crate) fn remove_rules(
     attachment: &Attachment,
     record: Option<&Record>,
 ) -> Result<()> {
-    let comment = comment(attachment);
     let Some(record) = record else {
+        let comment = comment(attachment);
         let removed = match kernel.nft() {
             Ok(nft) => nft.del_owned(|found| found == comment).map_err(Into::into),
             Err(error) => Err(error),
@@ -117,19 +117,35 @@ pub(crate) fn remove_rules(
             removed => removed.map_err(|error| failed(&error)),
         };
     };
+    match remove_recorded(kernel, attachment, record)? {
+        true => Ok(()),
+        // An earlier call may have been ended halfway.
+        false => kernel.nft().and_then(|nft| Ok(nft.del_unused()?)).map_err(|error| failed(&error)),
+    }
+}
+
+/// Removes the elements that a record tells of; says whether all were there.
+pub(crate) fn remove_recorded(
+    kernel: &mut Kernel,
+    attachment: &Attachment,
+    record: &Record,
+) -> Result<bool> {
+    let comment = comment(attachment);
     let macspoof = record.macspoof.as_ref().and_then(|mac| mac.parse::<Mac>().ok());
     if record.addresses.is_empty() && macspoof.is_none() {
-        return Ok(());
+        return Ok(true);
     }
     let nft = kernel.nft().map_err(|error| failed(&error))?;
     let mut problem = Ok(());
+    let mut all_there = true;
     for address in &record.addresses {
-        problem = problem.and(nft.del_masquerade(*address, &comment));
+        let removed = nft.del_masquerade(*address, &comment);
+        problem = problem.and(removed.map(|there| all_there &= there));
     }
     if let Some(mac) = macspoof {
         problem = problem.and(nft.del_macspoof(&attachment.host_veth(), mac.0, &comment));
     }
-    problem.map_err(|error| failed(&error.into()))
+    problem.map(|()| all_there).map_err(|error| failed(&error.into()))
 }
 
 /// Passes GC or STATUS on to the IPAM plugin. One older than these commands misses a container

@@ -6,7 +6,7 @@
 //! plugin: their addresses are in use.
 
 use crate::config::Config;
-use crate::del::{ask_newer, remove_rules};
+use crate::del::{ask_newer, remove_recorded};
 use crate::{PLUGIN, failed, foreign};
 use ::plan::Kernel;
 use cni::record::{Record, Records};
@@ -33,6 +33,7 @@ pub(crate) fn gc(request: &Request) -> Result<()> {
     for (hash, marked) in candidates(request, &mut kernel, &records)? {
         problems.extend(collect(request, &mut kernel, &records, &hash, marked, &mut kept).err());
     }
+    problems.extend(remove_unused(&mut kernel).err());
     problems.extend(foreign::gc(request, &mut kernel, &mut kept));
     if let Some(ipam) = ipam {
         problems.extend(ask_newer(&ipam, Command::Gc, &with_kept(request, &kept)).err());
@@ -41,6 +42,14 @@ pub(crate) fn gc(request: &Request) -> Result<()> {
         .into_iter()
         .reduce(|first, next| first.also(format!("also: {next}")))
         .map_or(Ok(()), Err)
+}
+
+/// Removes tables and chains that a call left without elements, as it was killed.
+fn remove_unused(kernel: &mut Kernel) -> Result<()> {
+    match kernel.nft().and_then(|nft| Ok(nft.del_unused()?)) {
+        Err(::plan::Error::Nft(error)) if error.is_unsupported() => Ok(()),
+        done => done.map_err(|error| failed(&error)),
+    }
 }
 
 /// Hashes of attachments that are not valid, with what the kernel's marks say of them.
@@ -136,7 +145,7 @@ fn remove(
     let link = kernel.silence_veth(&host, &mark).map_err(|error| failed(&error))?;
     remove_marked(kernel, marked).map_err(|error| failed(&error))?;
     if let Some(record) = record {
-        remove_rules(kernel, &record.attachment(), Some(record))?;
+        remove_recorded(kernel, &record.attachment(), record)?;
     }
     link.map_or(Ok(()), |link| kernel.remove_link(&link)).map_err(|error| failed(&error))
 }
