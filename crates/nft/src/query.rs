@@ -73,6 +73,19 @@ impl Nft {
         })
     }
 
+    /// The names of all chains of a table's family that begin with `prefix`: the kernel dumps
+    /// those of other tables too (nf_tables_dump_chains). A dump: a chain may be missed.
+    pub(crate) fn chains(&mut self, table: Table, prefix: &str) -> Result<Vec<String>> {
+        let what = format!("list the chains of table {}", table.title);
+        let question = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
+        let dump = self.socket.dump(&what, table.family, question)?;
+        let names = dump.into_iter().filter_map(|answer| match answer {
+            Answer::Chain(state) => state.name.filter(|name| name.starts_with(prefix)),
+            _ => None,
+        });
+        Ok(names.collect())
+    }
+
     /// The rules of a chain; none when it does not exist. A dump: it counts only if the
     /// generation is the same afterwards.
     pub(crate) fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {

@@ -22,10 +22,9 @@ pub(crate) fn add(request: &Request) -> Result<CniResult> {
     match (&live, &claim.record) {
         (Some(link), record) if !unfinished => {
             let error = refusal(&names, link);
-            if record.is_none() {
-                claim.remove();
-            }
-            return Err(error);
+            // A torn record tells of nothing.
+            let removed = if record.is_none() { claim.remove() } else { Ok(()) };
+            return Err(removed.err().into_iter().fold(error, |e, also| e.also(also.to_string())));
         }
         // A killed ADD, or a pod that went without DEL: its lease would be in our way.
         (_, Some(record)) => {
@@ -178,8 +177,7 @@ impl Work<'_> {
             problems.extend(del::free(self.request, self.ipam.as_ref()).err());
         }
         if problems.is_empty() {
-            claim.remove();
-            return error;
+            problems.extend(claim.remove().err());
         }
         problems.into_iter().fold(error, |error, problem| {
             error.also(format!("and undoing it failed: {problem}; DEL will try again"))
