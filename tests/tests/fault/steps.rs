@@ -16,10 +16,11 @@ use crate::{full, long};
 fn errors(operation: &Operation) -> Vec<(&'static str, &'static str)> {
     let usual = match operation.name.as_str() {
         // What the kernel says of a full socket, and of a full disk.
-        "sendto" | "recvfrom" => ("ENOBUFS", "No buffer space available"),
-        _ => ("ENOSPC", "No space left on device"),
+        "sendto" | "recvfrom" => ("ENOBUFS", "(os error 105)"),
+        _ => ("ENOSPC", "(os error 28)"),
     };
-    let all = [("EIO", "Input/output error"), usual];
+    // By number: musl has other words for EIO than glibc.
+    let all = [("EIO", "(os error 5)"), usual];
     all[..if long() { 2 } else { 1 }].to_vec()
 }
 
@@ -176,6 +177,9 @@ const HARMLESS: &[&str] = &[
     // A file's size before it is read, which is a hint, and a record's name, which is looked at
     // again.
     "statx(",
+    "fstat(",
+    // musl's second thought after open(2) with O_CLOEXEC.
+    "F_SETFD, FD_CLOEXEC",
     "lseek(",
     // A file of /sys, for a bridge without a MAC address of its own, that the gateway gives it too.
     "/addr_assign_type\"",
@@ -199,6 +203,8 @@ const HARMLESS_TO_DEL: &[&str] = &[
     "fstatfs(",
     "/fd/",
     "statx(",
+    "fstat(",
+    "F_SETFD, FD_CLOEXEC",
     "lseek(",
     "LOCK_UN",
     "NETLINK_EXT_ACK, [1]",
@@ -218,6 +224,8 @@ const HARMLESS_TO_IPAM: &[&str] = &[
     "readlink(",
     "fstatfs(",
     "statx(",
+    "fstat(",
+    "F_SETFD, FD_CLOEXEC",
     "lseek(",
     "/.ferrule/",
     "pread64(",
