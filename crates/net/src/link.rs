@@ -97,6 +97,12 @@ pub fn set_up(link: u32, name: &str) -> Verb<()> {
     change(unspec(link).up().build(), format!("set {name} up"))
 }
 
+/// Gives a link that is down its MAC address, and sets it up.
+pub fn set_up_as(link: u32, mac: Mac, name: &str) -> Verb<()> {
+    let what = format!("set {name} up with MAC address {mac}");
+    change(unspec(link).address(mac.0.to_vec()).up().build(), what)
+}
+
 /// Sets a link down.
 pub fn set_down(link: u32, name: &str) -> Verb<()> {
     change(unspec(link).down().build(), format!("set {name} down"))

@@ -82,6 +82,13 @@ pub fn of_link(link: u32, v6: bool) -> Verb<Neighbour> {
     Verb::new(RTM_GETNEIGH, &dump(family(v6), link), NLM_F_DUMP, parse, what)
 }
 
+/// One neighbour, in every state.
+pub fn of_address(link: u32, address: IpAddr) -> Verb<Neighbour> {
+    let mut message = message(family(address.is_ipv6()), link, None, 0);
+    message.put_ip(NDA_DST, address);
+    Verb::new(RTM_GETNEIGH, &message, 0, parse, format!("look up neighbour {address}"))
+}
+
 /// A report's family, link, whether it is permanent, flags and attributes.
 pub(crate) fn report(kind: u16, body: &[u8]) -> Option<(libc::c_int, u32, bool, u8, &[u8])> {
     let [family, _, _, _, _, _, _, _, s0, s1, flags, _, ..] = *body else { return None };

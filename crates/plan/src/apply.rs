@@ -55,6 +55,10 @@ impl Kernel {
                 let index = self.index(*place, name)?;
                 Ok(self.socket(*place)?.set(&link::set_up(index, name))?)
             }
+            Item::UpAs(name, mac) => {
+                let index = self.index(Place::Pod, name)?;
+                Ok(self.pod()?.socket.set(&link::set_up_as(index, *mac, name))?)
+            }
             Item::Address(name, address, dad) => {
                 let index = self.index(Place::Pod, name)?;
                 let verb = net::address::add(index, *address, *dad);

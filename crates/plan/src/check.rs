@@ -36,10 +36,9 @@ impl Kernel {
                 Place::Host => Ok(check_sysctl(sysctl)?),
                 Place::Pod => Ok(self.pod()?.netns.enter(|| check_sysctl(sysctl))?),
             },
-            Item::Up(place, name) => Ok(match self.link(*place, name)? {
-                None => missing(),
-                Some(link) => unless(link.up, || "it is down".to_owned()),
-            }),
+            Item::Up(place, name) => self.check_up(*place, name),
+            // Its MAC address is that of the veth pair's item.
+            Item::UpAs(name, _) => self.check_up(Place::Pod, name),
             Item::Address(name, address, _) => {
                 let index = self.index(Place::Pod, name)?;
                 let present = self.pod()?.socket.list(&net::address::of_link(index))?;
@@ -59,6 +58,13 @@ impl Kernel {
             Item::Masquerade(masquerade) => Ok(self.nft()?.check_masquerade(masquerade)?),
             Item::Macspoof(macspoof) => Ok(self.nft()?.check_macspoof(macspoof)?),
         }
+    }
+
+    fn check_up(&mut self, place: Place, name: &str) -> Result<Differences> {
+        Ok(match self.link(place, name)? {
+            None => missing(),
+            Some(link) => unless(link.up, || "it is down".to_owned()),
+        })
     }
 
     fn check_bridge(&mut self, bridge: &Bridge) -> Result<Differences> {

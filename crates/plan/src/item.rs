@@ -49,6 +49,8 @@ pub enum Item {
     Sysctl(Sysctl),
     /// A link that is administratively up: where, and its name.
     Up(Place, String),
+    /// The pod's interface, up with a MAC address that was not known as it was made.
+    UpAs(String, Mac),
     /// An address in the pod: link, address, whether IPv6 waits for duplicate address detection.
     Address(String, IpNetwork, bool),
     /// A route in the pod.
@@ -166,6 +168,7 @@ impl Item {
         match self {
             Item::Sysctl(sysctl) => sysctl.place,
             Item::Up(place, _) => *place,
+            Item::UpAs(..) => Place::Pod,
             Item::Address(..) | Item::Route(_) => Place::Pod,
             _ => Place::Host,
         }
@@ -181,7 +184,7 @@ impl fmt::Display for Item {
             Item::Port(port) => write!(f, "bridge port {}", port.link),
             Item::Vlans(vlans) => write!(f, "VLANs of {}", vlans.link),
             Item::Sysctl(sysctl) => write!(f, "sysctl {}", sysctl.key),
-            Item::Up(_, link) => write!(f, "link {link}"),
+            Item::Up(_, link) | Item::UpAs(link, _) => write!(f, "link {link}"),
             Item::Address(link, address, _) => write!(f, "address {address} of {link}"),
             Item::Route(route) => write!(f, "route {} of {}", route.route, route.link),
             Item::Gateway(gateway) => {

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::plan::{self, Names};
 use crate::{PLUGIN, del, failed};
-use ::plan::{Item, Kernel, Link, Place};
+use ::plan::{Item, Kernel, Link, Mac, Place};
 use cni::record::{Claim, Record, Records};
 use cni::{CniResult, Command, Delegate, Error, Interface, Request, Result, Running, code, log};
 
@@ -87,7 +87,7 @@ impl Work<'_> {
             addresses: Vec::new(),
             ipam: self.request.conf.ipam.clone(),
             complete: false,
-            macspoof: self.names.pod_mac.filter(|_| self.config.macspoof).map(|m| m.to_string()),
+            macspoof: None,
         };
         claim.write(&record)?;
         self.look_into_pod()?;
@@ -96,16 +96,24 @@ impl Work<'_> {
         // undo. So IPAM works beside the making of the link.
         self.ask_ipam()?;
         self.apply(&plan::link(&self.config, &self.names))?;
+        let mut taken = self.take_ipv6()?;
         let mut result = CniResult::default();
         if let Some(from_ipam) = self.ipam_result()? {
             result = plan::complete(&self.config, from_ipam, POD_INTERFACE)?;
-            if self.config.masquerade {
-                record.addresses = result.ips.iter().map(|ip| ip.address.ip()).collect();
-                claim.write(&record)?;
-            }
+        }
+        self.own(&result, &mut record);
+        if record.macspoof.is_some() || !record.addresses.is_empty() {
+            claim.write(&record)?;
+        }
+        self.apply(&plan::up(&self.config, &self.names))?;
+        if uses_v6(&result) {
+            self.give_ipv6(&mut taken)?;
+        }
+        if self.ipam.is_some() {
             self.apply(&plan::layer3(&self.config, &self.names, &result))?;
         }
         let links = self.settle(&result)?;
+        self.give_ipv6(&mut taken)?;
         result.interfaces = links;
         if !self.request.conf.dns.is_empty() {
             result.dns = self.request.conf.dns.clone();
@@ -124,6 +132,33 @@ impl Work<'_> {
                 "the pod has an interface {:?} already, with the MAC address {}",
                 link.name, link.mac
             ))),
+        }
+    }
+
+    fn take_ipv6(&mut self) -> Result<bool> {
+        if !self.config.pod_up {
+            return Ok(false);
+        }
+        self.kernel.take_ipv6(&self.names.pod).map_err(|error| failed(&error))
+    }
+
+    fn give_ipv6(&mut self, taken: &mut bool) -> Result<()> {
+        match std::mem::take(taken) {
+            true => self.kernel.give_ipv6(&self.names.pod).map_err(|error| failed(&error)),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes what the result makes the attachment own.
+    fn own(&mut self, result: &CniResult, record: &mut Record) {
+        if self.config.mac.is_none() {
+            self.names.pod_mac = plan::mac_of(result).or(self.names.pod_mac);
+        }
+        if self.config.macspoof {
+            record.macspoof = self.names.pod_mac.map(|mac| mac.to_string());
+        }
+        if self.config.masquerade {
+            record.addresses = result.ips.iter().map(|ip| ip.address.ip()).collect();
         }
     }
 
@@ -198,7 +233,7 @@ fn settle(
         let host = kernel.known_link(Place::Host, &names.host)?;
         (host, kernel.known_link(Place::Pod, &names.pod)?)
     };
-    if config.dad && result.ips.iter().any(|ip| ip.address.is_ipv6()) {
+    if config.dad && has_v6(result) {
         kernel.wait_for_dad(&names.pod)?;
     }
     let addresses = result.ips.iter().map(|ip| ip.address.ip());
@@ -207,7 +242,7 @@ fn settle(
         let gateways = result.ips.iter().filter_map(|ip| ip.gateway);
         kernel.wait_reachable(Place::Host, &plan::gateway_link(config), gateways)?;
     }
-    if !result.ips.is_empty() {
+    if is_news(kernel, config, result, pod.mac)? {
         kernel.announce(&pod)?;
     }
     let mut links = vec![kernel.known_link(Place::Host, &config.bridge)?, host, pod];
@@ -215,6 +250,35 @@ fn settle(
         links.push(kernel.known_link(Place::Host, &plan::gateway_link(config))?);
     }
     Ok(links)
+}
+
+fn uses_v6(result: &CniResult) -> bool {
+    has_v6(result) || result.routes.iter().any(|route| route.dst.is_ipv6())
+}
+
+fn has_v6(result: &CniResult) -> bool {
+    result.ips.iter().any(|ip| ip.address.is_ipv6())
+}
+
+/// Whether a neighbour may remember an address of the pod at another MAC address. An announcement
+/// is flooded to every pod of the bridge, which takes the kernel 4 ms with 500 of them.
+fn is_news(
+    kernel: &mut Kernel,
+    config: &Config,
+    result: &CniResult,
+    mac: Mac,
+) -> ::plan::Result<bool> {
+    if has_v6(result) || !config.gateway || config.mac.is_some() {
+        return Ok(!result.ips.is_empty());
+    }
+    // Whoever had the address before us, with a MAC address of its own, has asked for the gateway.
+    let gateway = plan::gateway_link(config);
+    for ip in &result.ips {
+        if kernel.is_known_elsewhere(&gateway, ip.address.ip(), mac)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn interface(link: &Link) -> Interface {

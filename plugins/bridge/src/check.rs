@@ -38,6 +38,7 @@ fn compare(
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|error| failed(&error))?;
     let mut items = plan::bridge(config);
     items.extend(plan::link(config, names));
+    items.extend(plan::up(config, names));
     if request.conf.ipam.is_some() {
         items.extend(plan::layer3(config, names, result));
     }

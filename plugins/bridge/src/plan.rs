@@ -90,15 +90,11 @@ pub fn link(config: &Config, names: &Names) -> Vec<Item> {
             pod_mtu: names.pod_mtu,
         }),
         in_pod("ipv4/conf/*/arp_notify", "1", true),
-        in_pod("ipv6/conf/*/ndisc_notify", "1", true),
     ];
     // Also decides about the link-local address, which appears as the link comes up.
     items.push(in_pod("ipv6/conf/*/accept_dad", dad, true));
     if config.dad {
         items.push(in_pod("ipv6/conf/*/enhanced_dad", "1", true));
-    }
-    if config.pod_up {
-        items.push(Item::Up(Place::Pod, pod.clone()));
     }
     items.push(accept_ra(&names.host));
     items.push(Item::Port(Port {
@@ -107,13 +103,6 @@ pub fn link(config: &Config, names: &Names) -> Vec<Item> {
         isolated: config.isolated,
     }));
     items.extend(vlans(config, names));
-    if let (true, Some(mac)) = (config.macspoof, names.pod_mac) {
-        items.push(Item::Macspoof(Macspoof {
-            port: names.host.clone(),
-            mac: mac.0,
-            comment: names.comment.clone(),
-        }));
-    }
     items
 }
 
@@ -204,6 +193,38 @@ fn first_address(net: IpNetwork) -> Result<IpAddr> {
     })
 }
 
+/// The MAC address of a pod's interface that nobody gave one: of its first IPv4 address (0a:58 and
+/// its bytes, as the reference's were until 0.7), so that an address that comes back has the MAC
+/// address that its neighbours remember.
+pub fn mac_of(result: &CniResult) -> Option<Mac> {
+    result.ips.iter().find_map(|ip| match ip.address.ip() {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            Some(Mac([0x0a, 0x58, a, b, c, d]))
+        }
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// The pod's interface, up, and what must hold before.
+pub fn up(config: &Config, names: &Names) -> Vec<Item> {
+    let mut items = Vec::new();
+    if let (true, Some(mac)) = (config.macspoof, names.pod_mac) {
+        items.push(Item::Macspoof(Macspoof {
+            port: names.host.clone(),
+            mac: mac.0,
+            comment: names.comment.clone(),
+        }));
+    }
+    if config.pod_up {
+        items.push(match names.pod_mac {
+            Some(mac) => Item::UpAs(names.pod.clone(), mac),
+            None => Item::Up(Place::Pod, names.pod.clone()),
+        });
+    }
+    items
+}
+
 /// What exists because of addresses and routes: a completed result's.
 pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     let pod = &names.pod;
@@ -213,6 +234,7 @@ pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
         // Some distributions make devices with IPv6 switched off.
         items.push(sysctl(Place::Pod, "ipv6/conf/*/disable_ipv6", pod, "0", false));
         items.push(sysctl(Place::Pod, "ipv6/conf/*/keep_addr_on_down", pod, "1", true));
+        items.push(sysctl(Place::Pod, "ipv6/conf/*/ndisc_notify", pod, "1", true));
     }
     let addresses = result.ips.iter();
     items.extend(addresses.map(|ip| Item::Address(pod.clone(), ip.address, config.dad)));

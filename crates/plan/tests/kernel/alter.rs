@@ -43,6 +43,7 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
             vec![(sysctl.place, format!("echo {other} > /proc/sys/{}", sysctl.key))]
         }
         Item::Up(place, name) => vec![(*place, format!("ip link set {name} down"))],
+        Item::UpAs(name, _) => vec![(Place::Pod, format!("ip link set {name} down"))],
         Item::Address(name, address, _) => {
             // The last IPv4 address of a link would take its routes along.
             let other = "192.0.2.1/32";
@@ -203,6 +204,7 @@ fn takes_along(item: &Item, other: &Item) -> bool {
         Item::Up(place, name) => {
             matches!(other, Item::Route(r) if *place == Place::Pod && r.link == *name)
         }
+        Item::UpAs(name, _) => matches!(other, Item::Route(r) if r.link == *name),
         // Nor has one without IPv6 anything of it.
         Item::Sysctl(Sysctl { place, key, .. }) => match other {
             Item::Address(link, address, _) => {
