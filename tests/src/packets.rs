@@ -35,8 +35,19 @@ pub fn no_ping(from: &impl Place, to: &str) {
 /// The source address that a TCP server at `address` in `to` sees when `from` connects.
 #[track_caller]
 pub fn tcp_source(from: &impl Place, to: &impl Place, address: &str) -> Result<IpAddr, String> {
+    tcp_source_by(from, to, address, address)
+}
+
+/// As [`tcp_source`], where `from` connects to another address that leads there.
+#[track_caller]
+pub fn tcp_source_by(
+    from: &impl Place,
+    to: &impl Place,
+    address: &str,
+    dialled: &str,
+) -> Result<IpAddr, String> {
     let listener = to.ns().enter(|| TcpListener::bind(socket(address, 0))).map_err(text)?;
-    let target = listener.local_addr().map_err(text)?;
+    let target = socket(dialled, listener.local_addr().map_err(text)?.port());
     listener.set_nonblocking(true).map_err(text)?;
     let mut stream =
         from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;

@@ -30,7 +30,18 @@ pub struct Member {
 pub struct Cluster {
     pub router: Router,
     pub members: Vec<Member>,
+    underlay: Underlay,
 }
+
+/// The families of the addresses that the node set tells of each node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Underlay {
+    Dual,
+    V6,
+}
+
+/// Addresses of the router that no node is on a link with: what is outside of the cluster.
+pub const OUTSIDE: [&str; 2] = ["203.0.113.1", "2001:db8:ffff::1"];
 
 /// Name, link, host part of its addresses, number of its pod CIDRs.
 const NODES: [(&str, char, u8); 3] = [("one", 'a', 1), ("two", 'a', 2), ("three", 'b', 3)];
@@ -46,13 +57,14 @@ pub fn network() -> Value {
            "ipam": {"type": "host-local"}})
 }
 
-fn node_list(names: &[&str]) -> String {
+fn node_list(names: &[&str], underlay: Underlay) -> String {
     let of = |(name, link, at): &(&str, char, u8)| {
+        let four = format!("\"{}.{at}\", ", four(*link));
+        let four = if underlay == Underlay::Dual { four.as_str() } else { "" };
         format!(
             "[[node]]\nname = \"{name}\"\n\
-             addresses = [\"{}.{at}\", \"2001:db8:{link}::{at}\"]\n\
-             pod-cidrs = [\"10.244.{at}.0/24\", \"fd00:10:244:{at}::/64\"]\n",
-            four(*link)
+             addresses = [{four}\"2001:db8:{link}::{at}\"]\n\
+             pod-cidrs = [\"10.244.{at}.0/24\", \"fd00:10:244:{at}::/64\"]\n"
         )
     };
     NODES.iter().filter(|(name, ..)| names.contains(name)).map(of).collect()
@@ -61,6 +73,11 @@ fn node_list(names: &[&str]) -> String {
 impl Cluster {
     /// Wires, nodes and daemons; it is in step when this returns.
     pub fn new() -> Cluster {
+        Cluster::with(Underlay::Dual, "")
+    }
+
+    /// As [`Cluster::new`], with more tables of route-sync's configuration.
+    pub fn with(underlay: Underlay, tables: &str) -> Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
             router.sh(&format!(
@@ -72,17 +89,26 @@ impl Cluster {
             ));
         }
         router.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        router.sh(&format!(
+            "ip link set lo up; ip address add {}/32 dev lo; ip address add {}/128 dev lo",
+            OUTSIDE[0], OUTSIDE[1]
+        ));
         router.sh("nft add table inet seen
              nft add chain inet seen forward '{ type filter hook forward priority 0; }'
              nft add counter inet seen routed
+             nft add counter inet seen full
+             nft add counter inet seen fragments
              nft add rule inet seen forward udp dport 4789 counter name routed
+             nft add rule inet seen forward udp dport 4789 meta length 1500 counter name full
+             nft add rule inet seen forward ip frag-off \\& 0x3fff != 0 counter name fragments
+             nft add rule inet seen forward exthdr frag exists counter name fragments
              nft add table bridge seen
              nft add chain bridge seen forward '{ type filter hook forward priority 0; }'
              nft add counter bridge seen switched
              nft add rule bridge seen forward udp dport 4789 counter name switched");
-        let mut cluster = Cluster { router, members: vec![] };
+        let mut cluster = Cluster { router, members: vec![], underlay };
         for (name, link, at) in NODES {
-            cluster.join(name, link, at);
+            cluster.join(name, link, at, tables);
         }
         cluster.tell(&["one", "two", "three"]);
         for at in 0..cluster.members.len() {
@@ -102,7 +128,22 @@ impl Cluster {
         cluster
     }
 
-    fn join(&mut self, name: &'static str, link: char, at: u8) {
+    fn join(&mut self, name: &'static str, link: char, at: u8, tables: &str) {
+        let node = self.plug_in(name, link, at);
+        node.write(
+            "/run/route-sync.toml",
+            &format!(
+                "node-name = \"{name}\"\ncluster-cidrs = [\"10.244.0.0/16\", \"fd00:10:244::/48\"]\n\
+                 service-cidrs = [\"10.96.0.0/12\", \"fd00:10:96::/112\"]\n\
+                 resync-interval = 0\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n\
+                 {tables}"
+            ),
+        );
+        self.members.push(Member { node, name, daemon: None });
+    }
+
+    /// A machine on a link, by the host part of its addresses; it is no node of the cluster yet.
+    pub fn plug_in(&self, name: &str, link: char, at: u8) -> Node {
         let node = Node::new();
         let path = self.router.ns.net_path();
         node.sh(&format!(
@@ -117,32 +158,27 @@ impl Cluster {
             four(link)
         ));
         self.router.sh(&format!("ip link set {name} master wire-{link} up"));
-        node.write(
-            "/run/route-sync.toml",
-            &format!(
-                "node-name = \"{name}\"\ncluster-cidrs = [\"10.244.0.0/16\", \"fd00:10:244::/48\"]\n\
-                 resync-interval = 0\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n"
-            ),
-        );
-        self.members.push(Member { node, name, daemon: None });
+        node
     }
 
     /// Gives every node a node list.
     pub fn tell(&self, names: &[&str]) {
         for member in &self.members {
-            member.node.write("/run/nodes.toml.new", &node_list(names));
+            member.node.write("/run/nodes.toml.new", &node_list(names, self.underlay));
             member.node.run("mv /run/nodes.toml.new /run/nodes.toml");
         }
     }
 
     /// Packets of the tunnel that passed the router, and that passed a switch.
     pub fn tunnelled(&self) -> (u64, u64) {
-        let count = |family: &str, name: &str| {
-            let shown = self.router.json(&format!("nft -j list counter {family} seen {name}"));
-            let counters = shown["nftables"].as_array().unwrap();
-            counters.iter().find_map(|c| c["counter"]["packets"].as_u64()).unwrap()
-        };
-        (count("inet", "routed"), count("bridge", "switched"))
+        (self.seen("inet", "routed"), self.seen("bridge", "switched"))
+    }
+
+    /// Packets that a counter of the router's nftables has seen.
+    pub fn seen(&self, family: &str, counter: &str) -> u64 {
+        let shown = self.router.json(&format!("nft -j list counter {family} seen {counter}"));
+        let counters = shown["nftables"].as_array().unwrap();
+        counters.iter().find_map(|c| c["counter"]["packets"].as_u64()).unwrap()
     }
 }
 

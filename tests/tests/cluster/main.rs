@@ -6,4 +6,5 @@
 )]
 
 mod cluster;
+mod guard;
 mod packets;
