@@ -34,6 +34,15 @@ const UDP: u8 = 17;
 const MASQ_FLAGS: u16 = 1;
 const RANDOM_FULLY: u32 = 1 << 4;
 
+// enum nft_fib_attributes, nft_fib_result and nft_fib_flags
+const FIB_DREG: u16 = 1;
+const FIB_RESULT: u16 = 2;
+const FIB_FLAGS: u16 = 3;
+const FIB_RESULT_OIF: u32 = 1;
+const FIB_SADDR: u32 = 1 << 0;
+const FIB_IIF: u32 = 1 << 3;
+const FIB_PRESENT: u32 = 1 << 5;
+
 /// NFT_LOOKUP_F_INV: match what is *not* in the set.
 const LOOKUP_INVERTED: u32 = 1;
 
@@ -158,6 +167,38 @@ pub(crate) fn drop_udp_of_strangers(ip: Ip, set: &str, port: u16) -> Rule {
     rule.push(load(NETWORK_HEADER, ip.saddr(), ip.len(), Register::Reg1));
     rule.push(lookup(set, Register::Reg1, true));
     rule.extend(udp_to(port));
+    rule.push(verdict(NF_DROP));
+    rule
+}
+
+/// `ip daddr @set ip saddr != @set udp dport 4789 drop`
+pub(crate) fn drop_udp_of_strangers_to(ip: Ip, set: &str, port: u16) -> Rule {
+    let mut rule = guard(ip).to_vec();
+    rule.push(load(NETWORK_HEADER, ip.daddr(), ip.len(), Register::Reg1));
+    rule.push(lookup(set, Register::Reg1, false));
+    rule.push(load(NETWORK_HEADER, ip.saddr(), ip.len(), Register::Reg1));
+    rule.push(lookup(set, Register::Reg1, true));
+    rule.extend(udp_to(port));
+    rule.push(verdict(NF_DROP));
+    rule
+}
+
+/// `ip daddr @set udp dport 4789 fib saddr . iif oif missing drop`
+pub(crate) fn drop_udp_from_elsewhere_to(ip: Ip, set: &str, port: u16) -> Rule {
+    let mut rule = guard(ip).to_vec();
+    rule.push(load(NETWORK_HEADER, ip.daddr(), ip.len(), Register::Reg1));
+    rule.push(lookup(set, Register::Reg1, false));
+    rule.extend(udp_to(port));
+    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
+    rule.push(expr(Expressions::Other {
+        expression_type: "fib".to_owned(),
+        attributes: vec![
+            number(FIB_DREG, 1),
+            number(FIB_RESULT, FIB_RESULT_OIF),
+            number(FIB_FLAGS, FIB_SADDR | FIB_IIF | FIB_PRESENT),
+        ],
+    }));
+    rule.push(equal(vec![0; 4]));
     rule.push(verdict(NF_DROP));
     rule
 }
