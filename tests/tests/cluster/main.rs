@@ -7,4 +7,5 @@
 
 mod cluster;
 mod guard;
+mod masquerade;
 mod packets;
