@@ -31,7 +31,8 @@ pub struct Desired {
     pub fdb: BTreeMap<Mac, IpAddr>,
     /// Addresses that tunnel packets may come from.
     pub peers: BTreeSet<IpAddr>,
-    /// Destinations that are never masqueraded: the cluster's pods and nodes.
+    /// Destinations that are never masqueraded: the cluster's pods, and nodes that are reached
+    /// plainly.
     pub cluster: BTreeSet<IpNetwork>,
     /// MTU of pods in bytes; 0 when the underlay is not known.
     pub mtu: u32,
@@ -127,7 +128,7 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts) -> Desired {
     for other in &nodes.others {
         desired.serve(config, other, facts);
     }
-    desired.cluster(config, own, &nodes.others);
+    desired.cluster(config, own, &nodes.others, facts);
     desired.refusals(&nodes.refused);
     desired
 }
@@ -268,11 +269,22 @@ impl Desired {
     }
 
     /// Who may send tunnel packets, and what is never masqueraded.
-    fn cluster(&mut self, config: &Config, own: &Node, others: &[Node]) {
+    ///
+    /// A node that is not on the link answers a pod through the tunnel, but hears it on its
+    /// underlay: a strict reverse-path filter drops that, and so do networks that know the nodes'
+    /// addresses alone. So it hears this node instead.
+    fn cluster(&mut self, config: &Config, own: &Node, others: &[Node], facts: &Facts) {
         self.cluster.extend(&config.cluster_cidrs);
         for node in others.iter().chain([own]) {
+            let plainly = |address: &IpAddr| match config.mode {
+                _ if node.name == own.name => true,
+                Mode::Direct => true,
+                Mode::Auto => facts.on_link(*address).is_some(),
+                Mode::Vxlan => false,
+            };
             self.cluster.extend(&node.pod_cidrs);
-            self.cluster.extend(node.addresses.iter().map(|address| IpNetwork::from(*address)));
+            let near = node.addresses.iter().copied().filter(plainly);
+            self.cluster.extend(near.map(IpNetwork::from));
         }
         let Some(vtep) = &self.vtep else { return };
         // Whether two nodes are on one link they may see differently, so every node may send.

@@ -156,3 +156,17 @@ fn a_tunnels_mtu_is_never_more_than_fits() {
         assert_eq!((desired.mtu, desired.problems.len()), (used, problems));
     }
 }
+
+#[test]
+fn nodes_behind_the_tunnel_hear_pods_by_their_nodes_address() {
+    let never = |mode, address| {
+        let desired = desired(&config(mode), &nodes(CLUSTER), &facts());
+        desired.cluster.contains(&IpNetwork::from(ip(address)))
+    };
+    for own in ["192.0.2.1", "2001:db8::1"] {
+        assert!(never(Mode::Auto, own) && never(Mode::Direct, own) && never(Mode::Vxlan, own));
+    }
+    assert!(never(Mode::Auto, "192.0.2.2") && never(Mode::Auto, "2001:db8::2"));
+    assert!(!never(Mode::Auto, "203.0.113.3") && !never(Mode::Vxlan, "192.0.2.2"));
+    assert!(never(Mode::Direct, "203.0.113.3"));
+}
