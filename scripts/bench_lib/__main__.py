@@ -10,6 +10,7 @@ import sys
 
 import attach
 import other
+import routes
 import traffic
 from report import PERCENTILE, markdown, svg
 from side import Failed, version
@@ -24,6 +25,7 @@ MEASURES = {
     "burst": other.burst,
     "cost": other.cost,
     "connections": traffic.connections,
+    "sync": routes.sync,
 }
 
 
