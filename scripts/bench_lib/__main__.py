@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 
+import across
 import attach
 import other
 import routes
@@ -26,6 +27,7 @@ MEASURES = {
     "cost": other.cost,
     "connections": traffic.connections,
     "sync": routes.sync,
+    "across": across.across,
 }
 
 
@@ -61,8 +63,9 @@ def main(stage, pairs, svg_dir, *names):
           f"{load:.1f} before and {os.getloadavg()[0]:.1f} after.\n")
     for suite in attach.SUITES:
         firsts = notes.first[suite]
-        notes.add(f"{suite}: {version(stage, suite)}; the first ping to each gateway was answered "
-                  f"after {sum(firsts)} of {len(firsts)} ADDs")
+        pings = (f"; the first ping to each gateway was answered after {sum(firsts)} of "
+                 f"{len(firsts)} ADDs" if firsts else "")
+        notes.add(f"{suite}: {version(stage, suite)}{pings}")
     for line in notes.lines:
         print(f"- {line}")
 
