@@ -6,6 +6,7 @@ use crate::nodes::{Accepted, Node, Refused};
 use crate::query::Path;
 use ipnetwork::IpNetwork;
 use net::Mac;
+use nft::{Guard, NodeMasquerade, NodeRules};
 use node::vtep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,10 +30,6 @@ pub struct Desired {
     pub neighbours: BTreeMap<IpAddr, Mac>,
     /// FDB entries of the tunnel's device.
     pub fdb: BTreeMap<Mac, IpAddr>,
-    /// Addresses that tunnel packets may come from.
-    pub peers: BTreeSet<IpAddr>,
-    /// Destinations that are never masqueraded: the cluster's pods and nodes.
-    pub cluster: BTreeSet<IpNetwork>,
     /// MTU of pods in bytes; 0 when the underlay is not known.
     pub mtu: u32,
     /// How packets get to each CIDR.
@@ -127,9 +124,33 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts) -> Desired {
     for other in &nodes.others {
         desired.serve(config, other, facts);
     }
-    desired.cluster(config, own, &nodes.others);
     desired.refusals(&nodes.refused);
     desired
+}
+
+/// What nftables shall hold for the node.
+pub fn rules(config: &Config, nodes: &Accepted, desired: &Desired) -> NodeRules {
+    let all = || nodes.others.iter().chain(&nodes.own);
+    let mut cluster: BTreeSet<IpNetwork> = config.cluster_cidrs.iter().copied().collect();
+    cluster.extend(all().flat_map(|node| &node.pod_cidrs));
+    cluster.extend(all().flat_map(|node| &node.addresses).copied().map(IpNetwork::from));
+    // Whether two nodes are on one link they may see differently, so every node may send.
+    let peers = |vtep: &Vtep| {
+        let all = nodes.others.iter().flat_map(|node| &node.addresses);
+        all.filter(|a| a.is_ipv4() == vtep.local.is_ipv4()).copied().collect()
+    };
+    NodeRules {
+        guard: desired.vtep.as_ref().map(|vtep| Guard {
+            port: vtep.port,
+            underlay: vtep.underlay.1.clone(),
+            peers: peers(vtep),
+        }),
+        cluster,
+        masquerade: config.masquerade.enabled.then(|| NodeMasquerade {
+            sources: desired.own.clone(),
+            random_fully: config.masquerade.random_fully,
+        }),
+    }
 }
 
 /// The index of the link that holds this node's address, and that address. Its family is decided
@@ -265,19 +286,6 @@ impl Desired {
         self.fdb.insert(Mac(mac), remote);
         self.routes.insert(cidr, Way::Tunnel { gateway, source });
         self.path(other, cidr, Path::Vxlan, Some(remote));
-    }
-
-    /// Who may send tunnel packets, and what is never masqueraded.
-    fn cluster(&mut self, config: &Config, own: &Node, others: &[Node]) {
-        self.cluster.extend(&config.cluster_cidrs);
-        for node in others.iter().chain([own]) {
-            self.cluster.extend(&node.pod_cidrs);
-            self.cluster.extend(node.addresses.iter().map(|address| IpNetwork::from(*address)));
-        }
-        let Some(vtep) = &self.vtep else { return };
-        // Whether two nodes are on one link they may see differently, so every node may send.
-        let all = others.iter().flat_map(|node| &node.addresses);
-        self.peers = all.filter(|a| a.is_ipv4() == vtep.local.is_ipv4()).copied().collect();
     }
 
     fn refusals(&mut self, refused: &[Refused]) {

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::desired::{Desired, PROTOCOL, Vtep, desired};
-use crate::diff::{self, Actual, Change, Object};
+use crate::diff::{Change, Diff, Object, Seen};
 use crate::facts::Facts;
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Changes of one pass that are logged one by one; of more only their number.
 const LOGGED: usize = 20;
+/// Changes that are messages at the same time: those of 5,000 nodes would take 10 MB.
+const AT_ONCE: usize = 512;
 
 /// The state of the daemon.
 pub struct Sync {
@@ -220,19 +222,19 @@ impl Sync {
     fn whole(&mut self, why: &'static str) -> net::Result<()> {
         let links = self.socket.list(&link::list())?;
         self.facts = facts(&links, &self.socket.list(&address::list())?);
+        // The old one first: of 5,000 nodes both together take 4 MB more.
+        self.desired = Desired::default();
         self.desired = desired(&self.config, &self.nodes, &self.facts);
         self.tunnel = self.ensure_tunnel(why);
         if self.may_sweep() {
             self.sweep_devices(&links);
         }
-        let actual = self.actual()?;
-        let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        let changes = diff::diff(&self.desired, tunnel, &actual, self.may_sweep());
-        drop(actual);
+        let changes = self.changes()?;
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
         self.failures.retain(|object, _| still.contains(object));
         self.apply(&changes, why);
+        drop(changes);
         self.rules(why);
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
@@ -244,18 +246,23 @@ impl Sync {
         Ok(())
     }
 
-    fn actual(&mut self) -> net::Result<Actual> {
-        let mut actual = Actual::default();
-        for v6 in [false, true] {
-            actual.routes.extend(self.socket.list(&route::list_of(v6, PROTOCOL))?);
-        }
-        if let Some(index) = self.tunnel.as_ref().map(|link| link.index) {
-            for v6 in [false, true] {
-                actual.neighbours.extend(self.socket.list(&neighbour::of_link(index, v6))?);
-            }
-            actual.fdb = self.socket.list(&fdb::of_link(index))?;
-        }
-        Ok(actual)
+    /// What of ours the kernel lacks or has otherwise.
+    fn changes(&mut self) -> net::Result<Vec<Change>> {
+        let tunnel = self.tunnel.as_ref().map(|link| link.index);
+        let diff = Diff { desired: &self.desired, tunnel };
+        let socket = &mut self.socket;
+        let mut routes =
+            |v6| socket.fold(&route::list_of(v6, PROTOCOL), |seen, route| diff.route(seen, route));
+        let routes = [routes(false)?, routes(true)?];
+        let Some(link) = tunnel else {
+            return Ok(diff.changes(routes, Default::default(), Seen::default(), self.may_sweep()));
+        };
+        let mut neighbours = |v6| {
+            socket.fold(&neighbour::of_link(link, v6), |seen, entry| diff.neighbour(seen, entry))
+        };
+        let neighbours = [neighbours(false)?, neighbours(true)?];
+        let fdb = socket.fold(&fdb::of_link(link), |seen, entry| diff.entry(seen, entry))?;
+        Ok(diff.changes(routes, neighbours, fdb, self.may_sweep()))
     }
 
     fn ensure_tunnel(&mut self, why: &'static str) -> Option<Link> {
@@ -300,22 +307,24 @@ impl Sync {
         if changes.is_empty() {
             return;
         }
-        let verbs: Vec<_> = changes.iter().map(Change::verb).collect();
-        let outcomes = match self.socket.set_each(&verbs) {
-            Ok(outcomes) => outcomes,
-            Err(error) => return self.trouble("netlink", &error),
-        };
         let mut done = 0;
-        for (change, outcome) in changes.iter().zip(outcomes) {
-            match outcome {
-                Err(error) if !(change.deletes() && error.is_gone()) => {
-                    self.refused(change, &error);
-                }
-                _ => {
-                    done += 1;
-                    self.failures.remove(&change.object());
-                    if changes.len() <= LOGGED {
-                        info!(why, "{change}");
+        for some in changes.chunks(AT_ONCE) {
+            let verbs: Vec<_> = some.iter().map(Change::verb).collect();
+            let outcomes = match self.socket.set_each(&verbs) {
+                Ok(outcomes) => outcomes,
+                Err(error) => return self.trouble("netlink", &error),
+            };
+            for (change, outcome) in some.iter().zip(outcomes) {
+                match outcome {
+                    Err(error) if !(change.deletes() && error.is_gone()) => {
+                        self.refused(change, &error);
+                    }
+                    _ => {
+                        done += 1;
+                        self.failures.remove(&change.object());
+                        if changes.len() <= LOGGED {
+                            info!(why, "{change}");
+                        }
                     }
                 }
             }

@@ -80,7 +80,8 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     assert_eq!(desired.neighbours, [(ip("10.1.3.0"), mac), (local, mac)].into());
     assert_eq!(desired.fdb, [(mac, ip("203.0.113.3"))].into());
     // The near one too: it may take this node for far.
-    assert_eq!(desired.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
+    let guard = rules(&config(Mode::Auto), &nodes(CLUSTER), &desired).guard.unwrap();
+    assert_eq!(guard.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
     assert_eq!((desired.mtu, desired.incomplete), (1450, false));
     assert!(desired.problems.is_empty());
     let vtep = desired.vtep.unwrap();
