@@ -72,6 +72,8 @@ pub enum Way {
         gateway: IpAddr,
         /// Index of the link.
         link: u32,
+        /// As that of [`Way::Tunnel`], where this node holds such an address.
+        source: Option<IpAddr>,
     },
     /// To a node's tunnel end point.
     Tunnel {
@@ -121,8 +123,12 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts) -> Desired {
             desired.incomplete = true;
         }
     }
+    let source = Source::of(own, desired.vtep.is_some(), facts);
     for other in &nodes.others {
-        desired.serve(config, other, facts);
+        match desired.sound(other, facts) {
+            Some(sound) => desired.serve(config, &sound, facts, source),
+            None => desired.serve(config, other, facts, source),
+        }
     }
     desired.refusals(&nodes.refused);
     desired
@@ -179,7 +185,46 @@ fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr),
     })
 }
 
+/// The source of what this node itself sends to pods of others, for each family: inside its own
+/// pod CIDR, so that it comes back the way that the pods' packets do.
+#[derive(Clone, Copy)]
+struct Source([Option<IpAddr>; 2]);
+
+impl Source {
+    /// The tunnel's device has such addresses; without one, a bridge of pods may.
+    fn of(own: &Node, tunnel: bool, facts: &Facts) -> Source {
+        let of_tunnel = vtep::addresses(&own.pod_cidrs);
+        Source([true, false].map(|v4| {
+            if tunnel {
+                return of_tunnel.iter().map(IpNetwork::ip).find(|a| a.is_ipv4() == v4);
+            }
+            let cidrs = own.pod_cidrs.iter().filter(|cidr| cidr.is_ipv4() == v4);
+            cidrs.filter_map(|cidr| facts.held_in(*cidr)).min()
+        }))
+    }
+
+    fn to(self, cidr: IpNetwork) -> Option<IpAddr> {
+        let Source([four, six]) = self;
+        if cidr.is_ipv4() { four } else { six }
+    }
+}
+
 impl Desired {
+    /// Another node without those of its addresses that cannot be one's; `None`: all can.
+    fn sound(&mut self, other: &Node, facts: &Facts) -> Option<Node> {
+        let fault = |address: &IpAddr| Some((*address, facts.fault(*address)?));
+        let faults: Vec<_> = other.addresses.iter().filter_map(fault).collect();
+        if faults.is_empty() {
+            return None;
+        }
+        let mut sound = other.clone();
+        for (address, reason) in faults {
+            sound.addresses.retain(|held| *held != address);
+            self.problems.insert((format!("node {}", other.name), reason));
+        }
+        Some(sound)
+    }
+
     fn path(&mut self, node: &Node, cidr: IpNetwork, path: Path, via: Option<IpAddr>) {
         let node = node.name.clone();
         self.paths.push(PathTo { node, cidr, path, via, refused: None });
@@ -219,15 +264,16 @@ impl Desired {
     }
 
     /// Routes to another node's CIDRs.
-    fn serve(&mut self, config: &Config, other: &Node, facts: &Facts) {
+    fn serve(&mut self, config: &Config, other: &Node, facts: &Facts, source: Source) {
         for cidr in &other.pod_cidrs {
             match self.direct(config, other, facts, *cidr) {
                 Some((gateway, link)) => {
-                    self.routes.insert(*cidr, Way::Direct { gateway, link });
+                    let source = source.to(*cidr);
+                    self.routes.insert(*cidr, Way::Direct { gateway, link, source });
                     self.path(other, *cidr, Path::Direct, Some(gateway));
                 }
                 None if config.mode == Mode::Direct => self.unreachable(other, *cidr),
-                None => self.through_tunnel(other, *cidr),
+                None => self.through_tunnel(other, *cidr, source.to(*cidr)),
             }
         }
     }
@@ -260,22 +306,20 @@ impl Desired {
         self.paths.push(PathTo { node, cidr, path: Path::None, via: None, refused });
     }
 
-    fn through_tunnel(&mut self, other: &Node, cidr: IpNetwork) {
+    fn through_tunnel(&mut self, other: &Node, cidr: IpNetwork, source: Option<IpAddr>) {
         // Without this node's own end nothing is known of the way, and what is there stays.
         let Some(own) = &self.vtep else { return };
         let family = |address: &IpAddr| address.is_ipv4() == own.local.is_ipv4();
         let Some(remote) = other.addresses.iter().copied().find(family) else {
             let family = if own.local.is_ipv4() { "IPv4" } else { "IPv6" };
             let reason = format!(
-                "the node set gives the node no {family} address, the family of this node's \
+                "the node set gives the node no {family} address of use, the family of this node's \
                  tunnel ({}); a VXLAN device carries one family",
                 own.local
             );
             return self.refuse(&other.name, cidr, reason);
         };
         let mac = vtep::mac(remote);
-        let source =
-            own.addresses.iter().map(IpNetwork::ip).find(|a| a.is_ipv4() == cidr.is_ipv4());
         let gateway = if cidr.is_ipv4() {
             let first = vtep::addresses(&other.pod_cidrs);
             first.first().map_or(cidr.network(), IpNetwork::ip)

@@ -88,27 +88,6 @@ impl fmt::Display for Change {
     }
 }
 
-/// The route that a way is, through the tunnel's device of this index; `None` when there is no
-/// such device.
-pub fn route(dst: IpNetwork, way: Way, tunnel: Option<u32>) -> Option<Route> {
-    let mut route = match way {
-        Way::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
-        Way::Direct { gateway, link } => Route::new(dst, Some(gateway), link),
-        Way::Tunnel { gateway, source } => {
-            let mut route = Route::new(dst, None, tunnel?);
-            route.hops = vec![Hop { gateway: Some(gateway), link: tunnel?, onlink: true }];
-            route.source = source;
-            route
-        }
-    };
-    // What IPv6 makes of 0.
-    if dst.is_ipv6() && route.priority == 0 {
-        route.priority = 1024;
-    }
-    route.protocol = PROTOCOL;
-    Some(route)
-}
-
 /// Whether the kernel's report is of the wanted route.
 pub fn same(wanted: &Route, found: &Route) -> bool {
     // A blackhole of IPv6 reports the loopback device as its hop.
@@ -143,10 +122,34 @@ pub struct Diff<'a> {
 }
 
 impl Diff<'_> {
+    /// The route to a destination; `None` when there shall be none, or it would be through the
+    /// tunnel's device and that is not there.
+    pub fn wanted(&self, dst: IpNetwork) -> Option<Route> {
+        let mut route = match *self.desired.routes.get(&dst)? {
+            Way::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
+            Way::Direct { gateway, link, source } => {
+                // With the tunnel's device its addresses are missing, and the kernel refuses them.
+                let held = self.tunnel.is_some() || self.desired.vtep.is_none();
+                let source = source.filter(|_| held);
+                Route { source, ..Route::new(dst, Some(gateway), link) }
+            }
+            Way::Tunnel { gateway, source } => {
+                let link = self.tunnel?;
+                let hops = vec![Hop { gateway: Some(gateway), link, onlink: true }];
+                Route { hops, source, ..Route::new(dst, None, link) }
+            }
+        };
+        // What IPv6 makes of 0.
+        if dst.is_ipv6() && route.priority == 0 {
+            route.priority = 1024;
+        }
+        route.protocol = PROTOCOL;
+        Some(route)
+    }
+
     /// A route of [`PROTOCOL`] in the main table.
     pub fn route(&self, seen: &mut Seen<IpNetwork>, found: Route) {
-        let way = self.desired.routes.get(&found.dst);
-        let wanted = way.and_then(|way| route(found.dst, *way, self.tunnel));
+        let wanted = self.wanted(found.dst);
         match wanted.filter(|wanted| wanted.priority == found.priority) {
             // A second one of the same destination and metric, appended, is none of ours.
             Some(wanted) if seen.present.insert(found.dst) => {
@@ -205,10 +208,8 @@ impl Diff<'_> {
             }));
         }
         let there = |dst| routes.iter().any(|seen| seen.present.contains(dst));
-        let wanted = self.desired.routes.iter().filter(|(dst, _)| !there(*dst));
-        changes.extend(
-            wanted.filter_map(|(dst, way)| route(*dst, *way, self.tunnel)).map(Change::Create),
-        );
+        let missing = self.desired.routes.keys().filter(|dst| !there(*dst));
+        changes.extend(missing.filter_map(|dst| self.wanted(*dst)).map(Change::Create));
         let mut stale = Vec::new();
         for seen in routes {
             changes.extend(seen.changes);

@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
 use ipnetwork::IpNetwork;
-use net::vxlan::{Tunnel, Vxlan};
+use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::Nft;
 use node::vtep;
@@ -116,10 +116,6 @@ impl Sync {
     /// A complete node set; `kept`: of an earlier run.
     pub fn set(&mut self, set: &NodeSet, kept: bool) {
         self.nodes = set.accept(&self.config.node_name, &self.config.service_cidrs);
-        for refused in &self.nodes.refused {
-            let cidr = refused.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
-            warn!(node = refused.node, cidr, "refused: {}", refused.reason);
-        }
         info!(nodes = set.nodes.len(), kept, "node set");
         self.told = true;
         self.sweep = !kept;
@@ -222,10 +218,15 @@ impl Sync {
     fn whole(&mut self, why: &'static str) -> net::Result<()> {
         let links = self.socket.list(&link::list())?;
         self.facts = facts(&links, &self.socket.list(&address::list())?);
-        // The old one first: of 5,000 nodes both together take 4 MB more.
-        self.desired = Desired::default();
+        // Not both at once: of 5,000 nodes one takes 4 MB.
+        let before = std::mem::take(&mut self.desired);
+        let (vtep, problems) = (before.vtep, before.problems);
+        drop((before.routes, before.neighbours, before.fdb, before.paths));
         self.desired = desired(&self.config, &self.nodes, &self.facts);
-        self.tunnel = self.ensure_tunnel(why);
+        for (what, error) in self.desired.problems.difference(&problems) {
+            warn!("{what}: {error}");
+        }
+        self.tunnel = self.ensure_tunnel(why, vtep.as_ref());
         if self.may_sweep() {
             self.sweep_devices(&links);
         }
@@ -265,23 +266,30 @@ impl Sync {
         Ok(diff.changes(routes, neighbours, fdb, self.may_sweep()))
     }
 
-    fn ensure_tunnel(&mut self, why: &'static str) -> Option<Link> {
+    /// `before`: the device that was wanted in the last pass.
+    fn ensure_tunnel(&mut self, why: &'static str, before: Option<&Vtep>) -> Option<Link> {
         let Some(wanted) = &self.desired.vtep else {
             self.troubles.retain(|what, _| !what.starts_with("vxlan "));
             return None;
         };
         let what = format!("vxlan {}", wanted.name);
+        // Nothing else than before is wanted, and it was there: then somebody altered it.
+        let repair = self.tunnel.is_some() && before == Some(wanted);
         match vxlan::ensure(&mut self.socket, &tunnel(wanted)) {
-            Ok(ensured) => {
-                for mended in &ensured.mended {
-                    info!(device = ensured.link.name, why, "mended: {mended}");
+            Ok(Ensured { link, made, mended }) => {
+                if let Some(cause) = &made {
+                    info!(why, "made device {}: {cause}", link.name);
                 }
-                if !ensured.mended.is_empty() {
-                    self.figures.changes += ensured.mended.len() as u64;
-                    self.repaired("device", ensured.mended.len() as u64);
+                for mended in &mended {
+                    info!(why, "mended device {}: {mended}", link.name);
+                }
+                let count = made.iter().chain(&mended).count() as u64;
+                self.figures.changes += count;
+                if repair && count > 0 {
+                    self.repaired("device", count);
                 }
                 self.well(&what);
-                Some(ensured.link)
+                Some(link)
             }
             Err(error) => {
                 self.trouble(&what, &error);

@@ -10,7 +10,10 @@ fn desired() -> Desired {
     Desired {
         routes: [
             (cidr("10.1.1.0/24"), Way::Blackhole),
-            (cidr("10.1.2.0/24"), Way::Direct { gateway: [192, 0, 2, 2].into(), link: 2 }),
+            (
+                cidr("10.1.2.0/24"),
+                Way::Direct { gateway: [192, 0, 2, 2].into(), link: 2, source: None },
+            ),
             (cidr("10.1.3.0/24"), Way::Tunnel { gateway, source: Some([10, 1, 1, 0].into()) }),
             (cidr("fd00:1::/64"), Way::Blackhole),
         ]
@@ -104,8 +107,7 @@ fn each_alteration_is_one_change() {
 fn what_is_not_wanted_goes_last_or_when_told_so_stays() {
     let desired = desired();
     let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), true));
-    let mut stale = route(cidr("10.1.9.0/24"), Way::Blackhole, None).unwrap();
-    stale.priority = 0;
+    let stale = Route { protocol: PROTOCOL, ..Route::blackhole(cidr("10.1.9.0/24")) };
     more.routes.push(stale);
     more.routes.remove(0);
     let changes = diff(&desired, Some(7), &more, true);
