@@ -171,7 +171,7 @@ fn an_address_that_cannot_be_anothers_is_refused_once_and_the_next_one_taken() {
         "own  192.0.2.1,2001:db8::1 10.1.1.0/24
          all  192.0.2.255           10.1.2.0/24
          twin 198.51.100.1          10.1.3.0/24
-         two  192.0.2.255,192.0.2.4 10.1.4.0/24",
+         two  198.51.100.255,192.0.2.4 10.1.4.0/24",
     );
     let desired = desired(&config(Mode::Auto), &nodes, &facts());
     assert_eq!(
