@@ -27,8 +27,11 @@ class Row:
     def ratio(self, figure):
         if not self.theirs:
             return None
-        ours, theirs = figure(self.ours), figure(self.theirs)
-        return ours / theirs if self.higher else theirs / ours
+        if not self.higher:
+            return figure(self.theirs) / figure(self.ours)
+        # The best are the highest.
+        ours, theirs = ([-value for value in values] for values in (self.ours, self.theirs))
+        return figure(ours) / figure(theirs)
 
     def cells(self):
         def number(values):

@@ -102,7 +102,7 @@ fn the_plugins_alone() {
 #[test]
 fn routes_are_shown_by_the_names_of_their_protocols() {
     let node = Node::new();
-    let conf = workspace().join("conf/rt_protos.d/ferrule.conf");
+    let conf = workspace().join("conf/ferrule-rt-protos.conf");
     node.sh(&format!(
         "mkdir /run/iproute2 && cp -r /etc/iproute2/. /run/iproute2
          mount --bind /run/iproute2 /etc/iproute2

@@ -8,14 +8,14 @@
 //!     …and the same with 6
 //!     chain overlay {
 //!         type filter hook input priority raw; policy accept;
-//!         iifname != "eth0" udp dport 4789 drop
-//!         ip saddr != @overlay-peers4 udp dport 4789 drop
-//!         ip6 saddr != @overlay-peers6 udp dport 4789 drop
+//!         udp dport 4789 iifname != "eth0" drop
+//!         udp dport 4789 ip saddr != @overlay-peers4 drop
+//!         udp dport 4789 ip6 saddr != @overlay-peers6 drop
 //!     }
 //!     chain overlay-transit {
 //!         type filter hook forward priority raw; policy accept;
-//!         ip daddr @overlay-peers4 ip saddr != @overlay-peers4 udp dport 4789 drop
-//!         ip daddr @overlay-peers4 udp dport 4789 fib saddr . iif oif missing drop
+//!         udp dport 4789 ip daddr @overlay-peers4 ip saddr != @overlay-peers4 drop
+//!         udp dport 4789 ip daddr @overlay-peers4 fib saddr . iif oif missing drop
 //!         …and the same with 6
 //!     }
 //!     chain cluster-masq {

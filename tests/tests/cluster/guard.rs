@@ -69,7 +69,7 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
 
 /// Nodes' words arrive on node one, and nobody else's.
 fn only_nodes_are_heard(underlay: Underlay) {
-    let cluster = Cluster::with(underlay, "");
+    let cluster = Cluster::over(underlay, "");
     let victim = Victim::new(&cluster);
     let to: IpAddr =
         if underlay == Underlay::V6 { "2001:db8:a::1" } else { "192.0.2.1" }.parse().unwrap();

@@ -7,5 +7,6 @@
 
 mod cluster;
 mod guard;
+mod life;
 mod masquerade;
 mod packets;

@@ -1,12 +1,12 @@
 //! The source address that each receiver sees, with the cluster's masquerade and without.
 
-use crate::cluster::{Cluster, OUTSIDE, Underlay};
+use crate::cluster::{Cluster, OUTSIDE};
 use ferrule_tests::Pod;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{multicast_source, tcp_source, tcp_source_by, udp_source};
 use std::net::IpAddr;
 
-const MASQUERADE: &str = "[masquerade]\nenabled = true\n";
+const MASQUERADE: &str = "masquerade.enabled = true";
 /// One address of each family.
 type Both = [String; 2];
 
@@ -17,8 +17,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(tables: &str) -> Scene {
-        let cluster = Cluster::with(Underlay::Dual, tables);
+    fn new(keys: &str) -> Scene {
+        let cluster = Cluster::with(keys);
         let on = |member: usize| {
             let (pod, addresses) = cluster.members[member].pod();
             (pod, addresses.try_into().unwrap())
@@ -97,7 +97,7 @@ fn nodes_and_pods_meet_by_addresses_that_lead_back() {
     let first = ["10.244.1.0".to_owned(), "fd00:10:244:1::".to_owned()];
     let node = &scene.cluster.members[0].node;
     let (near, far) = (&scene.pods[2], &scene.pods[3]);
-    sees(&near.0, &near.1, node, &scene.node(0));
+    sees(&near.0, &near.1, node, &first);
     sees(&far.0, &far.1, node, &first);
     sees(node, &scene.node(0), &near.0, &near.1);
     sees(node, &scene.node(0), &far.0, &scene.node(2));

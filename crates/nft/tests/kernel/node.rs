@@ -130,7 +130,7 @@ fn other_rules_become_exactly_those() {
         for part in [
             "elements = { 10.0.0.0/9, 10.200.0.0/16 }",
             "elements = { 192.0.2.2 }",
-            "iifname != \"fifteen-bytes-x\" udp dport 8472 drop",
+            "udp dport 8472 iifname != \"fifteen-bytes-x\" drop",
             "ip saddr @pods4 masquerade fully-random",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
