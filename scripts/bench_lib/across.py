@@ -41,7 +41,7 @@ class Pair:
                 break
         enter(self.pods[0])
         done = subprocess.run(
-            ["iperf3", "-c", "10.244.2.2", "-t", str(SECONDS), "--json"], check=False,
+            ["iperf3", "-c", "10.244.2.2", "-t", str(SECONDS), "-C", "cubic", "--json"], check=False,
             capture_output=True, text=True)
         if done.returncode != 0:
             server.kill()

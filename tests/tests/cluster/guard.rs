@@ -1,8 +1,9 @@
 //! Who may send to the tunnel's port. Everybody here builds the same frames and knows the VNI, and
 //! the nodes' addresses and MAC addresses.
 
-use crate::cluster::{Cluster, Underlay};
+use crate::cluster::{Cluster, Member, Underlay};
 use ferrule_tests::node::{Place, Pod};
+use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::{raw, within};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -77,7 +78,7 @@ fn only_nodes_are_heard(underlay: Underlay) {
     let (far, _) = cluster.members[1].pod();
     let stranger = cluster.plug_in("stranger", 'a', 77);
     stranger.settle();
-    let answers = || ferrule_tests::packets::first_ping(&stranger, &to.to_string()).then_some(());
+    let answers = || first_ping(&stranger, &to.to_string()).then_some(());
     within(Duration::from_secs(5), answers).expect("the stranger reaches the node");
     for (number, node) in [(1, &cluster.members[1].node), (2, &cluster.members[2].node)] {
         victim.send(&near, to, "a pod of the node itself");
@@ -146,4 +147,19 @@ fn who_may_send_follows_the_node_set() {
     assert_eq!(victim.hears().as_deref(), Some("second"), "the nodes that stay are heard");
     cluster.tell(&["one", "two", "three"]);
     within(Duration::from_secs(5), heard).expect("a node that came is heard");
+}
+
+/// What a node stops is forged: nodes reach each other through it.
+#[test]
+fn a_node_may_be_on_the_way_between_two_others() {
+    let cluster = Cluster::new();
+    let pods: Vec<_> = cluster.members.iter().map(Member::pod).collect();
+    let second = &cluster.members[1].node;
+    second.sh("nft add table ip passed
+         nft add chain ip passed forward '{ type filter hook forward priority 0; }'
+         nft add counter ip passed by
+         nft add rule ip passed forward udp dport 4789 counter name by");
+    cluster.members[0].node.run("ip route add 198.51.100.3 via 192.0.2.2");
+    pods[2].1.iter().for_each(|address| ping(&pods[0].0, address));
+    assert!(!second.run("nft list counter ip passed by").contains("packets 0 "));
 }

@@ -1,7 +1,8 @@
 //! The source address that each receiver sees, with the cluster's masquerade and without.
 
-use crate::cluster::{Cluster, OUTSIDE};
+use crate::cluster::{Cluster, OUTSIDE, network};
 use ferrule_tests::Pod;
+use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{multicast_source, tcp_source, tcp_source_by, udp_source};
 use std::net::IpAddr;
@@ -124,6 +125,25 @@ fn behind_a_service_the_pods_own_address_is_seen() {
             assert_eq!(seen.unwrap().to_string(), own[family], "by {service}");
         }
     }
+}
+
+/// The plugin's masquerade of its own network knows the cluster from the daemon.
+#[test]
+fn ip_masq_of_the_plugin_spares_the_cluster_too() {
+    let scene = Scene::new("");
+    let member = &scene.cluster.members[0];
+    let mut masquerading = network();
+    masquerading["ipMasq"] = true.into();
+    let pod = member.node.pod();
+    let result = member.node.attach(&masquerading, &pod).add();
+    let bare = |address: &String| address.split('/').next().unwrap().to_owned();
+    let own: Both = addresses(&result).iter().map(bare).collect::<Vec<_>>().try_into().unwrap();
+    for (other, theirs) in &scene.pods {
+        sees(other, theirs, &pod, &own);
+    }
+    sees(&scene.cluster.members[1].node, &scene.node(1), &pod, &own);
+    sees(&scene.cluster.members[2].node, &scene.node(2), &pod, &scene.node(0));
+    sees(&scene.cluster.router, &OUTSIDE.map(str::to_owned), &pod, &scene.node(0));
 }
 
 #[test]
