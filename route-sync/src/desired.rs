@@ -6,6 +6,7 @@ use crate::nodes::{Accepted, Node, Refused};
 use crate::query::Path;
 use ipnetwork::IpNetwork;
 use net::Mac;
+use nft::{Guard, NodeMasquerade, NodeRules};
 use node::vtep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,10 +30,6 @@ pub struct Desired {
     pub neighbours: BTreeMap<IpAddr, Mac>,
     /// FDB entries of the tunnel's device.
     pub fdb: BTreeMap<Mac, IpAddr>,
-    /// Addresses that tunnel packets may come from.
-    pub peers: BTreeSet<IpAddr>,
-    /// Destinations that are never masqueraded: the cluster's pods and nodes.
-    pub cluster: BTreeSet<IpNetwork>,
     /// MTU of pods in bytes; 0 when the underlay is not known.
     pub mtu: u32,
     /// How packets get to each CIDR.
@@ -75,6 +72,8 @@ pub enum Way {
         gateway: IpAddr,
         /// Index of the link.
         link: u32,
+        /// As that of [`Way::Tunnel`], where this node holds such an address.
+        source: Option<IpAddr>,
     },
     /// To a node's tunnel end point.
     Tunnel {
@@ -124,12 +123,50 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts) -> Desired {
             desired.incomplete = true;
         }
     }
+    let source = Source::of(own, desired.vtep.is_some(), facts);
     for other in &nodes.others {
-        desired.serve(config, other, facts);
+        match desired.sound(other, facts) {
+            Some(sound) => desired.serve(config, &sound, facts, source),
+            None => desired.serve(config, other, facts, source),
+        }
     }
-    desired.cluster(config, own, &nodes.others);
     desired.refusals(&nodes.refused);
     desired
+}
+
+/// What nftables shall hold for the node.
+pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired) -> NodeRules {
+    let all = || nodes.others.iter().chain(&nodes.own);
+    let mut cluster: BTreeSet<IpNetwork> = config.cluster_cidrs.iter().copied().collect();
+    cluster.extend(all().flat_map(|node| &node.pod_cidrs));
+    // A node that is not on the link answers a pod through the tunnel, but hears it on its
+    // underlay: a strict reverse-path filter drops that, and so do networks that know the nodes'
+    // addresses alone. So it hears this node instead.
+    let plainly = |address: &IpAddr| match config.mode {
+        Mode::Direct => true,
+        Mode::Auto => facts.on_link(*address).is_some(),
+        Mode::Vxlan => false,
+    };
+    let others = nodes.others.iter().flat_map(|node| &node.addresses).copied();
+    let own = nodes.own.iter().flat_map(|node| &node.addresses).copied();
+    cluster.extend(others.filter(plainly).chain(own).map(IpNetwork::from));
+    // Whether two nodes are on one link they may see differently, so every node may send.
+    let peers = |vtep: &Vtep| {
+        let all = nodes.others.iter().flat_map(|node| &node.addresses);
+        all.filter(|a| a.is_ipv4() == vtep.local.is_ipv4()).copied().collect()
+    };
+    NodeRules {
+        guard: desired.vtep.as_ref().map(|vtep| Guard {
+            port: vtep.port,
+            underlay: vtep.underlay.1.clone(),
+            peers: peers(vtep),
+        }),
+        cluster,
+        masquerade: config.masquerade.enabled.then(|| NodeMasquerade {
+            sources: desired.own.clone(),
+            random_fully: config.masquerade.random_fully,
+        }),
+    }
 }
 
 /// The index of the link that holds this node's address, and that address. Its family is decided
@@ -158,7 +195,46 @@ fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr),
     })
 }
 
+/// The source of what this node itself sends to pods of others, for each family: inside its own
+/// pod CIDR, so that it comes back the way that the pods' packets do.
+#[derive(Clone, Copy)]
+struct Source([Option<IpAddr>; 2]);
+
+impl Source {
+    /// The tunnel's device has such addresses; without one, a bridge of pods may.
+    fn of(own: &Node, tunnel: bool, facts: &Facts) -> Source {
+        let of_tunnel = vtep::addresses(&own.pod_cidrs);
+        Source([true, false].map(|v4| {
+            if tunnel {
+                return of_tunnel.iter().map(IpNetwork::ip).find(|a| a.is_ipv4() == v4);
+            }
+            let cidrs = own.pod_cidrs.iter().filter(|cidr| cidr.is_ipv4() == v4);
+            cidrs.filter_map(|cidr| facts.held_in(*cidr)).min()
+        }))
+    }
+
+    fn to(self, cidr: IpNetwork) -> Option<IpAddr> {
+        let Source([four, six]) = self;
+        if cidr.is_ipv4() { four } else { six }
+    }
+}
+
 impl Desired {
+    /// Another node without those of its addresses that cannot be one's; `None`: all can.
+    fn sound(&mut self, other: &Node, facts: &Facts) -> Option<Node> {
+        let fault = |address: &IpAddr| Some((*address, facts.fault(*address)?));
+        let faults: Vec<_> = other.addresses.iter().filter_map(fault).collect();
+        if faults.is_empty() {
+            return None;
+        }
+        let mut sound = other.clone();
+        for (address, reason) in faults {
+            sound.addresses.retain(|held| *held != address);
+            self.problems.insert((format!("node {}", other.name), reason));
+        }
+        Some(sound)
+    }
+
     fn path(&mut self, node: &Node, cidr: IpNetwork, path: Path, via: Option<IpAddr>) {
         let node = node.name.clone();
         self.paths.push(PathTo { node, cidr, path, via, refused: None });
@@ -198,15 +274,16 @@ impl Desired {
     }
 
     /// Routes to another node's CIDRs.
-    fn serve(&mut self, config: &Config, other: &Node, facts: &Facts) {
+    fn serve(&mut self, config: &Config, other: &Node, facts: &Facts, source: Source) {
         for cidr in &other.pod_cidrs {
             match self.direct(config, other, facts, *cidr) {
                 Some((gateway, link)) => {
-                    self.routes.insert(*cidr, Way::Direct { gateway, link });
+                    let source = source.to(*cidr);
+                    self.routes.insert(*cidr, Way::Direct { gateway, link, source });
                     self.path(other, *cidr, Path::Direct, Some(gateway));
                 }
                 None if config.mode == Mode::Direct => self.unreachable(other, *cidr),
-                None => self.through_tunnel(other, *cidr),
+                None => self.through_tunnel(other, *cidr, source.to(*cidr)),
             }
         }
     }
@@ -239,22 +316,20 @@ impl Desired {
         self.paths.push(PathTo { node, cidr, path: Path::None, via: None, refused });
     }
 
-    fn through_tunnel(&mut self, other: &Node, cidr: IpNetwork) {
+    fn through_tunnel(&mut self, other: &Node, cidr: IpNetwork, source: Option<IpAddr>) {
         // Without this node's own end nothing is known of the way, and what is there stays.
         let Some(own) = &self.vtep else { return };
         let family = |address: &IpAddr| address.is_ipv4() == own.local.is_ipv4();
         let Some(remote) = other.addresses.iter().copied().find(family) else {
             let family = if own.local.is_ipv4() { "IPv4" } else { "IPv6" };
             let reason = format!(
-                "the node set gives the node no {family} address, the family of this node's \
+                "the node set gives the node no {family} address of use, the family of this node's \
                  tunnel ({}); a VXLAN device carries one family",
                 own.local
             );
             return self.refuse(&other.name, cidr, reason);
         };
         let mac = vtep::mac(remote);
-        let source =
-            own.addresses.iter().map(IpNetwork::ip).find(|a| a.is_ipv4() == cidr.is_ipv4());
         let gateway = if cidr.is_ipv4() {
             let first = vtep::addresses(&other.pod_cidrs);
             first.first().map_or(cidr.network(), IpNetwork::ip)
@@ -265,19 +340,6 @@ impl Desired {
         self.fdb.insert(Mac(mac), remote);
         self.routes.insert(cidr, Way::Tunnel { gateway, source });
         self.path(other, cidr, Path::Vxlan, Some(remote));
-    }
-
-    /// Who may send tunnel packets, and what is never masqueraded.
-    fn cluster(&mut self, config: &Config, own: &Node, others: &[Node]) {
-        self.cluster.extend(&config.cluster_cidrs);
-        for node in others.iter().chain([own]) {
-            self.cluster.extend(&node.pod_cidrs);
-            self.cluster.extend(node.addresses.iter().map(|address| IpNetwork::from(*address)));
-        }
-        let Some(vtep) = &self.vtep else { return };
-        // Whether two nodes are on one link they may see differently, so every node may send.
-        let all = others.iter().flat_map(|node| &node.addresses);
-        self.peers = all.filter(|a| a.is_ipv4() == vtep.local.is_ipv4()).copied().collect();
     }
 
     fn refusals(&mut self, refused: &[Refused]) {

@@ -69,8 +69,14 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     let expected: BTreeMap<IpNetwork, Way> = [
         (cidr("10.1.1.0/24"), Way::Blackhole),
         (cidr("fd00:1::/64"), Way::Blackhole),
-        (cidr("10.1.2.0/24"), Way::Direct { gateway: ip("192.0.2.2"), link: 2 }),
-        (cidr("fd00:2::/64"), Way::Direct { gateway: ip("2001:db8::2"), link: 2 }),
+        (
+            cidr("10.1.2.0/24"),
+            Way::Direct { gateway: ip("192.0.2.2"), link: 2, source: source("10.1.1.0") },
+        ),
+        (
+            cidr("fd00:2::/64"),
+            Way::Direct { gateway: ip("2001:db8::2"), link: 2, source: source("fd00:1::") },
+        ),
         (cidr("10.1.3.0/24"), Way::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") }),
         (cidr("10.1.33.0/24"), Way::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") }),
         (cidr("fd00:3::/64"), Way::Tunnel { gateway: local, source: source("fd00:1::") }),
@@ -80,7 +86,8 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     assert_eq!(desired.neighbours, [(ip("10.1.3.0"), mac), (local, mac)].into());
     assert_eq!(desired.fdb, [(mac, ip("203.0.113.3"))].into());
     // The near one too: it may take this node for far.
-    assert_eq!(desired.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
+    let guard = rules(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &desired).guard.unwrap();
+    assert_eq!(guard.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
     assert_eq!((desired.mtu, desired.incomplete), (1450, false));
     assert!(desired.problems.is_empty());
     let vtep = desired.vtep.unwrap();
@@ -155,4 +162,64 @@ fn a_tunnels_mtu_is_never_more_than_fits() {
         let desired = desired(&config, &nodes(CLUSTER), &facts());
         assert_eq!((desired.mtu, desired.problems.len()), (used, problems));
     }
+}
+
+#[test]
+fn nodes_behind_the_tunnel_hear_pods_by_their_nodes_address() {
+    let never = |mode, address| {
+        let (config, nodes, facts) = (config(mode), nodes(CLUSTER), facts());
+        let desired = desired(&config, &nodes, &facts);
+        rules(&config, &nodes, &facts, &desired).cluster.contains(&IpNetwork::from(ip(address)))
+    };
+    for own in ["192.0.2.1", "2001:db8::1"] {
+        assert!(never(Mode::Auto, own) && never(Mode::Direct, own) && never(Mode::Vxlan, own));
+    }
+    assert!(never(Mode::Auto, "192.0.2.2") && never(Mode::Auto, "2001:db8::2"));
+    assert!(!never(Mode::Auto, "203.0.113.3") && !never(Mode::Vxlan, "192.0.2.2"));
+    assert!(never(Mode::Direct, "203.0.113.3"));
+}
+
+/// The kernel would refuse such a gateway again and again.
+#[test]
+fn an_address_that_cannot_be_anothers_is_refused_once_and_the_next_one_taken() {
+    let nodes = nodes(
+        "own  192.0.2.1,2001:db8::1 10.1.1.0/24
+         all  192.0.2.255           10.1.2.0/24
+         twin 198.51.100.1          10.1.3.0/24
+         two  198.51.100.255,192.0.2.4 10.1.4.0/24",
+    );
+    let desired = desired(&config(Mode::Auto), &nodes, &facts());
+    assert_eq!(
+        desired.routes.keys().copied().collect::<Vec<_>>(),
+        [cidr("10.1.1.0/24"), cidr("10.1.4.0/24")]
+    );
+    let states: Vec<_> = desired.paths.iter().map(|p| (p.node.as_str(), p.path, p.via)).collect();
+    assert_eq!(states[1..3], [("all", Path::None, None), ("twin", Path::None, None)]);
+    assert_eq!(states[3], ("two", Path::Direct, Some(ip("192.0.2.4"))));
+    let problem = |node: &str| {
+        let found = desired.problems.iter().find(|(what, _)| *what == format!("node {node}"));
+        found.unwrap().1.clone()
+    };
+    assert!(
+        problem("all").contains("192.0.2.255 is the broadcast address of 192.0.2.1/24 on eth0")
+    );
+    assert!(problem("twin").contains("198.51.100.1 is an address of this node too, on eth1"));
+    assert!(problem("two").contains("broadcast address"));
+}
+
+/// Without a tunnel there may be a bridge of pods that has one.
+#[test]
+fn the_source_is_inside_the_own_pod_cidr_where_one_is_held() {
+    let source = |facts: &Facts| {
+        let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), facts);
+        match desired.routes[&cidr("10.1.2.0/24")] {
+            Way::Direct { source, .. } => source,
+            way => panic!("{way:?}"),
+        }
+    };
+    let mut facts = facts();
+    assert_eq!(source(&facts), None);
+    let addresses = vec![cidr("10.1.1.1/24"), cidr("fd00:1::1/64")];
+    facts.links.insert(9, Link { name: "cni0".to_owned(), mtu: 1500, up: true, addresses });
+    assert_eq!(source(&facts), Some(ip("10.1.1.1")));
 }

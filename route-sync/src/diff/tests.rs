@@ -10,7 +10,10 @@ fn desired() -> Desired {
     Desired {
         routes: [
             (cidr("10.1.1.0/24"), Way::Blackhole),
-            (cidr("10.1.2.0/24"), Way::Direct { gateway: [192, 0, 2, 2].into(), link: 2 }),
+            (
+                cidr("10.1.2.0/24"),
+                Way::Direct { gateway: [192, 0, 2, 2].into(), link: 2, source: None },
+            ),
             (cidr("10.1.3.0/24"), Way::Tunnel { gateway, source: Some([10, 1, 1, 0].into()) }),
             (cidr("fd00:1::/64"), Way::Blackhole),
         ]
@@ -19,6 +22,29 @@ fn desired() -> Desired {
         fdb: [(mac, [203, 0, 113, 3].into())].into(),
         ..Desired::default()
     }
+}
+
+/// What of ours the kernel has.
+#[derive(Clone, Default)]
+struct Actual {
+    routes: Vec<Route>,
+    neighbours: Vec<Neighbour>,
+    fdb: Vec<FdbEntry>,
+}
+
+fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: bool) -> Vec<Change> {
+    let diff = Diff { desired, tunnel };
+    let mut routes = <[Seen<IpNetwork>; 2]>::default();
+    for route in &actual.routes {
+        diff.route(&mut routes[usize::from(route.dst.is_ipv6())], route.clone());
+    }
+    let mut neighbours = <[Seen<IpAddr>; 2]>::default();
+    for entry in &actual.neighbours {
+        diff.neighbour(&mut neighbours[usize::from(entry.address.is_ipv6())], *entry);
+    }
+    let mut fdb = Seen::default();
+    actual.fdb.iter().for_each(|entry| diff.entry(&mut fdb, *entry));
+    diff.changes(routes, neighbours, fdb, sweep)
 }
 
 /// What the kernel has after the changes.
@@ -81,8 +107,7 @@ fn each_alteration_is_one_change() {
 fn what_is_not_wanted_goes_last_or_when_told_so_stays() {
     let desired = desired();
     let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), true));
-    let mut stale = route(cidr("10.1.9.0/24"), Way::Blackhole, None).unwrap();
-    stale.priority = 0;
+    let stale = Route { protocol: PROTOCOL, ..Route::blackhole(cidr("10.1.9.0/24")) };
     more.routes.push(stale);
     more.routes.remove(0);
     let changes = diff(&desired, Some(7), &more, true);
@@ -94,4 +119,16 @@ fn what_is_not_wanted_goes_last_or_when_told_so_stays() {
 fn without_a_tunnel_what_needs_none_is_made() {
     let changes = diff(&desired(), None, &Actual::default(), true);
     assert_eq!(changes.len(), 3);
+}
+
+/// `ip route append` puts a second one beside ours.
+#[test]
+fn what_is_appended_goes() {
+    let desired = desired();
+    let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), true));
+    let at = more.routes.iter().position(|route| route.source.is_some()).unwrap();
+    let mut second = more.routes[at].clone();
+    second.source = None;
+    more.routes.push(second.clone());
+    assert_eq!(diff(&desired, Some(7), &more, true), [Change::Delete(second)]);
 }

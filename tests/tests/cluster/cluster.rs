@@ -2,7 +2,7 @@
 
 use ferrule_tests::background::Background;
 use ferrule_tests::bins::Bins;
-use ferrule_tests::node::{Node, Place, Pod};
+use ferrule_tests::node::{Node, Place, Pod, words};
 use ferrule_tests::ns::Namespace;
 use ferrule_tests::packets::first_ping;
 use ferrule_tests::within;
@@ -30,7 +30,18 @@ pub struct Member {
 pub struct Cluster {
     pub router: Router,
     pub members: Vec<Member>,
+    underlay: Underlay,
 }
+
+/// The families of the addresses that the node set tells of each node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Underlay {
+    Dual,
+    V6,
+}
+
+/// Addresses of the router that no node is on a link with: what is outside of the cluster.
+pub const OUTSIDE: [&str; 2] = ["203.0.113.1", "2001:db8:ffff::1"];
 
 /// Name, link, host part of its addresses, number of its pod CIDRs.
 const NODES: [(&str, char, u8); 3] = [("one", 'a', 1), ("two", 'a', 2), ("three", 'b', 3)];
@@ -46,13 +57,19 @@ pub fn network() -> Value {
            "ipam": {"type": "host-local"}})
 }
 
-fn node_list(names: &[&str]) -> String {
+/// The node list of these nodes.
+pub fn node_list(names: &[&str]) -> String {
+    node_list_over(Underlay::Dual, names)
+}
+
+fn node_list_over(underlay: Underlay, names: &[&str]) -> String {
     let of = |(name, link, at): &(&str, char, u8)| {
+        let four = format!("\"{}.{at}\", ", four(*link));
+        let four = if underlay == Underlay::Dual { four.as_str() } else { "" };
         format!(
             "[[node]]\nname = \"{name}\"\n\
-             addresses = [\"{}.{at}\", \"2001:db8:{link}::{at}\"]\n\
-             pod-cidrs = [\"10.244.{at}.0/24\", \"fd00:10:244:{at}::/64\"]\n",
-            four(*link)
+             addresses = [{four}\"2001:db8:{link}::{at}\"]\n\
+             pod-cidrs = [\"10.244.{at}.0/24\", \"fd00:10:244:{at}::/64\"]\n"
         )
     };
     NODES.iter().filter(|(name, ..)| names.contains(name)).map(of).collect()
@@ -61,6 +78,16 @@ fn node_list(names: &[&str]) -> String {
 impl Cluster {
     /// Wires, nodes and daemons; it is in step when this returns.
     pub fn new() -> Cluster {
+        Cluster::with("")
+    }
+
+    /// As [`Cluster::new`], with more at the top of the daemons' configuration.
+    pub fn with(keys: &str) -> Cluster {
+        Cluster::over(Underlay::Dual, keys)
+    }
+
+    /// As [`Cluster::with`], where nodes are known by addresses of these families.
+    pub fn over(underlay: Underlay, keys: &str) -> Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
             router.sh(&format!(
@@ -72,17 +99,26 @@ impl Cluster {
             ));
         }
         router.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        router.sh(&format!(
+            "ip link set lo up; ip address add {}/32 dev lo; ip address add {}/128 dev lo",
+            OUTSIDE[0], OUTSIDE[1]
+        ));
         router.sh("nft add table inet seen
              nft add chain inet seen forward '{ type filter hook forward priority 0; }'
              nft add counter inet seen routed
+             nft add counter inet seen full
+             nft add counter inet seen fragments
              nft add rule inet seen forward udp dport 4789 counter name routed
+             nft add rule inet seen forward udp dport 4789 meta length 1500 counter name full
+             nft add rule inet seen forward ip frag-off \\& 0x3fff != 0 counter name fragments
+             nft add rule inet seen forward exthdr frag exists counter name fragments
              nft add table bridge seen
              nft add chain bridge seen forward '{ type filter hook forward priority 0; }'
              nft add counter bridge seen switched
              nft add rule bridge seen forward udp dport 4789 counter name switched");
-        let mut cluster = Cluster { router, members: vec![] };
+        let mut cluster = Cluster { router, members: vec![], underlay };
         for (name, link, at) in NODES {
-            cluster.join(name, link, at);
+            cluster.join(name, link, at, keys);
         }
         cluster.tell(&["one", "two", "three"]);
         for at in 0..cluster.members.len() {
@@ -102,7 +138,21 @@ impl Cluster {
         cluster
     }
 
-    fn join(&mut self, name: &'static str, link: char, at: u8) {
+    fn join(&mut self, name: &'static str, link: char, at: u8, keys: &str) {
+        let node = self.plug_in(name, link, at);
+        node.write(
+            "/run/route-sync.toml",
+            &format!(
+                "node-name = \"{name}\"\ncluster-cidrs = [\"10.244.0.0/16\", \"fd00:10:244::/48\"]\n\
+                 service-cidrs = [\"10.96.0.0/12\", \"fd00:10:96::/112\"]\n\
+                 resync-interval = 0\n{keys}\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n"
+            ),
+        );
+        self.members.push(Member { node, name, daemon: None });
+    }
+
+    /// A machine on a link, by the host part of its addresses; it is no node of the cluster yet.
+    pub fn plug_in(&self, name: &str, link: char, at: u8) -> Node {
         let node = Node::new();
         let path = self.router.ns.net_path();
         node.sh(&format!(
@@ -117,48 +167,67 @@ impl Cluster {
             four(link)
         ));
         self.router.sh(&format!("ip link set {name} master wire-{link} up"));
-        node.write(
-            "/run/route-sync.toml",
-            &format!(
-                "node-name = \"{name}\"\ncluster-cidrs = [\"10.244.0.0/16\", \"fd00:10:244::/48\"]\n\
-                 resync-interval = 0\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n"
-            ),
-        );
-        self.members.push(Member { node, name, daemon: None });
+        node
     }
 
     /// Gives every node a node list.
     pub fn tell(&self, names: &[&str]) {
-        for member in &self.members {
-            member.node.write("/run/nodes.toml.new", &node_list(names));
-            member.node.run("mv /run/nodes.toml.new /run/nodes.toml");
-        }
+        self.tell_text(&node_list_over(self.underlay, names));
+    }
+
+    /// Gives every node a node list of this text.
+    pub fn tell_text(&self, text: &str) {
+        self.members.iter().for_each(|member| member.told(text));
     }
 
     /// Packets of the tunnel that passed the router, and that passed a switch.
     pub fn tunnelled(&self) -> (u64, u64) {
-        let count = |family: &str, name: &str| {
-            let shown = self.router.json(&format!("nft -j list counter {family} seen {name}"));
-            let counters = shown["nftables"].as_array().unwrap();
-            counters.iter().find_map(|c| c["counter"]["packets"].as_u64()).unwrap()
-        };
-        (count("inet", "routed"), count("bridge", "switched"))
+        (self.seen("inet", "routed"), self.seen("bridge", "switched"))
+    }
+
+    /// Packets that a counter of the router's nftables has seen.
+    pub fn seen(&self, family: &str, counter: &str) -> u64 {
+        let shown = self.router.json(&format!("nft -j list counter {family} seen {counter}"));
+        let counters = shown["nftables"].as_array().unwrap();
+        counters.iter().find_map(|c| c["counter"]["packets"].as_u64()).unwrap()
     }
 }
 
+/// Where a daemon's log is on its node.
+const LOG: &str = "/run/route-sync.log";
+
 impl Member {
+    /// Starts the daemon; it is killed with SIGKILL when it is dropped.
     pub fn start(&mut self) {
+        let command = words(&self.command(""));
+        self.daemon = Some(Background::start_in(self.node.ns(), None, &command, LOG));
+    }
+
+    /// Kills the daemon with SIGKILL.
+    pub fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    /// The command line of `route-sync` with this node's configuration.
+    pub fn command(&self, arguments: &str) -> String {
         let exe = Bins::ours().exe("route-sync");
-        self.daemon =
-            Some(self.node.spawn(&format!("{} --config /run/route-sync.toml", exe.display())));
+        format!("{} --config /run/route-sync.toml {arguments}", exe.display())
+    }
+
+    /// What the daemons of this node have logged.
+    pub fn log(&self) -> String {
+        self.node.read(LOG)
+    }
+
+    /// Gives this node a node list of this text, renamed into its place.
+    pub fn told(&self, text: &str) {
+        self.node.write("/run/nodes.toml.new", text);
+        self.node.run("mv /run/nodes.toml.new /run/nodes.toml");
     }
 
     /// What `route-sync status --json` says; None when no daemon answers.
     pub fn status(&self) -> Option<Value> {
-        let exe = Bins::ours().exe("route-sync");
-        let done = self
-            .node
-            .try_run(&format!("{} --config /run/route-sync.toml status --json", exe.display()));
+        let done = self.node.try_run(&self.command("status --json"));
         serde_json::from_str(&done.stdout).ok()
     }
 
@@ -172,6 +241,35 @@ impl Member {
         };
         let done = within(Duration::from_secs(20), synced);
         assert!(done.is_some(), "{}: {:#?}", self.name, self.status());
+    }
+
+    /// Waits until the status is as wanted, and returns it.
+    #[track_caller]
+    pub fn status_when(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let found = within(Duration::from_secs(20), || self.status().filter(&wanted));
+        found.unwrap_or_else(|| panic!("{}: {:#?}\n{}", self.name, self.status(), self.log()))
+    }
+
+    /// Everything that the daemon keeps, as iproute2 and nft print it.
+    pub fn kept(&self) -> String {
+        let mut lines = String::new();
+        for command in [
+            "ip -4 route show proto 118",
+            "ip -6 route show proto 118",
+            "ip -d link show type vxlan",
+            "ip address show dev fvxlan.100 scope global",
+            "ip -4 neighbour show dev fvxlan.100 nud permanent",
+            "ip -6 neighbour show dev fvxlan.100 nud permanent",
+            "bridge fdb show dev fvxlan.100",
+            "nft list table inet ferrule",
+        ] {
+            lines += &self.node.try_run(command).stdout;
+        }
+        // Indexes differ for a device that was made anew; flags and modes of links are no state.
+        let strip = |line: &str| line.split_once(": ").map_or(line, |(_, rest)| rest).to_owned();
+        let mut lines: Vec<String> = lines.lines().map(strip).collect();
+        lines.sort();
+        lines.join("\n")
     }
 
     /// A pod that the vxlan plugin attached, with its addresses.

@@ -6,4 +6,7 @@
 )]
 
 mod cluster;
+mod guard;
+mod life;
+mod masquerade;
 mod packets;

@@ -1,9 +1,8 @@
 //! Packets between pods of different nodes.
 
 use crate::cluster::{Cluster, network};
-use ferrule_tests::bins::Bins;
 use ferrule_tests::node::Place;
-use ferrule_tests::packets::{first_ping, ping, tcp_source};
+use ferrule_tests::packets::{bulk, first_ping, ping, tcp_source};
 use ferrule_tests::within;
 use std::time::Duration;
 
@@ -38,6 +37,29 @@ fn every_pod_reaches_every_other_by_its_own_address() {
     pods[0].0.run(&format!("ping -n -c1 -W2 -M do -s {} {}", 1450 - 28, pods[2].1[0]));
 }
 
+/// GSO would carry segments of many times the MTU from pod to pod, and show nothing.
+#[test]
+fn full_segments_fit_the_tunnel_and_nothing_is_fragmented() {
+    let cluster = Cluster::new();
+    let (near, _) = cluster.members[0].pod();
+    let (far, addresses) = cluster.members[2].pod();
+    for pod in [&near, &far] {
+        pod.run("ip link set eth0 gso_max_segs 1");
+    }
+    for address in &addresses {
+        let before = cluster.seen("inet", "full");
+        bulk(&near, &far, address, 1_000_000).unwrap();
+        let full = cluster.seen("inet", "full") - before;
+        assert!(full >= 1_000_000 / 1400, "{full} packets of 1500 bytes carried it to {address}");
+    }
+    assert_eq!(cluster.seen("inet", "fragments"), 0);
+    for member in &cluster.members {
+        let made = member.node.json("nstat -jasz IpFragCreates Ip6FragCreates");
+        let none = serde_json::json!({"kernel": {"IpFragCreates": 0, "Ip6FragCreates": 0}});
+        assert_eq!(made, none, "{}", member.name);
+    }
+}
+
 #[test]
 fn traffic_outlives_the_daemon_and_status_tells() {
     let mut cluster = Cluster::new();
@@ -49,7 +71,7 @@ fn traffic_outlives_the_daemon_and_status_tells() {
     };
     attachment(&cluster).ok();
     // Killed at once, and traffic flows.
-    drop(cluster.members[0].daemon.take());
+    cluster.members[0].kill();
     addresses.iter().for_each(|address| ping(&near, address));
     attachment(&cluster).err().expect(51, "route-sync does not run");
     cluster.members[0].start();
@@ -84,12 +106,17 @@ fn a_node_leaves_and_comes_back_and_what_is_deleted_returns() {
 #[test]
 fn a_second_daemon_is_refused_and_cleanup_leaves_nothing() {
     let mut cluster = Cluster::new();
-    let exe = Bins::ours().exe("route-sync");
     let member = &mut cluster.members[0];
-    let second = member.node.try_run(&format!("{} --config /run/route-sync.toml", exe.display()));
-    assert!(second.stderr.contains("another route-sync runs here"), "{}", second.stderr);
-    drop(member.daemon.take());
-    member.node.run(&format!("{} --config /run/route-sync.toml cleanup", exe.display()));
+    for command in ["", "cleanup"] {
+        let second = member.node.try_run(&member.command(command));
+        assert_eq!(second.status.code(), Some(1));
+        let text = "another route-sync runs here: it holds /run/ferrule/route-sync.lock";
+        assert!(second.stderr.contains(text), "{}", second.stderr);
+    }
+    // The first one is none the worse for it.
+    member.in_sync();
+    member.kill();
+    member.node.run(&member.command("cleanup"));
     for args in ["-4 route show proto 118", "-6 route show proto 118", "link show type vxlan"] {
         assert_eq!(member.node.run(&format!("ip {args}")).trim(), "");
     }
