@@ -34,6 +34,14 @@ const UDP: u8 = 17;
 const MASQ_FLAGS: u16 = 1;
 const RANDOM_FULLY: u32 = 1 << 4;
 
+/// NFTA_FIB_DREG, NFTA_FIB_RESULT, NFTA_FIB_FLAGS; NFT_FIB_RESULT_OIF; NFTA_FIB_F_SADDR,
+/// NFTA_FIB_F_IIF and NFTA_FIB_F_PRESENT (1 where there is a route, else 0).
+const FIB_DREG: u16 = 1;
+const FIB_RESULT: u16 = 2;
+const FIB_FLAGS: u16 = 3;
+const FIB_OIF: u32 = 1;
+const FIB_SADDR_IIF_PRESENT: u32 = 1 | 1 << 3 | 1 << 5;
+
 /// NFT_LOOKUP_F_INV: match what is *not* in the set.
 const LOOKUP_INVERTED: u32 = 1;
 
@@ -181,6 +189,24 @@ pub(crate) fn drop_foreign_source(ports: &str, macs: &str) -> Rule {
         // Registers 1 and 2 are 16 bytes each and adjacent: together one concatenated key.
         load(LINK_HEADER, 6, 6, Register::Reg2),
         lookup(macs, Register::Reg1, true),
+        verdict(NF_DROP),
+    ]
+}
+
+/// `iifname @links fib saddr . iif oif missing drop`
+pub(crate) fn drop_not_routed_back(links: &str) -> Rule {
+    // NFT_REG_1.
+    let attributes = [(FIB_DREG, 1), (FIB_RESULT, FIB_OIF), (FIB_FLAGS, FIB_SADDR_IIF_PRESENT)];
+    let attributes =
+        attributes.map(|(kind, value)| DefaultNla::new(kind, u32::to_be_bytes(value).to_vec()));
+    vec![
+        meta(MetaKey::Iifname, Register::Reg1),
+        lookup(links, Register::Reg1, false),
+        expr(Expressions::Other {
+            expression_type: "fib".to_owned(),
+            attributes: attributes.into(),
+        }),
+        equal(vec![0; 4]),
         verdict(NF_DROP),
     ]
 }
@@ -372,6 +398,22 @@ mod tests {
             immediate(0),
         ];
         assert_eq!(bytes(&drop_foreign_source("p", "m")), wanted.concat());
+    }
+
+    #[test]
+    fn the_way_back_is_looked_up_by_source_and_link() {
+        let iifname = expression(b"meta\0", &[number(2, 6), number(1, 1)]);
+        let links = [nla(1, b"l\0"), number(2, 1), number(5, 0)];
+        let fib = [number(1, 1), number(2, 1), number(3, 0x29)];
+        let missing = [number(1, 1), number(2, 0), nest(3, &[nla(1, &[0; 4])])];
+        let wanted = [
+            iifname,
+            expression(b"lookup\0", &links),
+            expression(b"fib\0", &fib),
+            expression(b"cmp\0", &missing),
+            immediate(0),
+        ];
+        assert_eq!(bytes(&drop_not_routed_back("l")), wanted.concat());
     }
 
     #[test]
