@@ -83,7 +83,7 @@ pub fn link(config: &Config, names: &Names) -> Vec<Item> {
             host: names.host.clone(),
             host_mac: names.host_mac,
             alias: names.alias.clone(),
-            bridge: config.bridge.clone(),
+            bridge: Some(config.bridge.clone()),
             pod: names.pod.clone(),
             pod_mac: names.pod_mac,
             mtu: config.mtu,
