@@ -269,10 +269,19 @@ fn dump(v6: bool, protocol: u8, kind: u8) -> Message {
 ///
 /// Where none leads there the kernel says ENETUNREACH.
 pub fn toward(address: IpAddr) -> Verb<Route> {
+    lookup(address, RTM_F_FIB_MATCH)
+}
+
+/// As [`toward`], with what a packet of the node's own would have there: one hop, and its source.
+pub fn taken_to(address: IpAddr) -> Verb<Route> {
+    lookup(address, 0)
+}
+
+fn lookup(address: IpAddr, flags: u32) -> Verb<Route> {
     let v6 = address.is_ipv6();
     let length = if v6 { 128 } else { 32 };
     let mut message = Message::new(&[family(v6), length, 0, 0, 0, 0, 0, 0]);
-    message.raw(&RTM_F_FIB_MATCH.to_ne_bytes());
+    message.raw(&flags.to_ne_bytes());
     message.put_ip(RTA_DST, address);
     Verb::new(RTM_GETROUTE, &message, 0, parse::route, format!("look up the route to {address}"))
 }

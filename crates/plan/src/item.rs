@@ -166,6 +166,9 @@ pub struct HostRoute {
     pub link: String,
     /// The pod's address.
     pub address: IpAddr,
+    /// The source of what the node itself sends there, if it has no other: with IPv4 alone that may
+    /// be.
+    pub last_source: Option<IpAddr>,
     /// Who made it, as rtnetlink numbers it.
     pub protocol: u8,
 }

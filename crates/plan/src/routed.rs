@@ -29,8 +29,23 @@ impl Kernel {
                     wanted.address
                 )))
             }
-            done => Ok(done?),
+            Err(error) => Err(error.into()),
+            Ok(()) => self.source_host_route(route, wanted),
         }
+    }
+
+    /// The kernel sends from 0.0.0.0 where a node has no address (net/ipv4/devinet.c,
+    /// inet_select_addr), as in a fabric of IPv6.
+    fn source_host_route(&mut self, mut route: route::Route, wanted: &HostRoute) -> Result<()> {
+        if wanted.last_source.is_none() {
+            return Ok(());
+        }
+        let taken = self.host.get(&route::taken_to(wanted.address))?;
+        if taken.is_some_and(|taken| taken.source.is_some()) {
+            return Ok(());
+        }
+        route.source = wanted.last_source;
+        Ok(self.host.set(&route::replace(&route))?)
     }
 
     pub(crate) fn check_host_route(&mut self, wanted: &HostRoute) -> Result<Differences> {

@@ -5,7 +5,7 @@ use crate::config::Config;
 use ::plan::{Family, HostRoute, Item, Kernel, Link, Masquerade, Neighbour, Place, Rpfilter, Veth};
 use bridge::Network;
 use bridge::plan::{self, Names, accept_ra, sysctl};
-use cni::{Attachment, CniResult, Error, Result};
+use cni::{Attachment, CniResult, Error, Result, Route};
 use ipnetwork::IpNetwork;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -29,6 +29,14 @@ fn gateway_net(family: Family) -> Option<IpNetwork> {
         Family::V4 => IpNetwork::new(GATEWAY4.into(), 32).ok(),
         Family::V6 => IpNetwork::new(GATEWAY6.into(), 64).ok(),
     }
+}
+
+fn default_route(family: Family) -> Option<Route> {
+    let (any, gateway): (IpAddr, IpAddr) = match family {
+        Family::V4 => (Ipv4Addr::UNSPECIFIED.into(), GATEWAY4.into()),
+        Family::V6 => (Ipv6Addr::UNSPECIFIED.into(), GATEWAY6.into()),
+    };
+    Some(Route::new(IpNetwork::new(any, 0).ok()?, Some(gateway)))
 }
 
 fn families(result: &CniResult) -> impl Iterator<Item = Family> {
@@ -102,7 +110,15 @@ impl Network for Config {
             }
         }
         plan::fits(self.mtu, &result)?;
-        plan::add_default_routes(&mut result);
+        // Routes that the network names are all that it wants: a pod's second network is not to take
+        // what it sends from the first one's addresses.
+        for family in families(&result).collect::<Vec<_>>() {
+            let default = default_route(family);
+            let of_family = |route: &Route| route.dst.is_ipv6() == (family == Family::V6);
+            if !result.routes.iter().any(of_family) {
+                result.routes.extend(default);
+            }
+        }
         Ok(result)
     }
 
@@ -152,10 +168,14 @@ impl Network for Config {
         &self,
         kernel: &mut Kernel,
         names: &Names,
-        _result: &CniResult,
+        result: &CniResult,
     ) -> ::plan::Result<Vec<Link>> {
-        // Both sides know each other: nothing is announced, no group waited for.
+        // Both sides know each other: nothing is announced.
         let (host, pod) = kernel.wait_running(&names.host, &names.pod)?;
+        // Only then does the pod take packets to its IPv6 addresses (net/ipv6/addrconf.c,
+        // addrconf_dad_completed).
+        let addresses = result.ips.iter().map(|ip| ip.address.ip());
+        kernel.wait_reachable(Place::Pod, &names.pod, addresses)?;
         Ok(vec![host, pod])
     }
 
@@ -179,7 +199,8 @@ impl Config {
     /// one may change it.
     fn pod_on_host(&self, names: &Names, address: IpAddr) -> Vec<Item> {
         let link = names.host.clone();
-        let route = HostRoute { link: link.clone(), address, protocol: PROTOCOL };
+        let last_source = address.is_ipv4().then_some(GATEWAY4.into());
+        let route = HostRoute { link: link.clone(), address, last_source, protocol: PROTOCOL };
         let (place, permanent) = (Place::Host, false);
         let neighbour = |mac| Neighbour { place, link, address, mac, permanent };
         let neighbour = names.pod_mac.map(neighbour).map(Item::Neighbour);

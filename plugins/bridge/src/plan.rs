@@ -166,7 +166,18 @@ pub fn complete(config: &Config, from_ipam: CniResult, interface: usize) -> Resu
     }
     fits(config.mtu, &result)?;
     if config.default_gateway {
-        add_default_routes(&mut result);
+        for v6 in [false, true] {
+            let mut gateways = result.ips.iter().filter_map(|ip| ip.gateway);
+            let gateway = gateways.find(|gateway| gateway.is_ipv6() == v6);
+            // One that IPAM brought, with or without a next hop, is enough.
+            let present =
+                result.routes.iter().any(|r| r.dst.prefix() == 0 && r.dst.is_ipv6() == v6);
+            if let (Some(gateway), false) = (gateway, present) {
+                let any = if v6 { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
+                let default = IpNetwork::new(any, 0).map_err(|e| Error::config(e.to_string()))?;
+                result.routes.push(Route::new(default, Some(gateway)));
+            }
+        }
     }
     Ok(result)
 }
@@ -183,20 +194,6 @@ pub fn fits(mtu: Option<u32>, result: &CniResult) -> Result<()> {
                 .details("IPv6 needs links of at least 1280 bytes (RFC 8200 section 5); raise mtu"))
         }
         _ => Ok(()),
-    }
-}
-
-/// Gives a result a default route of each family that has a gateway.
-pub fn add_default_routes(result: &mut CniResult) {
-    for v6 in [false, true] {
-        let mut gateways = result.ips.iter().filter_map(|ip| ip.gateway);
-        let gateway = gateways.find(|gateway| gateway.is_ipv6() == v6);
-        // One that IPAM brought, with or without a next hop, is enough.
-        let present = result.routes.iter().any(|r| r.dst.prefix() == 0 && r.dst.is_ipv6() == v6);
-        let any = if v6 { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
-        if let (Some(gateway), false, Ok(default)) = (gateway, present, IpNetwork::new(any, 0)) {
-            result.routes.push(Route::new(default, Some(gateway)));
-        }
     }
 }
 

@@ -9,7 +9,12 @@ const ADDRESSES: [&str; 2] = ["10.1.0.2", "fd00:1::2"];
 const GATEWAYS: [&str; 2] = ["169.254.1.1/32", "fe80::1/64"];
 
 fn route(address: &str) -> HostRoute {
-    HostRoute { link: HOST.to_owned(), address: address.parse().unwrap(), protocol: 117 }
+    HostRoute {
+        link: HOST.to_owned(),
+        address: address.parse().unwrap(),
+        last_source: None,
+        protocol: 117,
+    }
 }
 
 fn neighbour(place: Place, link: &str, address: &str, last: u8) -> Item {
@@ -94,6 +99,31 @@ fn a_route_that_is_there_already_is_left_alone_and_its_link_named() {
             assert!(sh(&format!("ip route get {address}")).contains("dev other"));
             kernel.remove(&done);
             sh("ip link del other");
+        }
+    });
+}
+
+#[test]
+fn a_node_without_an_address_has_a_source_for_its_pods() {
+    in_netns(|| {
+        for (own, wanted) in [(None, "169.254.1.1"), (Some("192.0.2.9"), "192.0.2.9")] {
+            if let Some(own) = own {
+                sh(&format!("ip link set lo up; ip addr add {own}/32 dev lo"));
+            }
+            let pod = Pod::new();
+            let mut kernel = Kernel::open(Some(&pod.path())).unwrap();
+            let last_source = "169.254.1.1".parse().ok();
+            let items = [
+                Item::Veth(Veth { bridge: None, ..veth(HOST, COMMENT) }),
+                Item::PodGateway(HOST.to_owned(), GATEWAYS[0].parse().unwrap()),
+                Item::HostRoute(HostRoute { last_source, ..route(ADDRESSES[0]) }),
+            ];
+            let mut done = Vec::new();
+            kernel.apply(&items, &mut done).unwrap();
+            assert_eq!(kernel.check(&items).unwrap(), Vec::<String>::new());
+            let taken = sh(&format!("ip route get {}", ADDRESSES[0]));
+            assert!(taken.contains(&format!("src {wanted} ")), "{taken}");
+            kernel.remove(&done);
         }
     });
 }
