@@ -20,7 +20,7 @@ pub(crate) type Expr = ListAttribute<ExpressionAttribute>;
 pub(crate) type Rule = Vec<Expr>;
 
 /// NF_DROP (linux/netfilter.h); the crate names only the verdicts below zero.
-const NF_DROP: Verdict = Verdict::Other(0);
+pub(crate) const NF_DROP: Verdict = Verdict::Other(0);
 
 // enum nft_payload_bases
 const LINK_HEADER: u32 = 0;
@@ -33,14 +33,6 @@ const UDP: u8 = 17;
 /// NFTA_MASQ_FLAGS and NF_NAT_RANGE_PROTO_RANDOM_FULLY.
 const MASQ_FLAGS: u16 = 1;
 const RANDOM_FULLY: u32 = 1 << 4;
-
-/// NFTA_FIB_DREG, NFTA_FIB_RESULT, NFTA_FIB_FLAGS; NFT_FIB_RESULT_OIF; NFTA_FIB_F_SADDR,
-/// NFTA_FIB_F_IIF and NFTA_FIB_F_PRESENT (1 where there is a route, else 0).
-const FIB_DREG: u16 = 1;
-const FIB_RESULT: u16 = 2;
-const FIB_FLAGS: u16 = 3;
-const FIB_OIF: u32 = 1;
-const FIB_SADDR_IIF_PRESENT: u32 = 1 | 1 << 3 | 1 << 5;
 
 /// NFT_LOOKUP_F_INV: match what is *not* in the set.
 const LOOKUP_INVERTED: u32 = 1;
@@ -193,24 +185,6 @@ pub(crate) fn drop_foreign_source(ports: &str, macs: &str) -> Rule {
     ]
 }
 
-/// `iifname @links fib saddr . iif oif missing drop`
-pub(crate) fn drop_not_routed_back(links: &str) -> Rule {
-    // NFT_REG_1.
-    let attributes = [(FIB_DREG, 1), (FIB_RESULT, FIB_OIF), (FIB_FLAGS, FIB_SADDR_IIF_PRESENT)];
-    let attributes =
-        attributes.map(|(kind, value)| DefaultNla::new(kind, u32::to_be_bytes(value).to_vec()));
-    vec![
-        meta(MetaKey::Iifname, Register::Reg1),
-        lookup(links, Register::Reg1, false),
-        expr(Expressions::Other {
-            expression_type: "fib".to_owned(),
-            attributes: attributes.into(),
-        }),
-        equal(vec![0; 4]),
-        verdict(NF_DROP),
-    ]
-}
-
 /// Whether two rules do the same: equal but for attributes that only some kernels dump and
 /// that say the default.
 pub(crate) fn same(a: &[Expr], b: &[Expr]) -> bool {
@@ -235,7 +209,7 @@ fn normal(expr: &Expr) -> Expr {
     expr
 }
 
-fn expr(data: Expressions) -> Expr {
+pub(crate) fn expr(data: Expressions) -> Expr {
     data.into()
 }
 
@@ -272,7 +246,7 @@ fn in_network(ip: Ip, offset: u32, network: IpNetwork) -> Rule {
     ]
 }
 
-fn meta(key: MetaKey, to: Register) -> Expr {
+pub(crate) fn meta(key: MetaKey, to: Register) -> Expr {
     expr(Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(to)]))
 }
 
@@ -286,7 +260,7 @@ fn load(base: u32, offset: u32, len: u32, to: Register) -> Expr {
 }
 
 /// Register 1 equals the bytes.
-fn equal(bytes: Vec<u8>) -> Expr {
+pub(crate) fn equal(bytes: Vec<u8>) -> Expr {
     compare(Operator::Equal, bytes)
 }
 
@@ -298,7 +272,7 @@ fn compare(operator: Operator, bytes: Vec<u8>) -> Expr {
     ]))
 }
 
-fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
+pub(crate) fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
     expr(Expressions::Lookup(vec![
         Lookup::Set(set.to_owned()),
         Lookup::SourceRegister(from),
@@ -306,7 +280,7 @@ fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
     ]))
 }
 
-fn verdict(verdict: Verdict) -> Expr {
+pub(crate) fn verdict(verdict: Verdict) -> Expr {
     expr(Expressions::Immediate(vec![
         Immediate::DestinationRegister(Register::Verdict),
         Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(verdict)])),
@@ -398,22 +372,6 @@ mod tests {
             immediate(0),
         ];
         assert_eq!(bytes(&drop_foreign_source("p", "m")), wanted.concat());
-    }
-
-    #[test]
-    fn the_way_back_is_looked_up_by_source_and_link() {
-        let iifname = expression(b"meta\0", &[number(2, 6), number(1, 1)]);
-        let links = [nla(1, b"l\0"), number(2, 1), number(5, 0)];
-        let fib = [number(1, 1), number(2, 1), number(3, 0x29)];
-        let missing = [number(1, 1), number(2, 0), nest(3, &[nla(1, &[0; 4])])];
-        let wanted = [
-            iifname,
-            expression(b"lookup\0", &links),
-            expression(b"fib\0", &fib),
-            expression(b"cmp\0", &missing),
-            immediate(0),
-        ];
-        assert_eq!(bytes(&drop_not_routed_back("l")), wanted.concat());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What the daemon says of the node in node.json: ranges, MTU, and whether STATUS is well.
 
+use ferrule_tests::bins::{Bins, workspace};
 use ferrule_tests::conf::{version, with};
+use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 use ferrule_tests::snapshot::assert_same;
@@ -62,6 +64,28 @@ fn ranges_and_mtu_are_the_nodes() {
     let result = attachment.with(&own).add();
     assert_eq!(address(&result, 0), "10.9.0.2");
     assert_eq!(pod.link("eth0").unwrap()["mtu"], 1300);
+}
+
+/// The conflist to copy, behind which is the reference's portmap.
+#[test]
+fn the_example_attaches_a_pod() {
+    let text = std::fs::read_to_string(workspace().join("conf/10-bgp.conflist")).unwrap();
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let (node, pod) = (Node::new(), Pod::new());
+    tell(&node, &json!({}));
+    let shared = json!({"name": list["name"], "cniVersion": list["cniVersion"]});
+    let of = |nth: usize| with(&list["plugins"][nth], &shared);
+    let ours = node.attach(&of(0), &pod);
+    let ports = json!({"runtimeConfig": {"portMappings": []}});
+    let portmap = node.attach(&of(1), &pod).by(&Bins::reference()).with(&ports);
+    let first = ours.add();
+    let result = portmap.call("ADD", Some(&first)).run(&node).ok();
+    assert_eq!(addresses(&result), ["10.244.1.2", "fd00:10:244:1::2"]);
+    ping(&node, "10.244.1.2");
+    ping(&node, "fd00:10:244:1::2");
+    portmap.del(Some(&result));
+    ours.del(Some(&result));
+    assert!(pod.links().is_empty());
 }
 
 /// The daemon and its file may be gone by then.
