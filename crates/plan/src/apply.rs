@@ -73,6 +73,13 @@ impl Kernel {
             Item::Forwarding(family) => self.ensure_forwarding(*family),
             Item::Masquerade(masquerade) => Ok(self.nft()?.add_masquerade(masquerade)?),
             Item::Macspoof(macspoof) => Ok(self.nft()?.add_macspoof(macspoof)?),
+            Item::Rpfilter(rpfilter) => Ok(self.nft()?.add_rpfilter(rpfilter)?),
+            Item::PodGateway(link, address) => {
+                let index = self.index(Place::Host, link)?;
+                Ok(self.host.set(&net::address::add_gateway(index, *address))?)
+            }
+            Item::HostRoute(route) => self.add_host_route(route),
+            Item::Neighbour(neighbour) => self.set_neighbour(neighbour),
         }
     }
 
@@ -170,7 +177,8 @@ impl Kernel {
     }
 
     fn add_veth(&mut self, veth: &Veth) -> Result<()> {
-        let master = self.index(Place::Host, &veth.bridge)?;
+        let bridge = veth.bridge.as_deref();
+        let master = bridge.map(|bridge| self.index(Place::Host, bridge)).transpose()?;
         let new = link::Veth {
             name: &veth.host,
             mac: veth.host_mac.unwrap_or_else(Mac::random),

@@ -80,7 +80,7 @@ fn marks_are_plain(attachment: &Attachment) {
 
 /// What a valid configuration makes, with `prevResult` as what IPAM said.
 fn planned(request: &Request, config: &bridge::Config) {
-    let names = Names::of(&request.attachment(), config);
+    let names = Names::of(&request.attachment(), config.mac, config.mtu);
     let mut items = bridge::plan::bridge(config);
     items.extend(link(config, &names));
     items.extend(up(config, &names));

@@ -47,8 +47,9 @@ pub fn comment(attachment: &Attachment) -> String {
 }
 
 impl Names {
-    /// The names of an attachment that is ours.
-    pub fn of(attachment: &Attachment, config: &Config) -> Names {
+    /// The names of an attachment that is ours, with the MAC address and MTU that its network asks
+    /// for.
+    pub fn of(attachment: &Attachment, mac: Option<Mac>, mtu: Option<u32>) -> Names {
         Names {
             network: attachment.network.clone(),
             host: attachment.host_veth(),
@@ -56,8 +57,8 @@ impl Names {
             alias: alias(attachment),
             comment: comment(attachment),
             pod: attachment.ifname.clone(),
-            pod_mac: Some(config.mac.unwrap_or(Mac(attachment.mac(0x0a)))),
-            pod_mtu: config.mtu,
+            pod_mac: Some(mac.unwrap_or(Mac(attachment.mac(0x0a)))),
+            pod_mtu: mtu,
         }
     }
 }
@@ -83,7 +84,7 @@ pub fn link(config: &Config, names: &Names) -> Vec<Item> {
             host: names.host.clone(),
             host_mac: names.host_mac,
             alias: names.alias.clone(),
-            bridge: config.bridge.clone(),
+            bridge: Some(config.bridge.clone()),
             pod: names.pod.clone(),
             pod_mac: names.pod_mac,
             mtu: config.mtu,
@@ -121,11 +122,12 @@ fn vlans(config: &Config, names: &Names) -> Option<Item> {
 }
 
 /// Router advertisements from pods do not reach the node (CVE-2020-10749).
-fn accept_ra(link: &str) -> Item {
+pub fn accept_ra(link: &str) -> Item {
     sysctl(Place::Host, "ipv6/conf/*/accept_ra", link, "0", true)
 }
 
-fn sysctl(place: Place, key: &str, link: &str, value: &'static str, optional: bool) -> Item {
+/// A link's sysctl, its name in the place of `*`.
+pub fn sysctl(place: Place, key: &str, link: &str, value: &'static str, optional: bool) -> Item {
     Item::Sysctl(Sysctl {
         place,
         key: format!("net/{}", key.replacen('*', link, 1)),
@@ -151,15 +153,7 @@ pub fn complete(config: &Config, from_ipam: CniResult, interface: usize) -> Resu
             ip.gateway = Some(first_address(ip.address)?);
         }
     }
-    if let (Some(mtu @ ..1280), Some(ip)) =
-        (config.mtu, result.ips.iter().find(|ip| ip.address.is_ipv6()))
-    {
-        return Err(Error::config(format!(
-            "MTU {mtu} is too small for the address {}",
-            ip.address
-        ))
-        .details("IPv6 needs links of at least 1280 bytes (RFC 8200 section 5); raise mtu"));
-    }
+    fits(config.mtu, &result)?;
     if config.default_gateway {
         for v6 in [false, true] {
             let mut gateways = result.ips.iter().filter_map(|ip| ip.gateway);
@@ -175,6 +169,21 @@ pub fn complete(config: &Config, from_ipam: CniResult, interface: usize) -> Resu
         }
     }
     Ok(result)
+}
+
+/// Whether an MTU does for a result's addresses.
+///
+/// # Errors
+/// Code 7 with both.
+pub fn fits(mtu: Option<u32>, result: &CniResult) -> Result<()> {
+    match (mtu, result.ips.iter().find(|ip| ip.address.is_ipv6())) {
+        (Some(mtu @ ..1280), Some(ip)) => {
+            let msg = format!("MTU {mtu} is too small for the address {}", ip.address);
+            Err(Error::config(msg)
+                .details("IPv6 needs links of at least 1280 bytes (RFC 8200 section 5); raise mtu"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The network's first address, which is its gateway where IPAM names none.
@@ -238,7 +247,7 @@ pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     }
     let addresses = result.ips.iter();
     items.extend(addresses.map(|ip| Item::Address(pod.clone(), ip.address, config.dad)));
-    items.extend(result.routes.iter().map(|route| pod_route(pod, route, result)));
+    items.extend(result.routes.iter().map(|route| Item::Route(pod_route(pod, route, result))));
     // What is shared stays even when this ADD fails, and so comes after what can be refused.
     items.extend(gateways(config, result, has(true)));
     if config.masquerade {
@@ -297,7 +306,7 @@ fn gateways(config: &Config, result: &CniResult, v6: bool) -> Vec<Item> {
 }
 
 /// A route of the result in the pod. Without a next hop it takes the first gateway of its family.
-fn pod_route(pod: &str, route: &Route, result: &CniResult) -> Item {
+pub fn pod_route(pod: &str, route: &Route, result: &CniResult) -> plan::Route {
     let same_family = |address: &IpAddr| address.is_ipv6() == route.dst.is_ipv6();
     let first = || result.ips.iter().filter_map(|ip| ip.gateway).find(same_family);
     let dst = IpNetwork::new(route.dst.network(), route.dst.prefix()).unwrap_or(route.dst);
@@ -307,7 +316,7 @@ fn pod_route(pod: &str, route: &Route, result: &CniResult) -> Item {
     wanted.scope = route.scope;
     wanted.mtu = route.mtu;
     wanted.advmss = route.advmss;
-    Item::Route(plan::Route { link: pod.to_owned(), route: wanted })
+    plan::Route { link: pod.to_owned(), route: wanted }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use cni::Ip;
 use proptest::prelude::*;
 
 fn names(config: &Config) -> Names {
-    Names::of(&Attachment::new("pods", "c1", "eth0"), config)
+    Names::of(&Attachment::new("pods", "c1", "eth0"), config.mac, config.mtu)
 }
 
 fn ip(address: &str, gateway: Option<&str>) -> Ip {

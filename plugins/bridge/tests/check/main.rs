@@ -55,7 +55,7 @@ fn from_ipam() -> CniResult {
 }
 
 fn plan_of(config: &Config, from_ipam: Option<CniResult>) -> Vec<Item> {
-    let names = Names::of(&Attachment::new("pods", "c1", "eth0"), config);
+    let names = Names::of(&Attachment::new("pods", "c1", "eth0"), config.mac, config.mtu);
     let mut items = bridge(config);
     items.extend(link(config, &names));
     items.extend(up(config, &names));
@@ -94,6 +94,9 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
         Item::Forwarding(_) => "forwarding",
         Item::Masquerade(_) => "masquerade",
         Item::Macspoof(_) => "macspoof",
+        Item::Rpfilter(_) | Item::PodGateway(..) | Item::HostRoute(_) | Item::Neighbour(_) => {
+            "routed"
+        }
     };
     items.iter().map(kind).collect()
 }
