@@ -1,6 +1,6 @@
 //! What has to be changed in the kernel: desired against actual, by one key for each object.
 
-use crate::desired::{BLACKHOLE, Desired, PROTOCOL, Way};
+use crate::desired::{BLACKHOLE, Desired, LEARNED, PROTOCOL, Way};
 use ipnetwork::IpNetwork;
 use net::fdb::{self, FdbEntry};
 use net::neighbour::{self, Neighbour};
@@ -91,7 +91,7 @@ impl fmt::Display for Change {
 /// What of ours the kernel has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actual {
-    /// The routes of [`PROTOCOL`] in the main table.
+    /// The routes of [`PROTOCOL`] and [`LEARNED`] in the main table.
     pub routes: Vec<Route>,
     /// The neighbours on the tunnel's device.
     pub neighbours: Vec<Neighbour>,
@@ -101,14 +101,22 @@ pub struct Actual {
 
 /// The route that a way is, through the tunnel's device of this index; `None` when there is no
 /// such device.
-pub fn route(dst: IpNetwork, way: Way, tunnel: Option<u32>) -> Option<Route> {
+pub fn route(dst: IpNetwork, way: &Way, tunnel: Option<u32>) -> Option<Route> {
+    let mut protocol = PROTOCOL;
     let mut route = match way {
         Way::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
-        Way::Direct { gateway, link } => Route::new(dst, Some(gateway), link),
+        Way::Direct { gateway, link } => Route::new(dst, Some(*gateway), *link),
         Way::Tunnel { gateway, source } => {
             let mut route = Route::new(dst, None, tunnel?);
-            route.hops = vec![Hop { gateway: Some(gateway), link: tunnel?, onlink: true }];
-            route.source = source;
+            route.hops = vec![Hop { gateway: Some(*gateway), link: tunnel?, onlink: true }];
+            route.source = *source;
+            route
+        }
+        Way::Learned { hops, source } => {
+            protocol = LEARNED;
+            let mut route = Route::new(dst, None, 0);
+            route.hops = hops.to_vec();
+            route.source = *source;
             route
         }
     };
@@ -116,55 +124,85 @@ pub fn route(dst: IpNetwork, way: Way, tunnel: Option<u32>) -> Option<Route> {
     if dst.is_ipv6() && route.priority == 0 {
         route.priority = 1024;
     }
-    route.protocol = PROTOCOL;
+    route.protocol = protocol;
     Some(route)
 }
 
 /// Whether the kernel's report is of the wanted route.
 pub fn same(wanted: &Route, found: &Route) -> bool {
     // A blackhole of IPv6 reports the loopback device as its hop.
-    let hops = wanted.hops.is_empty() || wanted.hops == found.hops;
+    let hops = wanted.hops.is_empty() || same_hops(&wanted.hops, &found.hops);
     hops && (wanted.dst, wanted.kind, wanted.priority) == (found.dst, found.kind, found.priority)
         && (wanted.source, wanted.protocol) == (found.source, found.protocol)
         && (wanted.mtu, wanted.advmss) == (found.mtu, found.advmss)
 }
 
+/// IPv6 has its own order of several.
+fn same_hops(wanted: &[Hop], found: &[Hop]) -> bool {
+    wanted == found || (wanted.len() == found.len() && wanted.iter().all(|hop| found.contains(hop)))
+}
+
+/// Whether what is not desired goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// What follows from the node set: it is complete.
+    pub nodes: bool,
+    /// What was heard by BGP: every peer has sent its routes.
+    pub learned: bool,
+}
+
+impl Sweep {
+    /// Whether this may be done: everything but some deletions.
+    pub fn allows(self, change: &Change) -> bool {
+        match change {
+            Change::Delete(route) if route.protocol == LEARNED => self.nodes && self.learned,
+            change => self.nodes || !change.deletes(),
+        }
+    }
+}
+
 /// All changes: neighbours and FDB entries before the routes that need them, additions and
-/// replacements before deletions. `sweep`: whether what is not desired goes.
-pub fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: bool) -> Vec<Change> {
+/// replacements before deletions, as far as `sweep` allows.
+pub fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: Sweep) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut stale = Vec::new();
-    routes(desired, tunnel, &actual.routes, &mut changes, &mut stale);
+    routes(desired, tunnel, actual, sweep, &mut changes, &mut stale);
     let mut first = Vec::new();
     if let Some(link) = tunnel {
         neighbours(desired, link, &actual.neighbours, &mut first, &mut stale);
         entries(desired, link, &actual.fdb, &mut first, &mut stale);
     }
     first.append(&mut changes);
-    if sweep {
-        first.append(&mut stale);
-    }
+    first.extend(stale.into_iter().filter(|change| sweep.allows(change)));
     first
 }
 
 fn routes(
     desired: &Desired,
     tunnel: Option<u32>,
-    actual: &[Route],
+    actual: &Actual,
+    sweep: Sweep,
     changes: &mut Vec<Change>,
     stale: &mut Vec<Change>,
 ) {
     let mut found: HashMap<(IpNetwork, u32), &Route> =
-        actual.iter().map(|route| ((route.dst, route.priority), route)).collect();
+        actual.routes.iter().map(|route| ((route.dst, route.priority), route)).collect();
     for (dst, way) in &desired.routes {
-        let Some(wanted) = route(*dst, *way, tunnel) else { continue };
+        let Some(wanted) = route(*dst, way, tunnel) else { continue };
         match found.remove(&(wanted.dst, wanted.priority)) {
+            // An earlier run heard it, and its peer has yet to say whether it still holds.
+            Some(present) if held(&wanted, present, sweep) => {}
             None => changes.push(Change::Create(wanted)),
             Some(present) if !same(&wanted, present) => changes.push(Change::Replace(wanted)),
             Some(_) => {}
         }
     }
     stale.extend(found.into_values().map(|route| Change::Delete(route.clone())));
+}
+
+/// A route that was heard stands in the place of the node set's until the peers have spoken.
+fn held(wanted: &Route, present: &Route, sweep: Sweep) -> bool {
+    !sweep.learned && present.protocol == LEARNED && wanted.protocol != LEARNED
 }
 
 fn neighbours(

@@ -1,9 +1,10 @@
 //! Keeps the kernel as desired: a full pass (dump, diff, apply) at first and when much changed,
 //! and single repairs at the kernel's events.
 
+use crate::bgp::{Hops, Learned};
 use crate::config::Config;
-use crate::desired::{Desired, PROTOCOL, Vtep, desired};
-use crate::diff::{self, Actual, Change, Object};
+use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
+use crate::diff::{self, Actual, Change, Object, Sweep};
 use crate::facts::Facts;
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
@@ -12,7 +13,7 @@ use net::vxlan::{Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::Nft;
 use node::vtep;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, info, warn};
@@ -35,6 +36,10 @@ pub struct Sync {
     nft: Nft,
     nodes: Accepted,
     facts: Facts,
+    /// What BGP tells.
+    learned: Learned,
+    /// Every peer has sent its routes: what an earlier run heard may go.
+    heard: bool,
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
@@ -91,6 +96,8 @@ impl Sync {
             nft: Nft::open()?,
             nodes: Accepted::default(),
             facts: Facts::default(),
+            learned: Learned::new(),
+            heard: false,
             desired: Desired::default(),
             tunnel: None,
             sweep: false,
@@ -129,6 +136,40 @@ impl Sync {
         self.pending = Some("the node set changed");
     }
 
+    /// What changed of the routes that are heard by BGP: prefix → hops, `None` for what is gone;
+    /// `complete`: every peer has sent its routes.
+    pub fn learn(&mut self, changes: BTreeMap<IpNetwork, Option<Hops>>, complete: bool) {
+        if !changes.is_empty() {
+            self.pending = Some("BGP");
+        }
+        if self.heard != complete {
+            self.heard = complete;
+            self.pending = Some("every BGP peer has sent its routes");
+        }
+        for (prefix, hops) in changes {
+            match hops {
+                Some(hops) => drop(self.learned.insert(prefix, hops)),
+                None => drop(self.learned.remove(&prefix)),
+            }
+        }
+    }
+
+    /// BGP is not configured any more: nothing is heard.
+    pub fn forget_learned(&mut self) {
+        self.learned.clear();
+        self.pending = Some("BGP is not configured any more");
+    }
+
+    /// The links as they were seen last.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// This node as the node set has it.
+    pub fn own(&self) -> Option<&crate::nodes::Node> {
+        self.nodes.own.as_ref()
+    }
+
     /// The source cannot tell; what stands, stands.
     pub fn source_failed(&mut self, error: String) {
         warn!("the node set stands as it is: {error}");
@@ -165,7 +206,7 @@ impl Sync {
             cluster_cidrs: self.config.cluster_cidrs.clone(),
             mtu: desired.mtu,
             vxlan,
-            bgp: None,
+            bgp: self.config.bgp.as_ref().map(|bgp| node::Bgp { asn: bgp.asn }),
             synced: self.figures.synced,
         })
     }
@@ -183,8 +224,8 @@ impl Sync {
         }
         let dirty = std::mem::take(&mut self.dirty);
         // What is not desired is only removed once a set of this run says so.
-        let dirty: Vec<Change> =
-            dirty.into_iter().filter(|c| self.may_sweep() || !c.deletes()).collect();
+        let sweep = self.sweep();
+        let dirty: Vec<Change> = dirty.into_iter().filter(|c| sweep.allows(c)).collect();
         if !dirty.is_empty() {
             self.apply(&dirty, "somebody changed it");
             self.count_repairs(&dirty);
@@ -213,21 +254,23 @@ impl Sync {
         self.conditions();
     }
 
-    fn may_sweep(&self) -> bool {
-        self.sweep && !self.desired.incomplete
+    fn sweep(&self) -> Sweep {
+        let nodes = self.sweep && !self.desired.incomplete;
+        Sweep { nodes, learned: self.config.bgp.is_none() || self.heard }
     }
 
     fn whole(&mut self, why: &'static str) -> net::Result<()> {
         let links = self.socket.list(&link::list())?;
         self.facts = facts(&links, &self.socket.list(&address::list())?);
-        self.desired = desired(&self.config, &self.nodes, &self.facts);
+        self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
         self.tunnel = self.ensure_tunnel(why);
-        if self.may_sweep() {
+        let sweep = self.sweep();
+        if sweep.nodes {
             self.sweep_devices(&links);
         }
         let actual = self.actual()?;
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        let changes = diff::diff(&self.desired, tunnel, &actual, self.may_sweep());
+        let changes = diff::diff(&self.desired, tunnel, &actual, sweep);
         drop(actual);
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
@@ -237,9 +280,10 @@ impl Sync {
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
-        if tunnelled && !self.desired.incomplete && !self.figures.synced {
+        let complete = !self.desired.incomplete && sweep.learned;
+        if tunnelled && complete && !self.figures.synced {
             self.figures.synced = true;
-            info!("in step with the node set");
+            info!("in step");
         }
         Ok(())
     }
@@ -247,7 +291,9 @@ impl Sync {
     fn actual(&mut self) -> net::Result<Actual> {
         let mut actual = Actual::default();
         for v6 in [false, true] {
-            actual.routes.extend(self.socket.list(&route::list_of(v6, PROTOCOL))?);
+            for protocol in [PROTOCOL, LEARNED] {
+                actual.routes.extend(self.socket.list(&route::list_of(v6, protocol))?);
+            }
         }
         if let Some(index) = self.tunnel.as_ref().map(|link| link.index) {
             for v6 in [false, true] {
@@ -416,8 +462,9 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     for link in links.iter().filter(|link| link.alias != vtep::ALIAS) {
         if let Some(mut addresses) = held.remove(&link.index) {
             addresses.sort_unstable();
-            let (name, mtu, up) = (link.name.clone(), link.mtu, link.up);
-            facts.links.insert(link.index, crate::facts::Link { name, mtu, up, addresses });
+            let Link { name, mtu, up, carrier, .. } = link.clone();
+            let link_facts = crate::facts::Link { name, mtu, up, carrier, addresses };
+            facts.links.insert(link.index, link_facts);
         }
     }
     facts

@@ -27,6 +27,8 @@ const RTA_VIA: u16 = 18;
 const RTAX_MTU: u16 = 2;
 const RTAX_ADVMSS: u16 = 8;
 const RTNH_F_ONLINK: u8 = 4;
+/// The answer is the table's entry, not what becomes of it for one destination.
+const RTM_F_FIB_MATCH: u32 = 0x2000;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RT_SCOPE_NOWHERE: u8 = 255;
@@ -256,6 +258,18 @@ pub fn replace(route: &Route) -> Verb<()> {
 pub fn del(route: &Route) -> Verb<()> {
     let what = format!("remove route {route}");
     Verb::change(RTM_DELROUTE, &key(route, RT_SCOPE_NOWHERE), 0, what)
+}
+
+/// The route that packets of this node to an address take, as it is in its table; "not there" where
+/// there is none, or one that drops them.
+pub fn lookup(address: IpAddr) -> Verb<Route> {
+    let v6 = address.is_ipv6();
+    let length = if v6 { 128 } else { 32 };
+    let mut message = Message::new(&[family(v6), length, 0, 0, 0, 0, 0, 0]);
+    message.raw(&RTM_F_FIB_MATCH.to_ne_bytes());
+    message.put_ip(RTA_DST, address);
+    let what = format!("look up the route to {address}");
+    Verb::new(RTM_GETROUTE, &message, 0, parse::route, what)
 }
 
 /// The kernel skips routes of another protocol or type; 0 is any (strict checking, since 4.20).

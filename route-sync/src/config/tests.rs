@@ -23,6 +23,7 @@ fn what_is_left_out_has_defaults() {
             state_dir: "/var/lib/ferrule".into(),
             resync_interval: Some(Duration::from_secs(60)),
             source: Source::File { path },
+            bgp: None,
             vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
             masquerade: Masquerade { enabled: false, random_fully: true },
             metrics: None,

@@ -1,0 +1,12 @@
+//! route-sync with BGP against BIRD 2 and FRR: fabrics of namespaces, pods, and the packets between
+//! them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod bird;
+mod speaker;
+mod stream;
+mod tors;
