@@ -251,3 +251,6 @@ fn password(value: &DeValue) -> Result<Password, String> {
     }
     Ok(Password(key.to_vec()))
 }
+
+#[cfg(test)]
+mod tests;

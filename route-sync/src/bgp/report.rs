@@ -130,6 +130,13 @@ impl Neighbor {
     }
 }
 
+impl PeerReport {
+    /// The session is established.
+    pub fn is_up(&self) -> bool {
+        self.state == "Established"
+    }
+}
+
 fn names<'a>(families: impl IntoIterator<Item = &'a Family>) -> Vec<String> {
     families.into_iter().map(Family::to_string).collect()
 }

@@ -4,12 +4,9 @@ use super::report::{BgpReport, PeerReport};
 use crate::status::{age, columns, plain};
 use std::fmt::Write;
 
-/// What `Established` is written as.
-const UP: &str = "Established";
-
 /// Whether BGP is configured, every session established and everything told that should be.
 pub fn is_well(report: &Option<BgpReport>) -> bool {
-    let well = |peer: &PeerReport| peer.state == UP && peer.unannounced.is_empty();
+    let well = |peer: &PeerReport| peer.is_up() && peer.unannounced.is_empty();
     report.as_ref().is_some_and(|report| report.complete && report.peers.iter().all(well))
 }
 
@@ -112,3 +109,6 @@ fn routes(text: &mut String, report: &BgpReport) {
         .collect();
     columns(text, std::iter::once(&head).chain(&rows));
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
