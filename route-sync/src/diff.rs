@@ -6,7 +6,7 @@ use net::fdb::{self, FdbEntry};
 use net::neighbour::{self, Neighbour};
 use net::route::{self, Hop, Route};
 use net::{Mac, Verb};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -144,26 +144,37 @@ fn same_hops(wanted: &[Hop], found: &[Hop]) -> bool {
 
 /// Whether what is not desired goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sweep {
-    /// What follows from the node set: it is complete.
+pub struct Sweep<'a> {
+    /// The node set is complete.
     pub nodes: bool,
-    /// What was heard by BGP: every peer has sent its routes.
-    pub learned: bool,
+    /// While not every BGP peer has sent its routes, what was heard in this run: of what BGP made
+    /// only that may go, the rest is an earlier run's.
+    pub heard: Option<&'a BTreeSet<IpNetwork>>,
 }
 
-impl Sweep {
+impl Sweep<'_> {
     /// Whether this may be done: everything but some deletions.
-    pub fn allows(self, change: &Change) -> bool {
+    pub fn allows(&self, change: &Change) -> bool {
         match change {
-            Change::Delete(route) if route.protocol == LEARNED => self.nodes && self.learned,
+            Change::Delete(route) if self.waits_for(route) => false,
             change => self.nodes || !change.deletes(),
         }
+    }
+
+    /// Whether a route is an earlier run's that a peer may yet say is still good.
+    fn waits_for(&self, route: &Route) -> bool {
+        route.protocol == LEARNED && self.heard.is_some_and(|heard| !heard.contains(&route.dst))
     }
 }
 
 /// All changes: neighbours and FDB entries before the routes that need them, additions and
 /// replacements before deletions, as far as `sweep` allows.
-pub fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: Sweep) -> Vec<Change> {
+pub fn diff(
+    desired: &Desired,
+    tunnel: Option<u32>,
+    actual: &Actual,
+    sweep: Sweep<'_>,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut stale = Vec::new();
     routes(desired, tunnel, actual, sweep, &mut changes, &mut stale);
@@ -181,7 +192,7 @@ fn routes(
     desired: &Desired,
     tunnel: Option<u32>,
     actual: &Actual,
-    sweep: Sweep,
+    sweep: Sweep<'_>,
     changes: &mut Vec<Change>,
     stale: &mut Vec<Change>,
 ) {
@@ -190,19 +201,13 @@ fn routes(
     for (dst, way) in &desired.routes {
         let Some(wanted) = route(*dst, way, tunnel) else { continue };
         match found.remove(&(wanted.dst, wanted.priority)) {
-            // An earlier run heard it, and its peer has yet to say whether it still holds.
-            Some(present) if held(&wanted, present, sweep) => {}
+            Some(present) if wanted.protocol != LEARNED && sweep.waits_for(present) => {}
             None => changes.push(Change::Create(wanted)),
             Some(present) if !same(&wanted, present) => changes.push(Change::Replace(wanted)),
             Some(_) => {}
         }
     }
     stale.extend(found.into_values().map(|route| Change::Delete(route.clone())));
-}
-
-/// A route that was heard stands in the place of the node set's until the peers have spoken.
-fn held(wanted: &Route, present: &Route, sweep: Sweep) -> bool {
-    !sweep.learned && present.protocol == LEARNED && wanted.protocol != LEARNED
 }
 
 fn neighbours(

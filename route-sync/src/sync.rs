@@ -13,7 +13,7 @@ use net::vxlan::{Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::Nft;
 use node::vtep;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, info, warn};
@@ -38,8 +38,9 @@ pub struct Sync {
     facts: Facts,
     /// What BGP tells.
     learned: Learned,
-    /// Every peer has sent its routes: what an earlier run heard may go.
-    heard: bool,
+    /// All that BGP told in this run, until every peer has sent its routes: then what an earlier
+    /// run heard may go.
+    heard: Option<BTreeSet<IpNetwork>>,
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
@@ -97,7 +98,7 @@ impl Sync {
             nodes: Accepted::default(),
             facts: Facts::default(),
             learned: Learned::new(),
-            heard: false,
+            heard: Some(BTreeSet::new()),
             desired: Desired::default(),
             tunnel: None,
             sweep: false,
@@ -142,11 +143,13 @@ impl Sync {
         if !changes.is_empty() {
             self.pending = Some("BGP");
         }
-        if self.heard != complete {
-            self.heard = complete;
+        if complete && self.heard.take().is_some() {
             self.pending = Some("every BGP peer has sent its routes");
         }
         for (prefix, hops) in changes {
+            if let Some(heard) = &mut self.heard {
+                heard.insert(prefix);
+            }
             match hops {
                 Some(hops) => drop(self.learned.insert(prefix, hops)),
                 None => drop(self.learned.remove(&prefix)),
@@ -254,9 +257,9 @@ impl Sync {
         self.conditions();
     }
 
-    fn sweep(&self) -> Sweep {
+    fn sweep(&self) -> Sweep<'_> {
         let nodes = self.sweep && !self.desired.incomplete;
-        Sweep { nodes, learned: self.config.bgp.is_none() || self.heard }
+        Sweep { nodes, heard: self.heard.as_ref().filter(|_| self.config.bgp.is_some()) }
     }
 
     fn whole(&mut self, why: &'static str) -> net::Result<()> {
@@ -264,13 +267,12 @@ impl Sync {
         self.facts = facts(&links, &self.socket.list(&address::list())?);
         self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
         self.tunnel = self.ensure_tunnel(why);
-        let sweep = self.sweep();
-        if sweep.nodes {
+        if self.sweep().nodes {
             self.sweep_devices(&links);
         }
         let actual = self.actual()?;
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        let changes = diff::diff(&self.desired, tunnel, &actual, sweep);
+        let changes = diff::diff(&self.desired, tunnel, &actual, self.sweep());
         drop(actual);
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
@@ -280,7 +282,7 @@ impl Sync {
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
-        let complete = !self.desired.incomplete && sweep.learned;
+        let complete = !self.desired.incomplete && self.sweep().heard.is_none();
         if tunnelled && complete && !self.figures.synced {
             self.figures.synced = true;
             info!("in step");

@@ -254,6 +254,7 @@ impl Speaker {
         if let Some(peer) = self.peers.get_mut(&address) {
             peer.forget();
             peer.logged.clear();
+            peer.since = now();
         }
         let Some(updates) = self.updates(address, Some(up)) else { return };
         self.event(address, Event::Advertise(&updates));
@@ -297,10 +298,13 @@ impl Speaker {
     fn down(&mut self, address: IpAddr, reason: &Reason) {
         let routes = self.rib.paths(address).count();
         self.rib.down(address);
-        warn!(peer = %address, routes, "the session is over: {reason}");
+        // Whoever stopped it has said why.
+        if *reason != Reason::Stopped {
+            warn!(peer = %address, routes, "the session is over: {reason}");
+        }
         if let Some(peer) = self.peers.get_mut(&address) {
             peer.forget();
-            peer.down = now();
+            peer.since = now();
         }
     }
 

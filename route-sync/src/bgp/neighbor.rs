@@ -22,8 +22,8 @@ pub(super) struct Neighbor {
     /// Families of which it has sent all its routes in this session.
     pub ended: BTreeSet<Family>,
     pub dialling: Option<AbortHandle>,
-    /// Since when there is no session, seconds since 1970.
-    pub down: u64,
+    /// Since when there is a session, or none, seconds since 1970.
+    pub since: u64,
     /// What was logged last, so that it is not logged again.
     pub logged: String,
     /// What was wrong with its last UPDATE that was not whole.
@@ -46,7 +46,7 @@ impl Neighbor {
             untold: BTreeMap::new(),
             ended: BTreeSet::new(),
             dialling: None,
-            down: now(),
+            since: now(),
             logged: String::new(),
             fault: None,
         }

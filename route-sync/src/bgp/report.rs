@@ -170,9 +170,7 @@ impl Speaker {
             address,
             asn: peer.config.asn,
             state: session.state().to_string(),
-            since: session
-                .established_since()
-                .map(|at| now().saturating_sub((instant - at).as_secs())),
+            since: session.established().map(|_| peer.since),
             session: self.session(peer),
             next_timer: session
                 .next_deadline()
@@ -233,7 +231,7 @@ impl Speaker {
             let error =
                 error.map_or_else(|| state.to_string(), |error| format!("{state}: {error}"));
             let what = format!("bgp peer {}", peer.config.address);
-            Problem { what, error, since: peer.down }
+            Problem { what, error, since: peer.since }
         };
         self.peers.values().filter(down).map(problem).collect()
     }

@@ -1,7 +1,7 @@
 use super::*;
 
-const ALL: Sweep = Sweep { nodes: true, learned: true };
-const NONE: Sweep = Sweep { nodes: false, learned: false };
+const ALL: Sweep<'_> = Sweep { nodes: true, heard: None };
+const NONE: Sweep<'_> = Sweep { nodes: false, heard: None };
 
 fn cidr(text: &str) -> IpNetwork {
     text.parse().unwrap()
@@ -101,7 +101,8 @@ fn without_a_tunnel_what_needs_none_is_made() {
 
 #[test]
 fn what_an_earlier_run_heard_stays_until_the_peers_have_spoken() {
-    let waiting = Sweep { nodes: true, learned: false };
+    let heard = BTreeSet::new();
+    let waiting = Sweep { nodes: true, heard: Some(&heard) };
     let hop = |gateway: [u8; 4]| Hop { gateway: Some(gateway.into()), link: 2, onlink: false };
     let learned = |hops: &[Hop], cidr| {
         let way = Way::Learned { hops: hops.into(), source: None };
@@ -115,6 +116,10 @@ fn what_an_earlier_run_heard_stays_until_the_peers_have_spoken() {
     actual.routes.extend([stale.clone(), in_place]);
     assert_eq!(diff(&desired, Some(7), &actual, waiting), []);
     let changes = diff(&desired, Some(7), &actual, ALL);
+    // What was heard in this run, and is not any more, is known to be over.
+    let heard = [cidr("10.1.9.0/24"), cidr("10.1.3.0/24")].into();
+    let spoken = Sweep { nodes: true, heard: Some(&heard) };
+    assert_eq!(diff(&desired, Some(7), &actual, spoken), changes);
     assert!(matches!(&changes[..], [Change::Replace(_), Change::Delete(gone)] if *gone == stale));
     assert_eq!(diff(&desired, Some(7), &applied(&actual, &changes), ALL), []);
     // Of several hops the kernel may report another order.

@@ -36,12 +36,10 @@ impl Bird {
              {protocols}\n"
         );
         self.node.write("/run/bird.conf", &text);
-        self.node.sh("rm -f /run/bird.ctl");
+        self.node.sh("rm -f /run/bird.ctl; bird -p -c /run/bird.conf");
         self.daemon = Some(self.node.spawn("bird -f -c /run/bird.conf -s /run/bird.ctl"));
         let up = || self.node.exists("/run/bird.ctl").then_some(());
-        within(Duration::from_secs(10), up).unwrap_or_else(|| {
-            panic!("bird does not start: {}", self.node.run("bird -p -c /run/bird.conf"))
-        });
+        within(Duration::from_secs(10), up).expect("bird starts: apt-get install bird2");
     }
 
     /// Kills it, as a crash would.

@@ -7,6 +7,13 @@
 )]
 
 mod bird;
+mod hostile;
+mod pair;
+mod raw_peer;
+mod reflector;
+mod sessions;
 mod speaker;
 mod stream;
 mod tors;
+mod tunnel;
+mod upkeep;
