@@ -62,11 +62,11 @@ pub fn node_list(names: &[&str]) -> String {
 impl Cluster {
     /// Wires, nodes and daemons; it is in step when this returns.
     pub fn new() -> Cluster {
-        Cluster::with("")
+        Cluster::with("", &["one", "two", "three"])
     }
 
-    /// As [`Cluster::new`], with more at the top of the daemons' configuration.
-    pub fn with(keys: &str) -> Cluster {
+    /// As [`Cluster::new`] of these nodes, with more at the top of the daemons' configuration.
+    pub fn with(keys: &str, names: &[&str]) -> Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
             router.sh(&format!(
@@ -87,10 +87,11 @@ impl Cluster {
              nft add counter bridge seen switched
              nft add rule bridge seen forward udp dport 4789 counter name switched");
         let mut cluster = Cluster { router, members: vec![] };
-        for (name, link, at) in NODES {
+        let nodes = NODES.iter().filter(|(name, ..)| names.contains(name));
+        for &(name, link, at) in nodes.clone() {
             cluster.join(name, link, at, keys);
         }
-        cluster.tell(&["one", "two", "three"]);
+        cluster.tell(names);
         for at in 0..cluster.members.len() {
             cluster.members[at].start();
         }
@@ -99,7 +100,7 @@ impl Cluster {
             // A node's link-local address is in detection for a second or two, and a source of no
             // neighbour solicitation: what is forwarded meanwhile is lost.
             member.node.settle();
-            for (_, link, at) in NODES {
+            for (_, link, at) in nodes.clone() {
                 let answers = || first_ping(&member.node, &format!("2001:db8:{link}::{at}"));
                 let found = within(Duration::from_secs(10), || answers().then_some(()));
                 assert!(found.is_some(), "{} does not reach node {at}", member.name);
@@ -155,7 +156,7 @@ impl Cluster {
 }
 
 /// Where a daemon's log is on its node.
-const LOG: &str = "/run/route-sync.log";
+pub const LOG: &str = "/run/route-sync.log";
 
 impl Member {
     /// Starts the daemon; it is killed with SIGKILL when it is dropped.
@@ -235,8 +236,13 @@ impl Member {
 
     /// A pod that the vxlan plugin attached, with its addresses.
     pub fn pod(&self) -> (Pod, Vec<String>) {
+        self.pod_on(&network())
+    }
+
+    /// A pod on another network, with its addresses.
+    pub fn pod_on(&self, network: &Value) -> (Pod, Vec<String>) {
         let pod = self.node.pod();
-        let result = self.node.attach(&network(), &pod).add();
+        let result = self.node.attach(network, &pod).add();
         let bare = |address: String| address.split('/').next().unwrap_or_default().to_owned();
         let addresses = ferrule_tests::invoke::addresses(&result);
         (pod, addresses.into_iter().map(bare).collect())
