@@ -74,9 +74,11 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     let updates = source::start(&config);
     let sync = Sync::new(config.clone())?;
     let speaker = config.bgp.clone().map(|bgp| Speaker::new(bgp, listeners)).transpose()?;
-    let mut daemon = Daemon { sync, config, monitor, updates, speaker, written: None };
+    let shown = String::new();
+    let mut daemon = Daemon { sync, speaker, config, monitor, updates, written: None, shown };
     info!(node = daemon.config.node_name, "running");
     systemd::ready();
+    daemon.tell();
     systemd::watchdog(queries);
     let mut periodic = daemon.period();
     loop {
@@ -155,6 +157,8 @@ struct Daemon {
     updates: mpsc::Receiver<Update>,
     /// What node.json says.
     written: Option<Node>,
+    /// What `systemctl status` shows.
+    shown: String,
 }
 
 impl Daemon {
@@ -253,8 +257,13 @@ impl Daemon {
         systemd::ready();
     }
 
-    /// Writes node.json when it would say something else.
+    /// Writes node.json when it would say something else, and tells systemd.
     fn tell(&mut self) {
+        let summary = self.sync.summary();
+        if summary != self.shown {
+            systemd::status(&summary);
+            self.shown = summary;
+        }
         let Some(node) = self.sync.node().filter(|node| self.written.as_ref() != Some(node)) else {
             return;
         };

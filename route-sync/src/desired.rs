@@ -1,12 +1,13 @@
 //! What shall exist, as a pure function of the configuration, the node set and the node's links.
 
 use crate::bgp::{Hops, Learned};
-use crate::config::{Config, Mode, Source};
+use crate::config::{self, Config, Mode};
 use crate::facts::Facts;
 use crate::nodes::{Accepted, Node, Refused};
 use crate::query::Path;
 use ipnetwork::IpNetwork;
 use net::Mac;
+use nft::{Guard, NodeMasquerade, NodeRules};
 use node::vtep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -40,10 +41,6 @@ pub struct Desired {
     pub neighbours: BTreeMap<IpAddr, Mac>,
     /// FDB entries of the tunnel's device.
     pub fdb: BTreeMap<Mac, IpAddr>,
-    /// Addresses that tunnel packets may come from.
-    pub peers: BTreeSet<IpAddr>,
-    /// Destinations that are never masqueraded: the cluster's pods and nodes.
-    pub cluster: BTreeSet<IpNetwork>,
     /// MTU of pods in bytes; 0 when the underlay is not known.
     pub mtu: u32,
     /// How packets get to each CIDR.
@@ -86,6 +83,8 @@ pub enum Way {
         gateway: IpAddr,
         /// Index of the link.
         link: u32,
+        /// As that of [`Way::Tunnel`], where this node holds such an address.
+        source: Option<IpAddr>,
     },
     /// To a node's tunnel end point.
     Tunnel {
@@ -99,8 +98,8 @@ pub enum Way {
     Learned {
         /// The hops, which share the traffic.
         hops: Hops,
-        /// Source of what this node itself sends: its own address, since those of its links may be
-        /// unknown elsewhere.
+        /// As that of [`Way::Direct`], else the node's address: those of its links may be unknown
+        /// elsewhere.
         source: Option<IpAddr>,
     },
 }
@@ -143,14 +142,42 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
             desired.incomplete = true;
         }
     }
+    let source = Source::of(own, desired.vtep.is_some(), facts);
     for other in &nodes.others {
-        desired.serve(config, other, facts);
+        match desired.sound(other, facts) {
+            Some(sound) => desired.serve(config, &sound, facts, source),
+            None => desired.serve(config, other, facts, source),
+        }
     }
-    desired.cluster(config, own, &nodes.others);
     desired.refusals(&nodes.refused);
     desired.announced(config, own);
-    desired.learned(config, own, facts, learned);
+    desired.learned(config, learned, source.or(own, facts));
     desired
+}
+
+/// What nftables shall hold for the node.
+pub fn rules(config: &Config, nodes: &Accepted, desired: &Desired) -> NodeRules {
+    let all = || nodes.others.iter().chain(&nodes.own);
+    let mut cluster: BTreeSet<IpNetwork> = config.cluster_cidrs.iter().copied().collect();
+    cluster.extend(all().flat_map(|node| &node.pod_cidrs));
+    cluster.extend(all().flat_map(|node| &node.addresses).copied().map(IpNetwork::from));
+    // Whether two nodes are on one link they may see differently, so every node may send.
+    let peers = |vtep: &Vtep| {
+        let all = nodes.others.iter().flat_map(|node| &node.addresses);
+        all.filter(|a| a.is_ipv4() == vtep.local.is_ipv4()).copied().collect()
+    };
+    NodeRules {
+        guard: desired.vtep.as_ref().map(|vtep| Guard {
+            port: vtep.port,
+            underlay: vtep.underlay.1.clone(),
+            peers: peers(vtep),
+        }),
+        cluster,
+        masquerade: config.masquerade.enabled.then(|| NodeMasquerade {
+            sources: desired.own.clone(),
+            random_fully: config.masquerade.random_fully,
+        }),
+    }
 }
 
 /// The index of the link that holds this node's address, and that address. Its family is decided
@@ -179,7 +206,56 @@ fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr),
     })
 }
 
+/// The source of what this node itself sends to pods of others, for each family: inside its own
+/// pod CIDR, so that it comes back the way that the pods' packets do.
+#[derive(Clone, Copy)]
+struct Source([Option<IpAddr>; 2]);
+
+impl Source {
+    /// The tunnel's device has such addresses; without one, a bridge of pods may.
+    fn of(own: &Node, tunnel: bool, facts: &Facts) -> Source {
+        let of_tunnel = vtep::addresses(&own.pod_cidrs);
+        Source([true, false].map(|v4| {
+            if tunnel {
+                return of_tunnel.iter().map(IpNetwork::ip).find(|a| a.is_ipv4() == v4);
+            }
+            let cidrs = own.pod_cidrs.iter().filter(|cidr| cidr.is_ipv4() == v4);
+            cidrs.filter_map(|cidr| facts.held_in(*cidr)).min()
+        }))
+    }
+
+    /// Where there is none, the node's own address.
+    fn or(self, own: &Node, facts: &Facts) -> Source {
+        let Source([four, six]) = self;
+        let held = |v4: bool| {
+            let mut same = own.addresses.iter().filter(|address| address.is_ipv4() == v4);
+            same.find(|address| facts.holder(**address).is_some()).copied()
+        };
+        Source([four.or(held(true)), six.or(held(false))])
+    }
+
+    fn to(self, cidr: IpNetwork) -> Option<IpAddr> {
+        let Source([four, six]) = self;
+        if cidr.is_ipv4() { four } else { six }
+    }
+}
+
 impl Desired {
+    /// Another node without those of its addresses that cannot be one's; `None`: all can.
+    fn sound(&mut self, other: &Node, facts: &Facts) -> Option<Node> {
+        let fault = |address: &IpAddr| Some((*address, facts.fault(*address)?));
+        let faults: Vec<_> = other.addresses.iter().filter_map(fault).collect();
+        if faults.is_empty() {
+            return None;
+        }
+        let mut sound = other.clone();
+        for (address, reason) in faults {
+            sound.addresses.retain(|held| *held != address);
+            self.problems.insert((format!("node {}", other.name), reason));
+        }
+        Some(sound)
+    }
+
     fn path(&mut self, node: &Node, cidr: IpNetwork, path: Path, via: Option<IpAddr>) {
         let node = node.name.clone();
         self.paths.push(PathTo { node, cidr, path, via, refused: None });
@@ -189,7 +265,7 @@ impl Desired {
     fn tunnel(&mut self, config: &Config, own: &Node, facts: &Facts, index: u32, local: IpAddr) {
         let Some(link) = facts.links.get(&index) else { return };
         // Without a list of nodes nobody is at the tunnel's other end.
-        if config.mode == Mode::Direct || matches!(config.source, Source::Node { .. }) {
+        if config.mode == Mode::Direct || matches!(config.source, config::Source::Node { .. }) {
             self.mtu = facts.mtu(link);
             return;
         }
@@ -220,15 +296,16 @@ impl Desired {
     }
 
     /// Routes to another node's CIDRs.
-    fn serve(&mut self, config: &Config, other: &Node, facts: &Facts) {
+    fn serve(&mut self, config: &Config, other: &Node, facts: &Facts, source: Source) {
         for cidr in &other.pod_cidrs {
             match self.direct(config, other, facts, *cidr) {
                 Some((gateway, link)) => {
-                    self.routes.insert(*cidr, Way::Direct { gateway, link });
+                    let source = source.to(*cidr);
+                    self.routes.insert(*cidr, Way::Direct { gateway, link, source });
                     self.path(other, *cidr, Path::Direct, Some(gateway));
                 }
                 None if config.mode == Mode::Direct => self.unreachable(other, *cidr),
-                None => self.through_tunnel(other, *cidr),
+                None => self.through_tunnel(other, *cidr, source.to(*cidr)),
             }
         }
     }
@@ -261,22 +338,20 @@ impl Desired {
         self.paths.push(PathTo { node, cidr, path: Path::None, via: None, refused });
     }
 
-    fn through_tunnel(&mut self, other: &Node, cidr: IpNetwork) {
+    fn through_tunnel(&mut self, other: &Node, cidr: IpNetwork, source: Option<IpAddr>) {
         // Without this node's own end nothing is known of the way, and what is there stays.
         let Some(own) = &self.vtep else { return };
         let family = |address: &IpAddr| address.is_ipv4() == own.local.is_ipv4();
         let Some(remote) = other.addresses.iter().copied().find(family) else {
             let family = if own.local.is_ipv4() { "IPv4" } else { "IPv6" };
             let reason = format!(
-                "the node set gives the node no {family} address, the family of this node's \
+                "the node set gives the node no {family} address of use, the family of this node's \
                  tunnel ({}); a VXLAN device carries one family",
                 own.local
             );
             return self.refuse(&other.name, cidr, reason);
         };
         let mac = vtep::mac(remote);
-        let source =
-            own.addresses.iter().map(IpNetwork::ip).find(|a| a.is_ipv4() == cidr.is_ipv4());
         let gateway = if cidr.is_ipv4() {
             let first = vtep::addresses(&other.pod_cidrs);
             first.first().map_or(cidr.network(), IpNetwork::ip)
@@ -287,19 +362,6 @@ impl Desired {
         self.fdb.insert(Mac(mac), remote);
         self.routes.insert(cidr, Way::Tunnel { gateway, source });
         self.path(other, cidr, Path::Vxlan, Some(remote));
-    }
-
-    /// Who may send tunnel packets, and what is never masqueraded.
-    fn cluster(&mut self, config: &Config, own: &Node, others: &[Node]) {
-        self.cluster.extend(&config.cluster_cidrs);
-        for node in others.iter().chain([own]) {
-            self.cluster.extend(&node.pod_cidrs);
-            self.cluster.extend(node.addresses.iter().map(|address| IpNetwork::from(*address)));
-        }
-        let Some(vtep) = &self.vtep else { return };
-        // Whether two nodes are on one link they may see differently, so every node may send.
-        let all = others.iter().flat_map(|node| &node.addresses);
-        self.peers = all.filter(|a| a.is_ipv4() == vtep.local.is_ipv4()).copied().collect();
     }
 
     /// What BGP announces beside this node's pod CIDRs leads nowhere from here on, or it would go
@@ -316,15 +378,10 @@ impl Desired {
 
     /// What BGP tells wins over what follows from the node set, whose nodes may be away; but
     /// `vxlan` means the tunnel, always.
-    fn learned(&mut self, config: &Config, own: &Node, facts: &Facts, learned: &Learned) {
+    fn learned(&mut self, config: &Config, learned: &Learned, source: Source) {
         let places = self.paths.iter().enumerate().map(|(at, path)| (path.cidr, at));
         let places: BTreeMap<IpNetwork, usize> =
             if learned.is_empty() { BTreeMap::new() } else { places.collect() };
-        let held = |v4: bool| {
-            let mut same = own.addresses.iter().filter(|address| address.is_ipv4() == v4);
-            same.find(|address| facts.holder(**address).is_some()).copied()
-        };
-        let (four, six) = (held(true), held(false));
         for (cidr, hops) in learned {
             let place = places.get(cidr).and_then(|at| self.paths.get_mut(*at));
             let via = hops.iter().find_map(|hop| hop.gateway);
@@ -336,8 +393,8 @@ impl Desired {
                     self.paths.push(PathTo { node, cidr, path: Path::Bgp, via, refused: None });
                 }
             }
-            let source = if cidr.is_ipv4() { four } else { six };
-            self.routes.insert(*cidr, Way::Learned { hops: Hops::clone(hops), source });
+            let (hops, source) = (Hops::clone(hops), source.to(*cidr));
+            self.routes.insert(*cidr, Way::Learned { hops, source });
         }
     }
 

@@ -6,7 +6,7 @@ use net::fdb::{self, FdbEntry};
 use net::neighbour::{self, Neighbour};
 use net::route::{self, Hop, Route};
 use net::{Mac, Verb};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -88,46 +88,6 @@ impl fmt::Display for Change {
     }
 }
 
-/// What of ours the kernel has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Actual {
-    /// The routes of [`PROTOCOL`] and [`LEARNED`] in the main table.
-    pub routes: Vec<Route>,
-    /// The neighbours on the tunnel's device.
-    pub neighbours: Vec<Neighbour>,
-    /// The FDB entries of the tunnel's device.
-    pub fdb: Vec<FdbEntry>,
-}
-
-/// The route that a way is, through the tunnel's device of this index; `None` when there is no
-/// such device.
-pub fn route(dst: IpNetwork, way: &Way, tunnel: Option<u32>) -> Option<Route> {
-    let mut protocol = PROTOCOL;
-    let mut route = match way {
-        Way::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
-        Way::Direct { gateway, link } => Route::new(dst, Some(*gateway), *link),
-        Way::Tunnel { gateway, source } => {
-            let mut route = Route::new(dst, None, tunnel?);
-            route.hops = vec![Hop { gateway: Some(*gateway), link: tunnel?, onlink: true }];
-            route.source = *source;
-            route
-        }
-        Way::Learned { hops, source } => {
-            protocol = LEARNED;
-            let mut route = Route::new(dst, None, 0);
-            route.hops = hops.to_vec();
-            route.source = *source;
-            route
-        }
-    };
-    // What IPv6 makes of 0.
-    if dst.is_ipv6() && route.priority == 0 {
-        route.priority = 1024;
-    }
-    route.protocol = protocol;
-    Some(route)
-}
-
 /// Whether the kernel's report is of the wanted route.
 pub fn same(wanted: &Route, found: &Route) -> bool {
     // A blackhole of IPv6 reports the loopback device as its hop.
@@ -167,90 +127,137 @@ impl Sweep<'_> {
     }
 }
 
-/// All changes: neighbours and FDB entries before the routes that need them, additions and
-/// replacements before deletions, as far as `sweep` allows.
-pub fn diff(
-    desired: &Desired,
-    tunnel: Option<u32>,
-    actual: &Actual,
-    sweep: Sweep<'_>,
-) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let mut stale = Vec::new();
-    routes(desired, tunnel, actual, sweep, &mut changes, &mut stale);
-    let mut first = Vec::new();
-    if let Some(link) = tunnel {
-        neighbours(desired, link, &actual.neighbours, &mut first, &mut stale);
-        entries(desired, link, &actual.fdb, &mut first, &mut stale);
-    }
-    first.append(&mut changes);
-    first.extend(stale.into_iter().filter(|change| sweep.allows(change)));
-    first
+/// What a dump shows against what is desired; `K` names an object. What is as desired is only
+/// remembered by its name: of 5,000 nodes that is nearly all there is.
+#[derive(Debug)]
+pub struct Seen<K> {
+    present: HashSet<K>,
+    changes: Vec<Change>,
+    stale: Vec<Change>,
 }
 
-fn routes(
-    desired: &Desired,
-    tunnel: Option<u32>,
-    actual: &Actual,
-    sweep: Sweep<'_>,
-    changes: &mut Vec<Change>,
-    stale: &mut Vec<Change>,
-) {
-    let mut found: HashMap<(IpNetwork, u32), &Route> =
-        actual.routes.iter().map(|route| ((route.dst, route.priority), route)).collect();
-    for (dst, way) in &desired.routes {
-        let Some(wanted) = route(*dst, way, tunnel) else { continue };
-        match found.remove(&(wanted.dst, wanted.priority)) {
-            Some(present) if wanted.protocol != LEARNED && sweep.waits_for(present) => {}
-            None => changes.push(Change::Create(wanted)),
-            Some(present) if !same(&wanted, present) => changes.push(Change::Replace(wanted)),
-            Some(_) => {}
-        }
+impl<K> Default for Seen<K> {
+    fn default() -> Self {
+        Seen { present: HashSet::new(), changes: Vec::new(), stale: Vec::new() }
     }
-    stale.extend(found.into_values().map(|route| Change::Delete(route.clone())));
 }
 
-fn neighbours(
-    desired: &Desired,
-    link: u32,
-    actual: &[Neighbour],
-    changes: &mut Vec<Change>,
-    stale: &mut Vec<Change>,
-) {
-    let mut found: HashMap<IpAddr, &Neighbour> =
-        actual.iter().filter(|entry| entry.permanent).map(|entry| (entry.address, entry)).collect();
-    for (address, mac) in &desired.neighbours {
-        if found.remove(address).is_none_or(|present| present.mac != *mac) {
-            let (address, mac) = (*address, *mac);
-            changes.push(Change::Neighbour(Neighbour { link, address, mac, permanent: true }));
-        }
-    }
-    // The kernel's own, for multicast, are not permanent.
-    stale.extend(found.into_values().map(|entry| Change::DeleteNeighbour(*entry)));
+/// A desired state, to be compared with dumps; the tunnel's device has this index, if it is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Diff<'a> {
+    /// What shall exist.
+    pub desired: &'a Desired,
+    /// Index of the tunnel's device.
+    pub tunnel: Option<u32>,
+    /// What may go.
+    pub sweep: Sweep<'a>,
 }
 
-fn entries(
-    desired: &Desired,
-    link: u32,
-    actual: &[FdbEntry],
-    changes: &mut Vec<Change>,
-    stale: &mut Vec<Change>,
-) {
-    let mut found: HashMap<Mac, &FdbEntry> = HashMap::new();
-    for entry in actual {
-        // A second destination of one MAC address, as for multicast, is none of ours.
-        if let Some(second) = found.insert(entry.mac, entry) {
-            stale.push(Change::DeleteFdb(*second));
+impl Diff<'_> {
+    /// The route to a destination; `None` when there shall be none, or it would be through the
+    /// tunnel's device and that is not there.
+    pub fn wanted(&self, dst: IpNetwork) -> Option<Route> {
+        // With the tunnel's device its addresses are missing, and the kernel refuses them.
+        let held = self.tunnel.is_some() || self.desired.vtep.is_none();
+        let mut protocol = PROTOCOL;
+        let mut route = match self.desired.routes.get(&dst)? {
+            Way::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
+            Way::Direct { gateway, link, source } => {
+                let source = source.filter(|_| held);
+                Route { source, ..Route::new(dst, Some(*gateway), *link) }
+            }
+            Way::Tunnel { gateway, source } => {
+                let link = self.tunnel?;
+                let hops = vec![Hop { gateway: Some(*gateway), link, onlink: true }];
+                Route { hops, source: *source, ..Route::new(dst, None, link) }
+            }
+            Way::Learned { hops, source } => {
+                protocol = LEARNED;
+                let source = source.filter(|_| held);
+                Route { hops: hops.to_vec(), source, ..Route::new(dst, None, 0) }
+            }
+        };
+        // What IPv6 makes of 0.
+        if dst.is_ipv6() && route.priority == 0 {
+            route.priority = 1024;
+        }
+        route.protocol = protocol;
+        Some(route)
+    }
+
+    /// A route of [`PROTOCOL`] or [`LEARNED`] in the main table.
+    pub fn route(&self, seen: &mut Seen<IpNetwork>, found: Route) {
+        let wanted = self.wanted(found.dst);
+        match wanted.filter(|wanted| wanted.priority == found.priority) {
+            // A second one of the same destination and metric, appended, is none of ours.
+            Some(wanted) if seen.present.insert(found.dst) => {
+                let waits = wanted.protocol != LEARNED && self.sweep.waits_for(&found);
+                if !same(&wanted, &found) && !waits {
+                    seen.changes.push(Change::Replace(wanted));
+                }
+            }
+            _ => seen.stale.push(Change::Delete(found)),
         }
     }
-    for (mac, dst) in &desired.fdb {
-        let same = |present: &FdbEntry| present.dst == Some(*dst) && present.permanent;
-        if !found.remove(mac).is_some_and(same) {
-            let (mac, dst) = (*mac, Some(*dst));
-            changes.push(Change::Fdb(FdbEntry { link, mac, dst, permanent: true }));
+
+    /// A neighbour on the tunnel's device. The kernel's own, for multicast, are not permanent.
+    pub fn neighbour(&self, seen: &mut Seen<IpAddr>, found: Neighbour) {
+        if !found.permanent {
+            return;
+        }
+        let wanted = self.desired.neighbours.get(&found.address);
+        if wanted == Some(&found.mac) {
+            seen.present.insert(found.address);
+        } else if wanted.is_none() {
+            seen.stale.push(Change::DeleteNeighbour(found));
         }
     }
-    stale.extend(found.into_values().map(|entry| Change::DeleteFdb(*entry)));
+
+    /// An FDB entry of the tunnel's device.
+    pub fn entry(&self, seen: &mut Seen<Mac>, found: FdbEntry) {
+        let wanted = self.desired.fdb.get(&found.mac);
+        if wanted.is_some_and(|dst| found.dst == Some(*dst) && found.permanent) {
+            seen.present.insert(found.mac);
+        } else if wanted.is_none() {
+            seen.stale.push(Change::DeleteFdb(found));
+        }
+    }
+
+    /// All changes: neighbours and FDB entries before the routes that need them, additions and
+    /// replacements before deletions. `routes` are of both families and protocols.
+    pub fn changes(
+        &self,
+        routes: [Seen<IpNetwork>; 4],
+        neighbours: [Seen<IpAddr>; 2],
+        fdb: Seen<Mac>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if let Some(link) = self.tunnel {
+            let there = |address| neighbours.iter().any(|seen| seen.present.contains(address));
+            let wanted = self.desired.neighbours.iter().filter(|(address, _)| !there(*address));
+            changes.extend(wanted.map(|(address, mac)| {
+                let (address, mac) = (*address, *mac);
+                Change::Neighbour(Neighbour { link, address, mac, permanent: true })
+            }));
+            let wanted = self.desired.fdb.iter().filter(|(mac, _)| !fdb.present.contains(mac));
+            changes.extend(wanted.map(|(mac, dst)| {
+                let (mac, dst) = (*mac, Some(*dst));
+                Change::Fdb(FdbEntry { link, mac, dst, permanent: true })
+            }));
+        }
+        let there = |dst| routes.iter().any(|seen| seen.present.contains(dst));
+        let missing = self.desired.routes.keys().filter(|dst| !there(*dst));
+        changes.extend(missing.filter_map(|dst| self.wanted(*dst)).map(Change::Create));
+        let mut stale = Vec::new();
+        for seen in routes {
+            changes.extend(seen.changes);
+            stale.extend(seen.stale);
+        }
+        stale.extend(neighbours.into_iter().flat_map(|seen| seen.stale));
+        stale.extend(fdb.stale);
+        changes.extend(stale.into_iter().filter(|change| self.sweep.allows(change)));
+        changes
+    }
 }
 
 #[cfg(test)]

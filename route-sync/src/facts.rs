@@ -48,6 +48,35 @@ impl Facts {
         others.map(|other| other.mtu).min().unwrap_or(ETHERNET)
     }
 
+    /// The lowest address inside a CIDR that a link here holds.
+    pub fn held_in(&self, cidr: IpNetwork) -> Option<IpAddr> {
+        let held = self.links.values().flat_map(|link| &link.addresses).map(IpNetwork::ip);
+        held.filter(|address| cidr.contains(*address)).min()
+    }
+
+    /// Why an address cannot be another node's, as seen from here, and what to do.
+    pub fn fault(&self, address: IpAddr) -> Option<String> {
+        if let Some((_, link)) = self.holder(address) {
+            return Some(format!(
+                "{address} is an address of this node too, on {}; one of the two is wrong",
+                link.name
+            ));
+        }
+        // A gateway of this kind the kernel refuses, with EINVAL.
+        let is_broadcast = |held: &IpNetwork| match held {
+            IpNetwork::V4(four) => four.prefix() < 31 && address == four.broadcast(),
+            IpNetwork::V6(_) => false,
+        };
+        self.links.values().find_map(|link| {
+            let held = link.addresses.iter().find(|held| is_broadcast(held))?;
+            Some(format!(
+                "{address} is the broadcast address of {held} on {}; give the node the address \
+                 that it has",
+                link.name
+            ))
+        })
+    }
+
     /// The link that an address of another node is on: that of the longest prefix.
     pub fn on_link(&self, address: IpAddr) -> Option<u32> {
         self.on_one_of(address, |link| link.up)

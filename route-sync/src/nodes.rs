@@ -120,10 +120,17 @@ impl<'a> Refusals<'a> {
     }
 
     fn fault_of_address(&mut self, node: &'a Node, address: IpAddr) -> Option<String> {
-        let link_local = matches!(address, IpAddr::V6(six) if six.is_unicast_link_local());
-        let special = address.is_unspecified() || address.is_loopback() || address.is_multicast();
-        if special || link_local {
-            return Some(format!("{address} is no address that other nodes can reach"));
+        // RFC 6890: "this network" and broadcast, link-local and IPv4-mapped ones.
+        let special = match address {
+            IpAddr::V4(four) => four.octets()[0] == 0 || four.is_broadcast(),
+            IpAddr::V6(six) => six.is_unicast_link_local() || six.to_ipv4_mapped().is_some(),
+        };
+        let reached =
+            !(address.is_unspecified() || address.is_loopback() || address.is_multicast());
+        if special || !reached {
+            return Some(format!(
+                "{address} is no address that other nodes can reach; give the node one of a link"
+            ));
         }
         match self.addresses.insert(address, &node.name) {
             Some(owner) if owner != node.name => {

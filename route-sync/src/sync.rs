@@ -4,12 +4,12 @@
 use crate::bgp::{Hops, Learned};
 use crate::config::Config;
 use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
-use crate::diff::{self, Actual, Change, Object, Sweep};
+use crate::diff::{Change, Diff, Object, Seen, Sweep};
 use crate::facts::Facts;
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
 use ipnetwork::IpNetwork;
-use net::vxlan::{Tunnel, Vxlan};
+use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::Nft;
 use node::vtep;
@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Changes of one pass that are logged one by one; of more only their number.
 const LOGGED: usize = 20;
+/// Changes that are messages at the same time: those of 5,000 nodes would take 10 MB.
+const AT_ONCE: usize = 512;
 
 /// The state of the daemon.
 pub struct Sync {
@@ -122,10 +124,6 @@ impl Sync {
     /// A complete node set; `kept`: of an earlier run.
     pub fn set(&mut self, set: &NodeSet, kept: bool) {
         self.nodes = set.accept(&self.config.node_name, &self.config.service_cidrs);
-        for refused in &self.nodes.refused {
-            let cidr = refused.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
-            warn!(node = refused.node, cidr, "refused: {}", refused.reason);
-        }
         info!(nodes = set.nodes.len(), kept, "node set");
         self.told = true;
         self.sweep = !kept;
@@ -265,19 +263,24 @@ impl Sync {
     fn whole(&mut self, why: &'static str) -> net::Result<()> {
         let links = self.socket.list(&link::list())?;
         self.facts = facts(&links, &self.socket.list(&address::list())?);
+        // Not both at once: of 5,000 nodes one takes 4 MB.
+        let before = std::mem::take(&mut self.desired);
+        let (vtep, problems) = (before.vtep, before.problems);
+        drop((before.routes, before.neighbours, before.fdb, before.paths));
         self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
-        self.tunnel = self.ensure_tunnel(why);
+        for (what, error) in self.desired.problems.difference(&problems) {
+            warn!("{what}: {error}");
+        }
+        self.tunnel = self.ensure_tunnel(why, vtep.as_ref());
         if self.sweep().nodes {
             self.sweep_devices(&links);
         }
-        let actual = self.actual()?;
-        let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        let changes = diff::diff(&self.desired, tunnel, &actual, self.sweep());
-        drop(actual);
+        let changes = self.changes()?;
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
         self.failures.retain(|object, _| still.contains(object));
         self.apply(&changes, why);
+        drop(changes);
         self.rules(why);
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
@@ -290,39 +293,57 @@ impl Sync {
         Ok(())
     }
 
-    fn actual(&mut self) -> net::Result<Actual> {
-        let mut actual = Actual::default();
-        for v6 in [false, true] {
-            for protocol in [PROTOCOL, LEARNED] {
-                actual.routes.extend(self.socket.list(&route::list_of(v6, protocol))?);
-            }
-        }
-        if let Some(index) = self.tunnel.as_ref().map(|link| link.index) {
-            for v6 in [false, true] {
-                actual.neighbours.extend(self.socket.list(&neighbour::of_link(index, v6))?);
-            }
-            actual.fdb = self.socket.list(&fdb::of_link(index))?;
-        }
-        Ok(actual)
+    /// What of ours the kernel lacks or has otherwise.
+    fn changes(&mut self) -> net::Result<Vec<Change>> {
+        let tunnel = self.tunnel.as_ref().map(|link| link.index);
+        let nodes = self.sweep && !self.desired.incomplete;
+        let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
+        let diff = Diff { desired: &self.desired, tunnel, sweep: Sweep { nodes, heard } };
+        let socket = &mut self.socket;
+        let mut routes = |v6, protocol| {
+            socket.fold(&route::list_of(v6, protocol), |seen, route| diff.route(seen, route))
+        };
+        let routes = [
+            routes(false, PROTOCOL)?,
+            routes(true, PROTOCOL)?,
+            routes(false, LEARNED)?,
+            routes(true, LEARNED)?,
+        ];
+        let Some(link) = tunnel else {
+            return Ok(diff.changes(routes, Default::default(), Seen::default()));
+        };
+        let mut neighbours = |v6| {
+            socket.fold(&neighbour::of_link(link, v6), |seen, entry| diff.neighbour(seen, entry))
+        };
+        let neighbours = [neighbours(false)?, neighbours(true)?];
+        let fdb = socket.fold(&fdb::of_link(link), |seen, entry| diff.entry(seen, entry))?;
+        Ok(diff.changes(routes, neighbours, fdb))
     }
 
-    fn ensure_tunnel(&mut self, why: &'static str) -> Option<Link> {
+    /// `before`: the device that was wanted in the last pass.
+    fn ensure_tunnel(&mut self, why: &'static str, before: Option<&Vtep>) -> Option<Link> {
         let Some(wanted) = &self.desired.vtep else {
             self.troubles.retain(|what, _| !what.starts_with("vxlan "));
             return None;
         };
         let what = format!("vxlan {}", wanted.name);
+        // Nothing else than before is wanted, and it was there: then somebody altered it.
+        let repair = self.tunnel.is_some() && before == Some(wanted);
         match vxlan::ensure(&mut self.socket, &tunnel(wanted)) {
-            Ok(ensured) => {
-                for mended in &ensured.mended {
-                    info!(device = ensured.link.name, why, "mended: {mended}");
+            Ok(Ensured { link, made, mended }) => {
+                if let Some(cause) = &made {
+                    info!(why, "made device {}: {cause}", link.name);
                 }
-                if !ensured.mended.is_empty() {
-                    self.figures.changes += ensured.mended.len() as u64;
-                    self.repaired("device", ensured.mended.len() as u64);
+                for mended in &mended {
+                    info!(why, "mended device {}: {mended}", link.name);
+                }
+                let count = made.iter().chain(&mended).count() as u64;
+                self.figures.changes += count;
+                if repair && count > 0 {
+                    self.repaired("device", count);
                 }
                 self.well(&what);
-                Some(ensured.link)
+                Some(link)
             }
             Err(error) => {
                 self.trouble(&what, &error);
@@ -348,22 +369,24 @@ impl Sync {
         if changes.is_empty() {
             return;
         }
-        let verbs: Vec<_> = changes.iter().map(Change::verb).collect();
-        let outcomes = match self.socket.set_each(&verbs) {
-            Ok(outcomes) => outcomes,
-            Err(error) => return self.trouble("netlink", &error),
-        };
         let mut done = 0;
-        for (change, outcome) in changes.iter().zip(outcomes) {
-            match outcome {
-                Err(error) if !(change.deletes() && error.is_gone()) => {
-                    self.refused(change, &error);
-                }
-                _ => {
-                    done += 1;
-                    self.failures.remove(&change.object());
-                    if changes.len() <= LOGGED {
-                        info!(why, "{change}");
+        for some in changes.chunks(AT_ONCE) {
+            let verbs: Vec<_> = some.iter().map(Change::verb).collect();
+            let outcomes = match self.socket.set_each(&verbs) {
+                Ok(outcomes) => outcomes,
+                Err(error) => return self.trouble("netlink", &error),
+            };
+            for (change, outcome) in some.iter().zip(outcomes) {
+                match outcome {
+                    Err(error) if !(change.deletes() && error.is_gone()) => {
+                        self.refused(change, &error);
+                    }
+                    _ => {
+                        done += 1;
+                        self.failures.remove(&change.object());
+                        if changes.len() <= LOGGED {
+                            info!(why, "{change}");
+                        }
                     }
                 }
             }

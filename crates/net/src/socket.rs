@@ -117,7 +117,7 @@ impl Socket {
     /// # Errors
     /// The kernel's.
     pub fn set(&mut self, verb: &Verb<()>) -> Result<()> {
-        self.exchange(verb).map(drop)
+        self.exchange(verb, |()| ())
     }
 
     /// Asks for one thing; `None` when it is not there.
@@ -125,10 +125,10 @@ impl Socket {
     /// # Errors
     /// The kernel's, but for "not there".
     pub fn get<T>(&mut self, verb: &Verb<T>) -> Result<Option<T>> {
-        match self.exchange(verb) {
-            Ok(replies) => Ok(replies.into_iter().next()),
+        let mut found = None;
+        match self.exchange(verb, |reply| found = found.take().or(Some(reply))) {
             Err(error) if error.is_gone() => Ok(None),
-            Err(error) => Err(error),
+            done => done.map(|()| found),
         }
     }
 
@@ -137,10 +137,24 @@ impl Socket {
     /// # Errors
     /// The kernel's; EINTR when it was interrupted every time.
     pub fn list<T>(&mut self, verb: &Verb<T>) -> Result<Vec<T>> {
+        self.fold(verb, Vec::push)
+    }
+
+    /// As [`Socket::list`], for thousands: each one is taken as it comes, and all are never held
+    /// at once. A dump that was interrupted is taken again from the default.
+    ///
+    /// # Errors
+    /// As [`Socket::list`].
+    pub fn fold<T, R: Default>(
+        &mut self,
+        verb: &Verb<T>,
+        mut take: impl FnMut(&mut R, T),
+    ) -> Result<R> {
         for _ in 0..DUMP_TRIES {
-            match self.exchange(verb) {
+            let mut all = R::default();
+            match self.exchange(verb, |found| take(&mut all, found)) {
                 Err(error) if error.errno == libc::EINTR => {}
-                done => return done,
+                done => return done.map(|()| all),
             }
         }
         Err(Error::of(&verb.what, libc::EINTR, "other changes interrupted every dump"))
@@ -221,7 +235,7 @@ impl Socket {
         found
     }
 
-    fn exchange<T>(&mut self, verb: &Verb<T>) -> Result<Vec<T>> {
+    fn exchange<T>(&mut self, verb: &Verb<T>, mut take: impl FnMut(T)) -> Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let io = |error: io::Error| Error::io(&verb.what, &error);
         self.socket.send(&verb.to_bytes(self.sequence), 0).map_err(io)?;
@@ -232,7 +246,8 @@ impl Socket {
             let read = verb.read(&self.buffer, self.sequence, &mut answer);
             self.notified |= answer.notified;
             read?;
+            answer.found.drain(..).for_each(&mut take);
         }
-        Ok(answer.found)
+        Ok(())
     }
 }

@@ -143,14 +143,13 @@ impl Batch {
     }
 
     /// The messages of the steps without sequence numbers; the last asks for an acknowledgement.
-    pub(crate) fn messages(&self) -> Vec<NetlinkMessage<NetfilterMessage>> {
+    pub(crate) fn messages(&self) -> impl Iterator<Item = NetlinkMessage<NetfilterMessage>> {
         let last = self.steps.len().saturating_sub(1);
-        let message = |(i, step): (usize, &Step)| {
+        self.steps.iter().enumerate().map(move |(i, step)| {
             let mut message = request(self.table.family, step.message.clone());
             message.header.flags |= step.flags | if i == last { NLM_F_ACK } else { 0 };
             message
-        };
-        self.steps.iter().enumerate().map(message).collect()
+        })
     }
 
     fn push(&mut self, what: impl Into<Cow<'static, str>>, flags: u16, message: NfTablesMessage) {

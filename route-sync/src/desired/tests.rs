@@ -71,8 +71,14 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     let expected: BTreeMap<IpNetwork, Way> = [
         (cidr("10.1.1.0/24"), Way::Blackhole),
         (cidr("fd00:1::/64"), Way::Blackhole),
-        (cidr("10.1.2.0/24"), Way::Direct { gateway: ip("192.0.2.2"), link: 2 }),
-        (cidr("fd00:2::/64"), Way::Direct { gateway: ip("2001:db8::2"), link: 2 }),
+        (
+            cidr("10.1.2.0/24"),
+            Way::Direct { gateway: ip("192.0.2.2"), link: 2, source: source("10.1.1.0") },
+        ),
+        (
+            cidr("fd00:2::/64"),
+            Way::Direct { gateway: ip("2001:db8::2"), link: 2, source: source("fd00:1::") },
+        ),
         (cidr("10.1.3.0/24"), Way::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") }),
         (cidr("10.1.33.0/24"), Way::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") }),
         (cidr("fd00:3::/64"), Way::Tunnel { gateway: local, source: source("fd00:1::") }),
@@ -82,7 +88,8 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     assert_eq!(desired.neighbours, [(ip("10.1.3.0"), mac), (local, mac)].into());
     assert_eq!(desired.fdb, [(mac, ip("203.0.113.3"))].into());
     // The near one too: it may take this node for far.
-    assert_eq!(desired.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
+    let guard = rules(&config(Mode::Auto), &nodes(CLUSTER), &desired).guard.unwrap();
+    assert_eq!(guard.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
     assert_eq!((desired.mtu, desired.incomplete), (1450, false));
     assert!(desired.problems.is_empty());
     let vtep = desired.vtep.unwrap();
@@ -159,6 +166,53 @@ fn a_tunnels_mtu_is_never_more_than_fits() {
     }
 }
 
+/// The kernel would refuse such a gateway again and again.
+#[test]
+fn an_address_that_cannot_be_anothers_is_refused_once_and_the_next_one_taken() {
+    let nodes = nodes(
+        "own  192.0.2.1,2001:db8::1 10.1.1.0/24
+         all  192.0.2.255           10.1.2.0/24
+         twin 198.51.100.1          10.1.3.0/24
+         two  198.51.100.255,192.0.2.4 10.1.4.0/24",
+    );
+    let desired = desired(&config(Mode::Auto), &nodes, &facts(), &Learned::new());
+    assert_eq!(
+        desired.routes.keys().copied().collect::<Vec<_>>(),
+        [cidr("10.1.1.0/24"), cidr("10.1.4.0/24")]
+    );
+    let states: Vec<_> = desired.paths.iter().map(|p| (p.node.as_str(), p.path, p.via)).collect();
+    assert_eq!(states[1..3], [("all", Path::None, None), ("twin", Path::None, None)]);
+    assert_eq!(states[3], ("two", Path::Direct, Some(ip("192.0.2.4"))));
+    let problem = |node: &str| {
+        let found = desired.problems.iter().find(|(what, _)| *what == format!("node {node}"));
+        found.unwrap().1.clone()
+    };
+    assert!(
+        problem("all").contains("192.0.2.255 is the broadcast address of 192.0.2.1/24 on eth0")
+    );
+    assert!(problem("twin").contains("198.51.100.1 is an address of this node too, on eth1"));
+    assert!(problem("two").contains("broadcast address"));
+}
+
+/// Without a tunnel there may be a bridge of pods that has one.
+#[test]
+fn the_source_is_inside_the_own_pod_cidr_where_one_is_held() {
+    let source = |facts: &Facts| {
+        let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), facts, &Learned::new());
+        match &desired.routes[&cidr("10.1.2.0/24")] {
+            Way::Direct { source, .. } => *source,
+            way => panic!("{way:?}"),
+        }
+    };
+    let mut facts = facts();
+    assert_eq!(source(&facts), None);
+    let addresses = vec![cidr("10.1.1.1/24"), cidr("fd00:1::1/64")];
+    facts
+        .links
+        .insert(9, Link { name: "cni0".to_owned(), mtu: 1500, up: true, carrier: true, addresses });
+    assert_eq!(source(&facts), Some(ip("10.1.1.1")));
+}
+
 #[test]
 fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_for() {
     let hops: Hops =
@@ -171,9 +225,9 @@ fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_
 
     let auto = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &learned);
     assert_eq!(way(&auto, "10.1.1.0/24"), Some(Way::Blackhole));
-    assert_eq!(way(&auto, "10.1.3.0/24"), told("192.0.2.1"));
-    assert_eq!(way(&auto, "fd00:3::/64"), told("2001:db8::1"));
-    assert_eq!(way(&auto, "10.9.0.0/16"), told("192.0.2.1"));
+    assert_eq!(way(&auto, "10.1.3.0/24"), told("10.1.1.0"));
+    assert_eq!(way(&auto, "fd00:3::/64"), told("fd00:1::"));
+    assert_eq!(way(&auto, "10.9.0.0/16"), told("10.1.1.0"));
     let path = |c: &str| auto.paths.iter().find(|path| path.cidr == cidr(c)).unwrap();
     assert_eq!((path("10.1.3.0/24").path, path("10.1.3.0/24").node.as_str()), (Path::Bgp, "far"));
     assert_eq!((path("10.9.0.0/16").path, path("10.9.0.0/16").node.as_str()), (Path::Bgp, ""));
@@ -183,7 +237,7 @@ fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_
 
     let vxlan = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts(), &learned);
     assert!(matches!(way(&vxlan, "10.1.3.0/24"), Some(Way::Tunnel { .. })));
-    assert_eq!(way(&vxlan, "10.9.0.0/16"), told("192.0.2.1"));
+    assert_eq!(way(&vxlan, "10.9.0.0/16"), told("10.1.1.0"));
     let direct = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts(), &learned);
     assert_eq!(way(&direct, "10.1.3.0/24"), told("192.0.2.1"));
     let far = direct.paths.iter().find(|path| path.cidr == cidr("10.1.3.0/24")).unwrap();

@@ -13,7 +13,10 @@ fn desired() -> Desired {
     Desired {
         routes: [
             (cidr("10.1.1.0/24"), Way::Blackhole),
-            (cidr("10.1.2.0/24"), Way::Direct { gateway: [192, 0, 2, 2].into(), link: 2 }),
+            (
+                cidr("10.1.2.0/24"),
+                Way::Direct { gateway: [192, 0, 2, 2].into(), link: 2, source: None },
+            ),
             (cidr("10.1.3.0/24"), Way::Tunnel { gateway, source: Some([10, 1, 1, 0].into()) }),
             (cidr("fd00:1::/64"), Way::Blackhole),
         ]
@@ -22,6 +25,30 @@ fn desired() -> Desired {
         fdb: [(mac, [203, 0, 113, 3].into())].into(),
         ..Desired::default()
     }
+}
+
+/// What of ours the kernel has.
+#[derive(Clone, Default)]
+struct Actual {
+    routes: Vec<Route>,
+    neighbours: Vec<Neighbour>,
+    fdb: Vec<FdbEntry>,
+}
+
+fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: Sweep<'_>) -> Vec<Change> {
+    let diff = Diff { desired, tunnel, sweep };
+    let mut routes = <[Seen<IpNetwork>; 4]>::default();
+    for route in &actual.routes {
+        let at = 2 * usize::from(route.protocol == LEARNED) + usize::from(route.dst.is_ipv6());
+        diff.route(&mut routes[at], route.clone());
+    }
+    let mut neighbours = <[Seen<IpAddr>; 2]>::default();
+    for entry in &actual.neighbours {
+        diff.neighbour(&mut neighbours[usize::from(entry.address.is_ipv6())], *entry);
+    }
+    let mut fdb = Seen::default();
+    actual.fdb.iter().for_each(|entry| diff.entry(&mut fdb, *entry));
+    diff.changes(routes, neighbours, fdb)
 }
 
 /// What the kernel has after the changes.
@@ -84,8 +111,7 @@ fn each_alteration_is_one_change() {
 fn what_is_not_wanted_goes_last_or_when_told_so_stays() {
     let desired = desired();
     let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), ALL));
-    let mut stale = route(cidr("10.1.9.0/24"), &Way::Blackhole, None).unwrap();
-    stale.priority = 0;
+    let stale = Route { protocol: PROTOCOL, ..Route::blackhole(cidr("10.1.9.0/24")) };
     more.routes.push(stale);
     more.routes.remove(0);
     let changes = diff(&desired, Some(7), &more, ALL);
@@ -99,14 +125,27 @@ fn without_a_tunnel_what_needs_none_is_made() {
     assert_eq!(changes.len(), 3);
 }
 
+/// `ip route append` puts a second one beside ours.
+#[test]
+fn what_is_appended_goes() {
+    let desired = desired();
+    let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), ALL));
+    let at = more.routes.iter().position(|route| route.source.is_some()).unwrap();
+    let mut second = more.routes[at].clone();
+    second.source = None;
+    more.routes.push(second.clone());
+    assert_eq!(diff(&desired, Some(7), &more, ALL), [Change::Delete(second)]);
+}
+
 #[test]
 fn what_an_earlier_run_heard_stays_until_the_peers_have_spoken() {
     let heard = BTreeSet::new();
     let waiting = Sweep { nodes: true, heard: Some(&heard) };
     let hop = |gateway: [u8; 4]| Hop { gateway: Some(gateway.into()), link: 2, onlink: false };
-    let learned = |hops: &[Hop], cidr| {
-        let way = Way::Learned { hops: hops.into(), source: None };
-        route(cidr, &way, None).unwrap()
+    let learned = |hops: &[Hop], cidr| Route {
+        hops: hops.to_vec(),
+        protocol: LEARNED,
+        ..Route::new(cidr, None, 0)
     };
     let desired = desired();
     let mut actual = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), ALL));

@@ -55,7 +55,10 @@ fn contradictions_are_refused_and_named() {
         (node("b", &[], &["fe80::/64"]), "b fe80::/64 it is no range of pod addresses"),
         (node("b", &[], &["10.1.2.0/24", "10.1.2.0/24"]), "b 10.1.2.0/24 it is listed twice"),
         (node("b", &["192.0.2.1"], &[]), "b address 192.0.2.1 is node own's too; one node has it"),
-        (node("b", &["127.0.0.1"], &[]), "b 127.0.0.1 is no address that other nodes can reach"),
+        (
+            node("b", &["127.0.0.1"], &[]),
+            "b 127.0.0.1 is no address that other nodes can reach; give the node one of a link",
+        ),
         (
             node("own", &[], &["10.1.2.0/24"]),
             "own the name is in the node set twice; give each node one entry",

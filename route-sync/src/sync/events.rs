@@ -2,7 +2,7 @@
 
 use super::{Sync, is_link_local};
 use crate::desired::is_ours;
-use crate::diff::{self, Change};
+use crate::diff::{self, Change, Diff};
 use ipnetwork::IpNetwork;
 use net::{Event, Link, address, fdb, neighbour, route};
 
@@ -22,7 +22,8 @@ impl Sync {
                         self.pending = Some("a link is gone");
                     }
                 }
-                Event::Address(address) | Event::AddressGone(address) => self.address(&address),
+                Event::Address(address) => self.address(&address, true),
+                Event::AddressGone(address) => self.address(&address, false),
                 Event::Route(route) => self.route(route),
                 Event::RouteGone(route) => self.route_gone(&route),
                 Event::Neighbour(entry) => self.neighbour(entry, true),
@@ -48,16 +49,26 @@ impl Sync {
         }
     }
 
-    fn address(&mut self, address: &address::Address) {
+    fn address(&mut self, address: &address::Address, there: bool) {
+        let held = address.address;
         // Those of pods' veths, which come and go all the time, are link-local alone.
-        if !is_link_local(address.address.ip()) {
+        if is_link_local(held.ip()) || held.ip().is_loopback() {
+            return;
+        }
+        // The kernel tells also of what was there: of each router advertisement, for one.
+        let ours = self.tunnel.as_ref().filter(|link| link.index == address.link);
+        let known = match (&self.desired.vtep, ours) {
+            (Some(vtep), Some(_)) => vtep.addresses.contains(&held),
+            _ => self.facts.links.get(&address.link).is_some_and(|l| l.addresses.contains(&held)),
+        };
+        if known != there {
             self.pending = Some("an address changed");
         }
     }
 
     fn wanted(&self, dst: IpNetwork) -> Option<route::Route> {
-        let way = self.desired.routes.get(&dst)?;
-        diff::route(dst, way, self.tunnel.as_ref().map(|link| link.index))
+        let tunnel = self.tunnel.as_ref().map(|link| link.index);
+        Diff { desired: &self.desired, tunnel, sweep: self.sweep() }.wanted(dst)
     }
 
     fn route(&mut self, route: route::Route) {

@@ -1,12 +1,13 @@
 //! What the daemon says of itself.
 
-use super::{Sync, now};
+use super::{LOGGED, Sync, now};
 use crate::config::Mode;
 use crate::desired::PathTo;
 use crate::diff::Object;
 use crate::query::{Entry, Figures, Path, Problem, Report, State};
 use ipnetwork::IpNetwork;
 use std::collections::HashMap;
+use tracing::warn;
 
 /// Path and state of a CIDR.
 pub(super) type Condition = (Path, State);
@@ -32,19 +33,31 @@ impl Sync {
         }
     }
 
-    /// Notes since when each CIDR is as it is.
+    /// Notes since when each CIDR is as it is, and tells which ones are refused now.
     pub(super) fn conditions(&mut self) {
+        let mut told = 0;
         let mut before: HashMap<IpNetwork, (Condition, u64)> = std::mem::take(&mut self.since);
         let mut after = HashMap::with_capacity(self.desired.paths.len());
         for path in &self.desired.paths {
             let condition = (path.path, self.state(path).0);
             let since = match before.remove(&path.cidr) {
                 Some((old, since)) if old == condition => since,
-                _ => now(),
+                _ => {
+                    if let Some(reason) = &path.refused {
+                        told += 1;
+                        if told <= LOGGED {
+                            warn!(node = path.node, "refused {}: {reason}", path.cidr);
+                        }
+                    }
+                    now()
+                }
             };
             after.insert(path.cidr, (condition, since));
         }
         self.since = after;
+        if told > LOGGED {
+            warn!("refused {} more: see `route-sync status`", told - LOGGED);
+        }
     }
 
     /// All of it.
@@ -74,6 +87,23 @@ impl Sync {
             cidrs: paths.into_iter().map(entry).collect(),
             problems: self.problems(),
         }
+    }
+
+    /// In a line, for the service manager. It costs nothing, however many nodes there are.
+    pub fn summary(&self) -> String {
+        let (nodes, cidrs) = (self.source.nodes, self.desired.paths.len());
+        let step = if self.figures.synced { "" } else { "not in step yet; " };
+        let mut text = format!("{step}{nodes} nodes, {cidrs} CIDRs");
+        let problems = self.desired.problems.len() + self.troubles.len();
+        for (count, what) in [(self.failures.len(), "failing"), (problems, "problems")] {
+            if count > 0 {
+                text += &format!(", {count} {what}");
+            }
+        }
+        if let Some(error) = &self.source.error {
+            text += &format!("; the source fails: {error}");
+        }
+        text
     }
 
     fn problems(&self) -> Vec<Problem> {

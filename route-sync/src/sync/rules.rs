@@ -1,7 +1,7 @@
 //! The daemon's part of the nftables table.
 
 use super::Sync;
-use nft::{Guard, NodeMasquerade, NodeRules};
+use crate::desired;
 use tracing::info;
 
 impl Sync {
@@ -14,23 +14,10 @@ impl Sync {
 
     /// Brings the guard of the tunnel's port, the cluster's CIDRs and the masquerade in step.
     pub(super) fn rules(&mut self, why: &'static str) {
-        let desired = &self.desired;
-        if desired.incomplete {
+        if self.desired.incomplete {
             return;
         }
-        let masquerade = self.config.masquerade;
-        let rules = NodeRules {
-            guard: desired.vtep.as_ref().map(|vtep| Guard {
-                port: vtep.port,
-                underlay: vtep.underlay.1.clone(),
-                peers: desired.peers.clone(),
-            }),
-            cluster: desired.cluster.clone(),
-            masquerade: masquerade.enabled.then(|| NodeMasquerade {
-                sources: desired.own.clone(),
-                random_fully: masquerade.random_fully,
-            }),
-        };
+        let rules = desired::rules(&self.config, &self.nodes, &self.desired);
         match self.nft.put_node_rules(&rules) {
             Ok(changed) => {
                 if changed {

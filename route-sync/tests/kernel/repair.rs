@@ -27,6 +27,31 @@ fn the_first_pass_makes_all() {
         let link = ip("-d link show dev fvxlan.100");
         assert!(link.contains("mtu 1450") && link.contains("02:56:c0:00:02:01"), "{link}");
         assert!(link.contains("nolearning"), "{link}");
+        assert_eq!(node.sync.figures().repairs, [], "nobody altered anything");
+    });
+}
+
+/// What somebody altered is a repair; what the daemon makes first, or otherwise since its own
+/// wishes changed, is none.
+#[test]
+fn repairs_are_of_what_somebody_altered() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        ip("link set eth0 mtu 1400");
+        node.settle();
+        let mut set = cluster(0);
+        set.nodes[0].addresses[0] = "192.0.2.99".parse().unwrap();
+        ip("address add 192.0.2.99/24 dev eth0");
+        node.sync.set(&set, false);
+        node.sync.work();
+        node.settle();
+        assert_eq!(node.sync.figures().repairs, []);
+        ip("link del fvxlan.100");
+        node.settle();
+        assert_eq!(node.sync.figures().repairs, [("device", 1)]);
+        ip("route del 10.1.2.0/24");
+        node.settle();
+        assert_eq!(node.sync.figures().repairs, [("device", 1), ("route", 1)]);
     });
 }
 

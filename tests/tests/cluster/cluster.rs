@@ -2,7 +2,7 @@
 
 use ferrule_tests::background::Background;
 use ferrule_tests::bins::Bins;
-use ferrule_tests::node::{Node, Place, Pod};
+use ferrule_tests::node::{Node, Place, Pod, words};
 use ferrule_tests::ns::Namespace;
 use ferrule_tests::packets::first_ping;
 use ferrule_tests::within;
@@ -46,7 +46,8 @@ pub fn network() -> Value {
            "ipam": {"type": "host-local"}})
 }
 
-fn node_list(names: &[&str]) -> String {
+/// The node list of these nodes.
+pub fn node_list(names: &[&str]) -> String {
     let of = |(name, link, at): &(&str, char, u8)| {
         format!(
             "[[node]]\nname = \"{name}\"\n\
@@ -61,6 +62,11 @@ fn node_list(names: &[&str]) -> String {
 impl Cluster {
     /// Wires, nodes and daemons; it is in step when this returns.
     pub fn new() -> Cluster {
+        Cluster::with("", &["one", "two", "three"])
+    }
+
+    /// As [`Cluster::new`] of these nodes, with more at the top of the daemons' configuration.
+    pub fn with(keys: &str, names: &[&str]) -> Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
             router.sh(&format!(
@@ -81,10 +87,11 @@ impl Cluster {
              nft add counter bridge seen switched
              nft add rule bridge seen forward udp dport 4789 counter name switched");
         let mut cluster = Cluster { router, members: vec![] };
-        for (name, link, at) in NODES {
-            cluster.join(name, link, at);
+        let nodes = NODES.iter().filter(|(name, ..)| names.contains(name));
+        for &(name, link, at) in nodes.clone() {
+            cluster.join(name, link, at, keys);
         }
-        cluster.tell(&["one", "two", "three"]);
+        cluster.tell(names);
         for at in 0..cluster.members.len() {
             cluster.members[at].start();
         }
@@ -93,7 +100,7 @@ impl Cluster {
             // A node's link-local address is in detection for a second or two, and a source of no
             // neighbour solicitation: what is forwarded meanwhile is lost.
             member.node.settle();
-            for (_, link, at) in NODES {
+            for (_, link, at) in nodes.clone() {
                 let answers = || first_ping(&member.node, &format!("2001:db8:{link}::{at}"));
                 let found = within(Duration::from_secs(10), || answers().then_some(()));
                 assert!(found.is_some(), "{} does not reach node {at}", member.name);
@@ -102,7 +109,7 @@ impl Cluster {
         cluster
     }
 
-    fn join(&mut self, name: &'static str, link: char, at: u8) {
+    fn join(&mut self, name: &'static str, link: char, at: u8, keys: &str) {
         let node = Node::new();
         let path = self.router.ns.net_path();
         node.sh(&format!(
@@ -121,7 +128,7 @@ impl Cluster {
             "/run/route-sync.toml",
             &format!(
                 "node-name = \"{name}\"\ncluster-cidrs = [\"10.244.0.0/16\", \"fd00:10:244::/48\"]\n\
-                 resync-interval = 0\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n"
+                 resync-interval = 0\n{keys}\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n"
             ),
         );
         self.members.push(Member { node, name, daemon: None });
@@ -129,10 +136,12 @@ impl Cluster {
 
     /// Gives every node a node list.
     pub fn tell(&self, names: &[&str]) {
-        for member in &self.members {
-            member.node.write("/run/nodes.toml.new", &node_list(names));
-            member.node.run("mv /run/nodes.toml.new /run/nodes.toml");
-        }
+        self.tell_text(&node_list(names));
+    }
+
+    /// Gives every node a node list of this text.
+    pub fn tell_text(&self, text: &str) {
+        self.members.iter().for_each(|member| member.told(text));
     }
 
     /// Packets of the tunnel that passed the router, and that passed a switch.
@@ -146,19 +155,41 @@ impl Cluster {
     }
 }
 
+/// Where a daemon's log is on its node.
+pub const LOG: &str = "/run/route-sync.log";
+
 impl Member {
+    /// Starts the daemon; it is killed with SIGKILL when it is dropped.
     pub fn start(&mut self) {
+        let command = words(&self.command(""));
+        self.daemon = Some(Background::start_in(self.node.ns(), None, &command, LOG));
+    }
+
+    /// Kills the daemon with SIGKILL.
+    pub fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    /// The command line of `route-sync` with this node's configuration.
+    pub fn command(&self, arguments: &str) -> String {
         let exe = Bins::ours().exe("route-sync");
-        self.daemon =
-            Some(self.node.spawn(&format!("{} --config /run/route-sync.toml", exe.display())));
+        format!("{} --config /run/route-sync.toml {arguments}", exe.display())
+    }
+
+    /// What the daemons of this node have logged.
+    pub fn log(&self) -> String {
+        self.node.read(LOG)
+    }
+
+    /// Gives this node a node list of this text, renamed into its place.
+    pub fn told(&self, text: &str) {
+        self.node.write("/run/nodes.toml.new", text);
+        self.node.run("mv /run/nodes.toml.new /run/nodes.toml");
     }
 
     /// What `route-sync status --json` says; None when no daemon answers.
     pub fn status(&self) -> Option<Value> {
-        let exe = Bins::ours().exe("route-sync");
-        let done = self
-            .node
-            .try_run(&format!("{} --config /run/route-sync.toml status --json", exe.display()));
+        let done = self.node.try_run(&self.command("status --json"));
         serde_json::from_str(&done.stdout).ok()
     }
 
@@ -174,10 +205,44 @@ impl Member {
         assert!(done.is_some(), "{}: {:#?}", self.name, self.status());
     }
 
+    /// Waits until the status is as wanted, and returns it.
+    #[track_caller]
+    pub fn status_when(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let found = within(Duration::from_secs(20), || self.status().filter(&wanted));
+        found.unwrap_or_else(|| panic!("{}: {:#?}\n{}", self.name, self.status(), self.log()))
+    }
+
+    /// Everything that the daemon keeps, as iproute2 and nft print it.
+    pub fn kept(&self) -> String {
+        let mut lines = String::new();
+        for command in [
+            "ip -4 route show proto 118",
+            "ip -6 route show proto 118",
+            "ip -d link show type vxlan",
+            "ip address show dev fvxlan.100 scope global",
+            "ip -4 neighbour show dev fvxlan.100 nud permanent",
+            "ip -6 neighbour show dev fvxlan.100 nud permanent",
+            "bridge fdb show dev fvxlan.100",
+            "nft list table inet ferrule",
+        ] {
+            lines += &self.node.try_run(command).stdout;
+        }
+        // Indexes differ for a device that was made anew; flags and modes of links are no state.
+        let strip = |line: &str| line.split_once(": ").map_or(line, |(_, rest)| rest).to_owned();
+        let mut lines: Vec<String> = lines.lines().map(strip).collect();
+        lines.sort();
+        lines.join("\n")
+    }
+
     /// A pod that the vxlan plugin attached, with its addresses.
     pub fn pod(&self) -> (Pod, Vec<String>) {
+        self.pod_on(&network())
+    }
+
+    /// A pod on another network, with its addresses.
+    pub fn pod_on(&self, network: &Value) -> (Pod, Vec<String>) {
         let pod = self.node.pod();
-        let result = self.node.attach(&network(), &pod).add();
+        let result = self.node.attach(network, &pod).add();
         let bare = |address: String| address.split('/').next().unwrap_or_default().to_owned();
         let addresses = ferrule_tests::invoke::addresses(&result);
         (pod, addresses.into_iter().map(bare).collect())

@@ -6,4 +6,9 @@
 )]
 
 mod cluster;
+mod foreign;
+mod life;
+mod node_set;
 mod packets;
+mod sources;
+mod underlay;

@@ -1,7 +1,6 @@
 //! Packets between pods of different nodes.
 
 use crate::cluster::{Cluster, network};
-use ferrule_tests::bins::Bins;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, ping, tcp_source};
 use ferrule_tests::within;
@@ -49,7 +48,7 @@ fn traffic_outlives_the_daemon_and_status_tells() {
     };
     attachment(&cluster).ok();
     // Killed at once, and traffic flows.
-    drop(cluster.members[0].daemon.take());
+    cluster.members[0].kill();
     addresses.iter().for_each(|address| ping(&near, address));
     attachment(&cluster).err().expect(51, "route-sync does not run");
     cluster.members[0].start();
@@ -84,12 +83,17 @@ fn a_node_leaves_and_comes_back_and_what_is_deleted_returns() {
 #[test]
 fn a_second_daemon_is_refused_and_cleanup_leaves_nothing() {
     let mut cluster = Cluster::new();
-    let exe = Bins::ours().exe("route-sync");
     let member = &mut cluster.members[0];
-    let second = member.node.try_run(&format!("{} --config /run/route-sync.toml", exe.display()));
-    assert!(second.stderr.contains("another route-sync runs here"), "{}", second.stderr);
-    drop(member.daemon.take());
-    member.node.run(&format!("{} --config /run/route-sync.toml cleanup", exe.display()));
+    for command in ["", "cleanup"] {
+        let second = member.node.try_run(&member.command(command));
+        assert_eq!(second.status.code(), Some(1));
+        let text = "another route-sync runs here: it holds /run/ferrule/route-sync.lock";
+        assert!(second.stderr.contains(text), "{}", second.stderr);
+    }
+    // The first one is none the worse for it.
+    member.in_sync();
+    member.kill();
+    member.node.run(&member.command("cleanup"));
     for args in ["-4 route show proto 118", "-6 route show proto 118", "link show type vxlan"] {
         assert_eq!(member.node.run(&format!("ip {args}")).trim(), "");
     }

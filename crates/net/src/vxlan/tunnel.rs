@@ -24,7 +24,9 @@ pub struct Tunnel<'a> {
 pub struct Ensured {
     /// The device as it is now.
     pub link: Link,
-    /// What was not as wanted, in words; empty: nothing.
+    /// Why the device was made, in words; `None`: it was there.
+    pub made: Option<String>,
+    /// What of one that was there was not as wanted, in words.
     pub mended: Vec<String>,
 }
 
@@ -46,7 +48,9 @@ fn fixed_difference(link: &Link, device: &Vxlan<'_>) -> Option<String> {
             let local = is.local.map(|local| local.to_string()).unwrap_or_default();
             differs("local address", local, device.local.to_string())
         })
-        .or_else(|| differs("underlay", is.device.to_string(), device.underlay.to_string()))
+        .or_else(|| {
+            differs("underlay", format!("link {}", is.device), format!("link {}", device.underlay))
+        })
         .or_else(|| differs("learning", is.learning.to_string(), false.to_string()))
 }
 
@@ -110,43 +114,33 @@ fn alterable(link: &Link, tunnel: &Tunnel<'_>) -> Vec<(String, crate::Verb<()>)>
 /// the kernel's.
 pub fn ensure(socket: &mut Socket, tunnel: &Tunnel<'_>) -> Result<Ensured> {
     let name = tunnel.device.name;
-    let mut mended = Vec::new();
-    let mut found = socket.get(&link::by_name(name))?;
-    if let Some(link) = found.take() {
-        if !is_ours(&link, tunnel) {
-            return Err(not_ours(name, &link));
-        }
-        match fixed_difference(&link, &tunnel.device) {
-            None => found = Some(link),
-            Some(difference) => {
-                mended.push(difference);
-                match socket.set(&link::del(link.index, name)) {
-                    Err(error) if !error.is_gone() => return Err(error),
-                    _ => {}
-                }
-            }
-        }
+    let found = socket.get(&link::by_name(name))?;
+    if let Some(link) = found.as_ref().filter(|link| !is_ours(link, tunnel)) {
+        return Err(not_ours(name, link));
     }
-    let link = match found {
-        Some(link) => link,
-        None => {
-            mended.push(format!("{name} was missing"));
-            make(socket, tunnel)?
-        }
+    let made = match &found {
+        None => Some("it was missing".to_owned()),
+        Some(link) => fixed_difference(link, &tunnel.device),
     };
-    // A fresh one is made whole in silence: that it was missing says it.
-    let fresh = !mended.is_empty();
-    let mut altered: Vec<String> = Vec::new();
-    altered.extend(addresses(socket, link.index, tunnel)?);
+    let link = match found {
+        Some(link) if made.is_none() => link,
+        Some(link) => match socket.set(&link::del(link.index, name)) {
+            Err(error) if !error.is_gone() => return Err(error),
+            _ => make(socket, tunnel)?,
+        },
+        None => make(socket, tunnel)?,
+    };
+    let mut mended: Vec<String> = addresses(socket, link.index, tunnel)?;
     for (what, verb) in alterable(&link, tunnel) {
         socket.set(&verb)?;
-        altered.push(what);
+        mended.push(what);
     }
-    if !fresh {
-        mended = altered;
+    if made.is_some() {
+        // That it was made says it.
+        mended.clear();
     }
     let link = socket.get(&link::by_index(link.index))?.unwrap_or(link);
-    Ok(Ensured { link, mended })
+    Ok(Ensured { link, made, mended })
 }
 
 fn make(socket: &mut Socket, tunnel: &Tunnel<'_>) -> Result<Link> {

@@ -1,0 +1,171 @@
+//! The daemon's life: killed at any instant, started without its source, beside a plugin of
+//! another version.
+
+use crate::cluster::{Cluster, LOG, Member, network, node_list};
+use ferrule_tests::node::Place;
+use ferrule_tests::packets::{Flow, ping};
+use ferrule_tests::within;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+/// A node list with `more` nodes beyond the router.
+fn many(more: u16) -> String {
+    let mut text = node_list(&["one", "two", "three"]);
+    for at in 0..more {
+        let [high, low] = at.to_be_bytes();
+        let _ = write!(
+            text,
+            "[[node]]\nname = \"more-{at}\"\naddresses = [\"100.64.{high}.{low}\"]\n\
+             pod-cidrs = [\"11.{high}.{low}.0/24\", \"fd01:{at:x}::/64\"]\n"
+        );
+    }
+    text
+}
+
+/// Waits until a member is in step with a set of so many nodes.
+#[track_caller]
+fn in_step_with(member: &Member, nodes: usize) {
+    member.status_when(|status| {
+        let cidrs = status["cidrs"].as_array().into_iter().flatten();
+        let all = cidrs.filter(|entry| entry["state"] == "synced").count() >= 2 * nodes;
+        status["source"]["nodes"] == nodes && status["source"]["kept"] == false && all
+    });
+}
+
+/// SIGKILL at any instant of a sync: what is there afterwards is mended to exactly the right
+/// state. 100 times with FERRULE_LONG.
+#[test]
+fn killed_during_sync_a_restart_ends_in_the_right_state() {
+    let mut cluster = Cluster::new();
+    let rounds = if std::env::var_os("FERRULE_LONG").is_some() { 100 } else { 20 };
+    let (few, all) = (node_list(&["one", "two", "three"]), many(1000));
+    let member = &mut cluster.members[0];
+    // What the daemon logs when it has read the node set, and when it is in step.
+    let logged = |member: &Member, text: &str| {
+        let told = || member.log().contains(text).then_some(());
+        within(Duration::from_secs(20), told).unwrap_or_else(|| panic!("{}", member.log()));
+    };
+    let mut lasts = Duration::ZERO;
+    let right = [(&all, 1003), (&few, 3)].map(|(text, nodes)| {
+        member.kill();
+        member.told(text);
+        member.node.write(LOG, "");
+        member.start();
+        logged(member, "node set");
+        let begin = Instant::now();
+        logged(member, "in step");
+        lasts = lasts.max(begin.elapsed());
+        in_step_with(member, nodes);
+        member.kept()
+    });
+    let mut halfway = 0;
+    for round in 0..rounds {
+        // From few to all in even rounds, from all to few in odd ones.
+        let (to, text, nodes) = if round % 2 == 0 { (0, &all, 1003) } else { (1, &few, 3) };
+        member.kill();
+        member.told(text);
+        member.node.write(LOG, "");
+        member.start();
+        logged(member, "node set");
+        std::thread::sleep(lasts * (round / 2) / (rounds / 2));
+        member.kill();
+        halfway += u32::from(!right.contains(&member.kept()));
+        member.start();
+        in_step_with(member, nodes);
+        assert!(member.kept() == right[to], "round {round}: {}", member.log());
+    }
+    assert!(halfway > 0, "every one of {rounds} kills came too early or too late");
+}
+
+/// With the state of 4,096 nodes, and a flow that must not lose its connection.
+#[test]
+fn a_restart_with_thousands_of_nodes_loses_no_flow() {
+    let mut cluster = Cluster::new();
+    let (near, _) = cluster.members[0].pod();
+    let (far, addresses) = cluster.members[2].pod();
+    cluster.members[0].told(&many(4093));
+    in_step_with(&cluster.members[0], 4096);
+    let mut flows: Vec<_> =
+        addresses.iter().map(|address| Flow::open(&near, &far, address).unwrap()).collect();
+    let member = &mut cluster.members[0];
+    let before = member.kept();
+    std::thread::scope(|scope| {
+        let pings: Vec<_> = addresses
+            .iter()
+            .map(|to| format!("ping -n -q -i 0.01 -c 400 -W 2 {to}"))
+            .map(|command| {
+                scope.spawn({
+                    let near = &near;
+                    move || near.run(&command)
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            member.kill();
+            flows.iter_mut().for_each(|flow| flow.turn().unwrap());
+            member.start();
+            let back = within(Duration::from_secs(20), || {
+                flows.iter_mut().for_each(|flow| flow.turn().unwrap());
+                member.status().filter(|status| status["synced"] == true)
+            });
+            assert!(back.is_some(), "{}", member.log());
+        }
+        for ping in pings {
+            let told = ping.join().unwrap();
+            assert!(told.contains("400 received"), "{told}");
+        }
+    });
+    in_step_with(member, 4096);
+    assert!(member.kept() == before, "a restart changed something");
+}
+
+/// A node that boots while its source is away routes by the kept set, and removes nothing.
+#[test]
+fn a_boot_without_the_source_routes_by_the_kept_set() {
+    let mut cluster = Cluster::new();
+    let (near, _) = cluster.members[0].pod();
+    let (_far, addresses) = cluster.members[2].pod();
+    let member = &mut cluster.members[0];
+    let right = member.kept();
+    member.kill();
+    member.node.run("rm /run/nodes.toml");
+    // What a boot leaves: nothing of the kernel's, nothing of /run/ferrule's daemon.
+    member.node.sh("ip route flush proto 118; ip -6 route flush proto 118
+        ip link del fvxlan.100; nft delete table inet ferrule; rm /run/ferrule/node.json");
+    // Something of an earlier life that the kept set does not know stays.
+    member.node.run("ip route add 10.9.9.0/24 via 192.0.2.2 proto 118");
+    member.start();
+    let status = member.status_when(|status| status["synced"] == true);
+    assert_eq!(status["source"]["kept"], true);
+    assert!(status["source"]["error"].as_str().unwrap().contains("No such file"), "{status:#?}");
+    assert!(member.node.run("ip route show proto 118").contains("10.9.9.0/24"));
+    addresses.iter().for_each(|address| ping(&near, address));
+    // The source is back: now it is swept.
+    member.told(&node_list(&["one", "two", "three"]));
+    in_step_with(member, 3);
+    assert_eq!(member.kept(), right);
+}
+
+/// A plugin reads node.json of a daemon of its own release alone.
+#[test]
+fn a_plugin_and_a_daemon_of_different_versions_say_so() {
+    let mut cluster = Cluster::new();
+    let member = &mut cluster.members[0];
+    let path = "/run/ferrule/node.json";
+    let other = member.node.read(path).replace("\"version\": 1", "\"version\": 2");
+    member.node.write(path, &other);
+    let pod = member.node.pod();
+    let error = member.node.attach(&network(), &pod).try_add().err();
+    let told = format!("{} {}", error.msg, error.details);
+    for part in ["node.json is of version 2", "reads version 1", "of the same release"] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+    // The daemon of this release writes it anew.
+    member.kill();
+    member.start();
+    within(Duration::from_secs(10), || (member.node.read(path) != other).then_some(())).unwrap();
+    member.in_sync();
+    let attachment = member.node.attach(&network(), &pod);
+    attachment.del(None);
+    attachment.add();
+}
