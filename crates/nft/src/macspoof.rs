@@ -133,7 +133,7 @@ impl Nft {
     /// As the kernel reports them, but for "gone" and "still in use".
     pub fn del_macspoof(&mut self, port: &str, mac: [u8; 6], comment: &str) -> Result<()> {
         let elements = elements(port, mac, comment)?;
-        let deleted = self.at_generation(|nft, generation| {
+        self.at_generation(|nft, generation| {
             let mut batch = Batch::new(TABLE);
             for wanted in &elements {
                 let found = nft.element(TABLE, &wanted.set, &wanted.key)?;
@@ -146,7 +146,12 @@ impl Nft {
             }
             nft.commit_removal(&batch, generation)
         })?;
-        if deleted { self.del_empty_frame(TABLE, &BASE, &SETS) } else { Ok(()) }
+        self.del_unused_macspoof()
+    }
+
+    /// Removes the table if nothing else is in it, also where an earlier call was ended before.
+    pub(crate) fn del_unused_macspoof(&mut self) -> Result<()> {
+        self.del_empty_frame(TABLE, &BASE, &SETS)
     }
 }
 

@@ -34,7 +34,8 @@ impl Nft {
         Ok(owned)
     }
 
-    /// Removes every element whose comment is accepted.
+    /// Removes every element whose comment is accepted, and what an earlier call left behind that
+    /// was ended halfway.
     ///
     /// # Errors
     /// As the kernel reports them.
@@ -50,6 +51,16 @@ impl Nft {
                 self.del_macspoof(&port, mac, &comment)?;
             }
         }
-        Ok(())
+        self.del_unused()
+    }
+
+    /// Removes what has no element any more, since a removal was ended halfway: chains of
+    /// subnets, and our tables.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn del_unused(&mut self) -> Result<()> {
+        self.del_unused_masquerade()?;
+        self.del_unused_macspoof()
     }
 }

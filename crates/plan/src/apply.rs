@@ -6,8 +6,9 @@ use ipnetwork::IpNetwork;
 use net::{Link, Mac, link, sysctl};
 
 impl Kernel {
-    /// Applies items in order. What is applied is added to `done`, also when a later one fails:
-    /// an item that fails leaves nothing of itself.
+    /// Applies items in order. What is applied is added to `done`, also when a later one fails;
+    /// and with an owned item that fails that one too, unless nothing was made for sure: where
+    /// the answer to a request is lost, the kernel may have carried it out.
     ///
     /// # Errors
     /// The first item's that cannot be applied.
@@ -21,12 +22,17 @@ impl Kernel {
                     Place::Host => set()?,
                     Place::Pod => self.pod()?.netns.enter(set)?,
                 }
+                done.extend(group.iter().cloned());
             } else {
                 for item in group {
-                    self.apply_one(item)?;
+                    let applied = self.apply_one(item);
+                    let made = |error: &Error| item.is_owned() && !error.is_refusal();
+                    if applied.as_ref().err().is_none_or(made) {
+                        done.push(item.clone());
+                    }
+                    applied?;
                 }
             }
-            done.extend(group.iter().cloned());
         }
         Ok(())
     }
@@ -182,15 +188,6 @@ impl Kernel {
                 ),
             }));
         }
-        self.mark_veth(veth).inspect_err(|_| {
-            // The name was free a moment ago, and what has it now is ours.
-            if let Ok(Some(link)) = self.link(Place::Host, &veth.host) {
-                let _ = self.host.set(&link::del(link.index, &veth.host));
-            }
-        })
-    }
-
-    fn mark_veth(&mut self, veth: &Veth) -> Result<()> {
         let index = self.index(Place::Host, &veth.host)?;
         Ok(self.host.set(&link::set_alias(index, &veth.alias, &veth.host))?)
     }

@@ -63,6 +63,13 @@ pub enum Item {
     Macspoof(Macspoof),
 }
 
+impl Item {
+    /// Whether it ends with the attachment, and is removed by name.
+    pub(crate) fn is_owned(&self) -> bool {
+        matches!(self, Item::Veth(_) | Item::Masquerade(_) | Item::Macspoof(_))
+    }
+}
+
 /// A bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge {

@@ -29,6 +29,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether nothing was made for sure.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Error::Conflict(_) | Error::Unsupported(_) => true,
+            Error::Nft(error) => error.is_unsupported(),
+            Error::Net(_) => false,
+        }
+    }
+
     /// What failed, in one line.
     pub fn summary(&self) -> String {
         match self {

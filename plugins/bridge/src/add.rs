@@ -22,10 +22,9 @@ pub(crate) fn add(request: &Request) -> Result<CniResult> {
     match (&live, &claim.record) {
         (Some(link), record) if !unfinished => {
             let error = refusal(&names, link);
-            if record.is_none() {
-                claim.remove();
-            }
-            return Err(error);
+            // A torn record tells of nothing.
+            let removed = if record.is_none() { claim.remove() } else { Ok(()) };
+            return Err(removed.err().into_iter().fold(error, |e, also| e.also(also.to_string())));
         }
         // A killed ADD, or a pod that went without DEL: its lease would be in our way.
         (_, Some(record)) => {
@@ -46,13 +45,15 @@ fn live_link(kernel: &mut Kernel, names: &Names) -> Result<Option<Link>> {
     kernel.link(Place::Host, &names.host).map_err(|error| failed(&error))
 }
 
+fn exists(names: &Names) -> Error {
+    let (pod, host) = (&names.pod, &names.host);
+    let msg = format!("container veth name ({pod:?}) peer provided ({host:?}) already exists");
+    Error::new(code::EXISTS, msg)
+}
+
 /// The attachment lives if its host veth exists: the call that made it owns the lease.
 fn refusal(names: &Names, link: &Link) -> Error {
-    let msg = format!(
-        "container veth name ({:?}) peer provided ({:?}) already exists",
-        names.pod, names.host
-    );
-    Error::new(code::EXISTS, msg).details(format!(
+    exists(names).details(format!(
         "this attachment is alive (alias {:?}); nothing was changed; DEL removes it",
         link.alias
     ))
@@ -89,7 +90,10 @@ impl Work<'_> {
             macspoof: self.names.pod_mac.filter(|_| self.config.macspoof).map(|m| m.to_string()),
         };
         claim.write(&record)?;
-        self.apply(&plan::claim(&self.config, &self.names))?;
+        self.look_into_pod()?;
+        self.apply(&plan::bridge(&self.config))?;
+        // The lock is ours and no veth of the attachment lives: a lease from now on is ours to
+        // undo. So IPAM works beside the making of the link.
         self.ask_ipam()?;
         self.apply(&plan::link(&self.config, &self.names))?;
         let mut result = CniResult::default();
@@ -109,6 +113,18 @@ impl Work<'_> {
         record.complete = true;
         claim.write(&record)?;
         Ok(result)
+    }
+
+    /// An interface of our name in the pod is found before IPAM is asked for anything.
+    fn look_into_pod(&mut self) -> Result<()> {
+        let taken = self.kernel.link(Place::Pod, &self.names.pod);
+        match taken.map_err(|error| failed(&error))? {
+            None => Ok(()),
+            Some(link) => Err(exists(&self.names).details(format!(
+                "the pod has an interface {:?} already, with the MAC address {}",
+                link.name, link.mac
+            ))),
+        }
     }
 
     fn apply(&mut self, items: &[Item]) -> Result<()> {
@@ -161,8 +177,7 @@ impl Work<'_> {
             problems.extend(del::free(self.request, self.ipam.as_ref()).err());
         }
         if problems.is_empty() {
-            claim.remove();
-            return error;
+            problems.extend(claim.remove().err());
         }
         problems.into_iter().fold(error, |error, problem| {
             error.also(format!("and undoing it failed: {problem}; DEL will try again"))

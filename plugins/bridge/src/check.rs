@@ -36,7 +36,7 @@ fn compare(
     result: &CniResult,
 ) -> Result<Vec<String>> {
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|error| failed(&error))?;
-    let mut items = plan::claim(config, names);
+    let mut items = plan::bridge(config);
     items.extend(plan::link(config, names));
     if request.conf.ipam.is_some() {
         items.extend(plan::layer3(config, names, result));

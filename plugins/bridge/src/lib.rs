@@ -1,9 +1,9 @@
 //! The bridge plugin: a veth pair from a Linux bridge into the pod, addresses from an IPAM
 //! plugin, and on request a gateway, masquerade, VLANs and a check of source MAC addresses.
 //!
-//! Configuration ([`Config`]) → plan ([`plan`]) → kernel. `ADD` claims the attachment first: its
-//! record, then its veth pair, whose host end's name derives from the attachment. What follows
-//! runs beside the IPAM plugin.
+//! Configuration ([`Config`]) → plan ([`plan`]) → kernel. `ADD` claims the attachment first: the
+//! lock of its record, and no veth of the name that derives from it. The IPAM plugin runs beside
+//! the making of the link.
 
 mod add;
 mod check;

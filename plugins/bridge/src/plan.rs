@@ -62,34 +62,33 @@ impl Names {
     }
 }
 
-/// What must exist before anything else of the attachment: the bridge, and the veth pair, whose
-/// making is the claim.
-pub fn claim(config: &Config, names: &Names) -> Vec<Item> {
+/// What must exist before IPAM is asked: the bridge.
+pub fn bridge(config: &Config) -> Vec<Item> {
     let bridge = Item::Bridge(Bridge {
         name: config.bridge.clone(),
         mtu: config.mtu,
         promiscuous: config.promiscuous,
         vlan_filtering: config.vlan.is_some() || !config.trunk.is_empty(),
     });
-    let veth = Item::Veth(Veth {
-        host: names.host.clone(),
-        host_mac: names.host_mac,
-        alias: names.alias.clone(),
-        bridge: config.bridge.clone(),
-        pod: names.pod.clone(),
-        pod_mac: names.pod_mac,
-        mtu: config.mtu,
-        pod_mtu: names.pod_mtu,
-    });
-    vec![bridge, accept_ra(&config.bridge), veth]
+    vec![bridge, accept_ra(&config.bridge)]
 }
 
-/// What of the link is left, and needs no address.
+/// The link, as far as it needs no address: the veth pair and what belongs to it.
 pub fn link(config: &Config, names: &Names) -> Vec<Item> {
     let pod = &names.pod;
     let in_pod = |key: &str, value, optional| sysctl(Place::Pod, key, pod, value, optional);
     let dad = if config.dad { "1" } else { "0" };
     let mut items = vec![
+        Item::Veth(Veth {
+            host: names.host.clone(),
+            host_mac: names.host_mac,
+            alias: names.alias.clone(),
+            bridge: config.bridge.clone(),
+            pod: names.pod.clone(),
+            pod_mac: names.pod_mac,
+            mtu: config.mtu,
+            pod_mtu: names.pod_mtu,
+        }),
         in_pod("ipv4/conf/*/arp_notify", "1", true),
         in_pod("ipv6/conf/*/ndisc_notify", "1", true),
     ];

@@ -12,7 +12,7 @@ mod common;
 
 use alter::{alterations, names_it};
 use bridge::Config;
-use bridge::plan::{Names, claim, complete, layer3, link};
+use bridge::plan::{Names, bridge, complete, layer3, link};
 use cni::{Attachment, CniResult, Ip, Route};
 use common::{Pod, in_netns};
 use plan::{Item, Kernel};
@@ -56,7 +56,7 @@ fn from_ipam() -> CniResult {
 
 fn plan_of(config: &Config, from_ipam: Option<CniResult>) -> Vec<Item> {
     let names = Names::of(&Attachment::new("pods", "c1", "eth0"), config);
-    let mut items = claim(config, &names);
+    let mut items = bridge(config);
     items.extend(link(config, &names));
     if let Some(from_ipam) = from_ipam {
         let result = complete(config, from_ipam, 2).unwrap();
