@@ -1,7 +1,7 @@
 //! Keeps the kernel as desired: a full pass (dump, diff, apply) at first and when much changed,
 //! and single repairs at the kernel's events.
 
-use crate::bgp::{Hops, Learned};
+use crate::bgp::Learned;
 use crate::config::Config;
 use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
 use crate::diff::{Change, Diff, Object, Seen, Sweep};
@@ -13,12 +13,13 @@ use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::Nft;
 use node::vtep;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, info, warn};
 
 mod events;
+mod learned;
 mod report;
 mod rules;
 
@@ -135,42 +136,6 @@ impl Sync {
         self.pending = Some("the node set changed");
     }
 
-    /// What changed of the routes that are heard by BGP: prefix → hops, `None` for what is gone;
-    /// `complete`: every peer has sent its routes.
-    pub fn learn(&mut self, changes: BTreeMap<IpNetwork, Option<Hops>>, complete: bool) {
-        if !changes.is_empty() {
-            self.pending = Some("BGP");
-        }
-        if complete && self.heard.take().is_some() {
-            self.pending = Some("every BGP peer has sent its routes");
-        }
-        for (prefix, hops) in changes {
-            if let Some(heard) = &mut self.heard {
-                heard.insert(prefix);
-            }
-            match hops {
-                Some(hops) => drop(self.learned.insert(prefix, hops)),
-                None => drop(self.learned.remove(&prefix)),
-            }
-        }
-    }
-
-    /// BGP is not configured any more: nothing is heard.
-    pub fn forget_learned(&mut self) {
-        self.learned.clear();
-        self.pending = Some("BGP is not configured any more");
-    }
-
-    /// The links as they were seen last.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
-    }
-
-    /// This node as the node set has it.
-    pub fn own(&self) -> Option<&crate::nodes::Node> {
-        self.nodes.own.as_ref()
-    }
-
     /// The source cannot tell; what stands, stands.
     pub fn source_failed(&mut self, error: String) {
         warn!("the node set stands as it is: {error}");
@@ -253,11 +218,6 @@ impl Sync {
         self.figures.pass_seconds = begin.elapsed().as_secs_f64();
         debug!(why, seconds = self.figures.pass_seconds, "full pass");
         self.conditions();
-    }
-
-    fn sweep(&self) -> Sweep<'_> {
-        let nodes = self.sweep && !self.desired.incomplete;
-        Sweep { nodes, heard: self.heard.as_ref().filter(|_| self.config.bgp.is_some()) }
     }
 
     fn whole(&mut self, why: &'static str) -> net::Result<()> {

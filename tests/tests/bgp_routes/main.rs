@@ -6,7 +6,9 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod across;
 mod bird;
+mod frr;
 mod hostile;
 mod pair;
 mod raw_peer;
