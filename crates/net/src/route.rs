@@ -27,6 +27,7 @@ const RTA_VIA: u16 = 18;
 const RTAX_MTU: u16 = 2;
 const RTAX_ADVMSS: u16 = 8;
 const RTNH_F_ONLINK: u8 = 4;
+/// The answer is the table's entry, not what becomes of it for one destination.
 const RTM_F_FIB_MATCH: u32 = 0x2000;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;

@@ -46,6 +46,9 @@ pub const OUTSIDE: [&str; 2] = ["203.0.113.1", "2001:db8:ffff::1"];
 /// Name, link, host part of its addresses, number of its pod CIDRs.
 const NODES: [(&str, char, u8); 3] = [("one", 'a', 1), ("two", 'a', 2), ("three", 'b', 3)];
 
+/// Every node's name.
+pub const ALL: [&str; 3] = ["one", "two", "three"];
+
 /// The part of an IPv4 address that says the link.
 fn four(link: char) -> &'static str {
     if link == 'a' { "192.0.2" } else { "198.51.100" }
@@ -78,16 +81,16 @@ fn node_list_over(underlay: Underlay, names: &[&str]) -> String {
 impl Cluster {
     /// Wires, nodes and daemons; it is in step when this returns.
     pub fn new() -> Cluster {
-        Cluster::with("")
+        Cluster::with("", &ALL)
     }
 
-    /// As [`Cluster::new`], with more at the top of the daemons' configuration.
-    pub fn with(keys: &str) -> Cluster {
-        Cluster::over(Underlay::Dual, keys)
+    /// As [`Cluster::new`] of these nodes, with more at the top of the daemons' configuration.
+    pub fn with(keys: &str, names: &[&str]) -> Cluster {
+        Cluster::over(Underlay::Dual, keys, names)
     }
 
     /// As [`Cluster::with`], where nodes are known by addresses of these families.
-    pub fn over(underlay: Underlay, keys: &str) -> Cluster {
+    pub fn over(underlay: Underlay, keys: &str, names: &[&str]) -> Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
             router.sh(&format!(
@@ -117,10 +120,11 @@ impl Cluster {
              nft add counter bridge seen switched
              nft add rule bridge seen forward udp dport 4789 counter name switched");
         let mut cluster = Cluster { router, members: vec![], underlay };
-        for (name, link, at) in NODES {
+        let nodes = NODES.iter().filter(|(name, ..)| names.contains(name));
+        for &(name, link, at) in nodes.clone() {
             cluster.join(name, link, at, keys);
         }
-        cluster.tell(&["one", "two", "three"]);
+        cluster.tell(names);
         for at in 0..cluster.members.len() {
             cluster.members[at].start();
         }
@@ -129,7 +133,7 @@ impl Cluster {
             // A node's link-local address is in detection for a second or two, and a source of no
             // neighbour solicitation: what is forwarded meanwhile is lost.
             member.node.settle();
-            for (_, link, at) in NODES {
+            for (_, link, at) in nodes.clone() {
                 let answers = || first_ping(&member.node, &format!("2001:db8:{link}::{at}"));
                 let found = within(Duration::from_secs(10), || answers().then_some(()));
                 assert!(found.is_some(), "{} does not reach node {at}", member.name);
@@ -194,7 +198,7 @@ impl Cluster {
 }
 
 /// Where a daemon's log is on its node.
-const LOG: &str = "/run/route-sync.log";
+pub const LOG: &str = "/run/route-sync.log";
 
 impl Member {
     /// Starts the daemon; it is killed with SIGKILL when it is dropped.
@@ -274,8 +278,13 @@ impl Member {
 
     /// A pod that the vxlan plugin attached, with its addresses.
     pub fn pod(&self) -> (Pod, Vec<String>) {
+        self.pod_on(&network())
+    }
+
+    /// A pod on another network, with its addresses.
+    pub fn pod_on(&self, network: &Value) -> (Pod, Vec<String>) {
         let pod = self.node.pod();
-        let result = self.node.attach(&network(), &pod).add();
+        let result = self.node.attach(network, &pod).add();
         let bare = |address: String| address.split('/').next().unwrap_or_default().to_owned();
         let addresses = ferrule_tests::invoke::addresses(&result);
         (pod, addresses.into_iter().map(bare).collect())

@@ -6,7 +6,11 @@
 )]
 
 mod cluster;
+mod foreign;
 mod guard;
 mod life;
 mod masquerade;
+mod node_set;
 mod packets;
+mod sources;
+mod underlay;
