@@ -2,8 +2,7 @@
 
 use super::{Sync, is_link_local};
 use crate::desired::is_ours;
-use crate::diff::{self, Change, Diff};
-use ipnetwork::IpNetwork;
+use crate::diff::{self, Change};
 use net::{Event, Link, address, fdb, neighbour, route};
 
 impl Sync {
@@ -64,11 +63,6 @@ impl Sync {
         if known != there {
             self.pending = Some("an address changed");
         }
-    }
-
-    fn wanted(&self, dst: IpNetwork) -> Option<route::Route> {
-        let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        Diff { desired: &self.desired, tunnel, sweep: self.sweep() }.wanted(dst)
     }
 
     fn route(&mut self, route: route::Route) {
