@@ -228,7 +228,10 @@ impl Member {
             lines += &self.node.try_run(command).stdout;
         }
         // Indexes differ for a device that was made anew; flags and modes of links are no state.
-        let strip = |line: &str| line.split_once(": ").map_or(line, |(_, rest)| rest).to_owned();
+        let strip = |line: &str| match line.split_once(": ") {
+            Some((index, rest)) if index.parse::<u32>().is_ok() => rest.to_owned(),
+            _ => line.to_owned(),
+        };
         let mut lines: Vec<String> = lines.lines().map(strip).collect();
         lines.sort();
         lines.join("\n")

@@ -6,6 +6,7 @@
 )]
 
 mod cluster;
+mod events;
 mod foreign;
 mod life;
 mod node_set;
