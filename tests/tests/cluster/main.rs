@@ -11,5 +11,6 @@ mod foreign;
 mod life;
 mod node_set;
 mod packets;
+mod rules;
 mod sources;
 mod underlay;
