@@ -161,8 +161,19 @@ pub const LOG: &str = "/run/route-sync.log";
 impl Member {
     /// Starts the daemon; it is killed with SIGKILL when it is dropped.
     pub fn start(&mut self) {
-        let command = words(&self.command(""));
+        self.start_with(&[]);
+    }
+
+    /// As [`Member::start`], with more in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
+        let mut command = words(&self.command(""));
+        command.envs(environment.iter().copied());
         self.daemon = Some(Background::start_in(self.node.ns(), None, &command, LOG));
+    }
+
+    /// The daemon's process ID.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("a daemon").pid()
     }
 
     /// Kills the daemon with SIGKILL.

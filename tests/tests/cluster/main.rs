@@ -12,5 +12,6 @@ mod life;
 mod node_set;
 mod packets;
 mod rules;
+mod seen;
 mod sources;
 mod underlay;
