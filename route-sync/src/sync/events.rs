@@ -77,7 +77,12 @@ impl Sync {
         let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
         match wanted {
             Some(wanted) if diff::same(&wanted, &route) => {}
-            Some(wanted) if route.protocol == PROTOCOL => self.dirty.push(Change::Replace(wanted)),
+            Some(wanted) if route.protocol == PROTOCOL => {
+                // It may be in the place of ours, or beside it (`ip route append`, IPv4 alone).
+                let beside = wanted.dst.is_ipv4() && wanted.hops != route.hops;
+                self.dirty.push(Change::Replace(wanted));
+                self.dirty.extend(beside.then_some(Change::Delete(route)));
+            }
             // It may stand beside ours or in its place.
             Some(_) => self.pending = Some("another's route came at the place of one of ours"),
             None if route.protocol == PROTOCOL => self.dirty.push(Change::Delete(route)),

@@ -46,6 +46,9 @@ pub const OUTSIDE: [&str; 2] = ["203.0.113.1", "2001:db8:ffff::1"];
 /// Name, link, host part of its addresses, number of its pod CIDRs.
 const NODES: [(&str, char, u8); 3] = [("one", 'a', 1), ("two", 'a', 2), ("three", 'b', 3)];
 
+/// The names of all nodes.
+pub const ALL: [&str; 3] = ["one", "two", "three"];
+
 /// The part of an IPv4 address that says the link.
 fn four(link: char) -> &'static str {
     if link == 'a' { "192.0.2" } else { "198.51.100" }
@@ -78,16 +81,16 @@ fn node_list_over(underlay: Underlay, names: &[&str]) -> String {
 impl Cluster {
     /// Wires, nodes and daemons; it is in step when this returns.
     pub fn new() -> Cluster {
-        Cluster::with("")
+        Cluster::with("", &ALL)
     }
 
-    /// As [`Cluster::new`], with more at the top of the daemons' configuration.
-    pub fn with(keys: &str) -> Cluster {
-        Cluster::over(Underlay::Dual, keys)
+    /// As [`Cluster::new`] of these nodes, with more at the top of the daemons' configuration.
+    pub fn with(keys: &str, names: &[&str]) -> Cluster {
+        Cluster::over(Underlay::Dual, keys, names)
     }
 
     /// As [`Cluster::with`], where nodes are known by addresses of these families.
-    pub fn over(underlay: Underlay, keys: &str) -> Cluster {
+    pub fn over(underlay: Underlay, keys: &str, names: &[&str]) -> Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
             router.sh(&format!(
@@ -117,10 +120,11 @@ impl Cluster {
              nft add counter bridge seen switched
              nft add rule bridge seen forward udp dport 4789 counter name switched");
         let mut cluster = Cluster { router, members: vec![], underlay };
-        for (name, link, at) in NODES {
+        let nodes = NODES.iter().filter(|(name, ..)| names.contains(name));
+        for &(name, link, at) in nodes.clone() {
             cluster.join(name, link, at, keys);
         }
-        cluster.tell(&["one", "two", "three"]);
+        cluster.tell(names);
         for at in 0..cluster.members.len() {
             cluster.members[at].start();
         }
@@ -129,7 +133,7 @@ impl Cluster {
             // A node's link-local address is in detection for a second or two, and a source of no
             // neighbour solicitation: what is forwarded meanwhile is lost.
             member.node.settle();
-            for (_, link, at) in NODES {
+            for (_, link, at) in nodes.clone() {
                 let answers = || first_ping(&member.node, &format!("2001:db8:{link}::{at}"));
                 let found = within(Duration::from_secs(10), || answers().then_some(()));
                 assert!(found.is_some(), "{} does not reach node {at}", member.name);
@@ -194,13 +198,24 @@ impl Cluster {
 }
 
 /// Where a daemon's log is on its node.
-const LOG: &str = "/run/route-sync.log";
+pub const LOG: &str = "/run/route-sync.log";
 
 impl Member {
     /// Starts the daemon; it is killed with SIGKILL when it is dropped.
     pub fn start(&mut self) {
-        let command = words(&self.command(""));
+        self.start_with(&[]);
+    }
+
+    /// As [`Member::start`], with more in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
+        let mut command = words(&self.command(""));
+        command.envs(environment.iter().copied());
         self.daemon = Some(Background::start_in(self.node.ns(), None, &command, LOG));
+    }
+
+    /// The daemon's process ID.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("a daemon").pid()
     }
 
     /// Kills the daemon with SIGKILL.
@@ -266,7 +281,10 @@ impl Member {
             lines += &self.node.try_run(command).stdout;
         }
         // Indexes differ for a device that was made anew; flags and modes of links are no state.
-        let strip = |line: &str| line.split_once(": ").map_or(line, |(_, rest)| rest).to_owned();
+        let strip = |line: &str| match line.split_once(": ") {
+            Some((index, rest)) if index.parse::<u32>().is_ok() => rest.to_owned(),
+            _ => line.to_owned(),
+        };
         let mut lines: Vec<String> = lines.lines().map(strip).collect();
         lines.sort();
         lines.join("\n")
@@ -274,8 +292,13 @@ impl Member {
 
     /// A pod that the vxlan plugin attached, with its addresses.
     pub fn pod(&self) -> (Pod, Vec<String>) {
+        self.pod_on(&network())
+    }
+
+    /// A pod on another network, with its addresses.
+    pub fn pod_on(&self, network: &Value) -> (Pod, Vec<String>) {
         let pod = self.node.pod();
-        let result = self.node.attach(&network(), &pod).add();
+        let result = self.node.attach(network, &pod).add();
         let bare = |address: String| address.split('/').next().unwrap_or_default().to_owned();
         let addresses = ferrule_tests::invoke::addresses(&result);
         (pod, addresses.into_iter().map(bare).collect())

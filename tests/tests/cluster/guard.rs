@@ -1,7 +1,7 @@
 //! Who may send to the tunnel's port. Everybody here builds the same frames and knows the VNI, and
 //! the nodes' addresses and MAC addresses.
 
-use crate::cluster::{Cluster, Member, Underlay};
+use crate::cluster::{ALL, Cluster, Member, Underlay};
 use ferrule_tests::node::{Place, Pod};
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::{raw, within};
@@ -70,7 +70,7 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
 
 /// Nodes' words arrive on node one, and nobody else's.
 fn only_nodes_are_heard(underlay: Underlay) {
-    let cluster = Cluster::over(underlay, "");
+    let cluster = Cluster::over(underlay, "", &ALL);
     let victim = Victim::new(&cluster);
     let to: IpAddr =
         if underlay == Underlay::V6 { "2001:db8:a::1" } else { "192.0.2.1" }.parse().unwrap();

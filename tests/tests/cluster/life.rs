@@ -1,12 +1,12 @@
 //! The daemon's life: killed at any instant, started without its source, beside a plugin of
 //! another version.
 
-use crate::cluster::{Cluster, Member, network, node_list};
+use crate::cluster::{Cluster, LOG, Member, network, node_list};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{Flow, ping};
 use ferrule_tests::within;
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A node list with `more` nodes beyond the router.
 fn many(more: u16) -> String {
@@ -37,32 +37,44 @@ fn in_step_with(member: &Member, nodes: usize) {
 #[test]
 fn killed_during_sync_a_restart_ends_in_the_right_state() {
     let mut cluster = Cluster::new();
-    let rounds = if std::env::var_os("FERRULE_LONG").is_some() { 100 } else { 12 };
-    let (few, all) = (node_list(&["one", "two", "three"]), many(400));
+    let rounds = if std::env::var_os("FERRULE_LONG").is_some() { 100 } else { 20 };
+    let (few, all) = (node_list(&["one", "two", "three"]), many(1000));
     let member = &mut cluster.members[0];
-    let right = [&all, &few].map(|text| {
+    // What the daemon logs when it has read the node set, and when it is in step.
+    let logged = |member: &Member, text: &str| {
+        let told = || member.log().contains(text).then_some(());
+        within(Duration::from_secs(20), told).unwrap_or_else(|| panic!("{}", member.log()));
+    };
+    let mut lasts = Duration::ZERO;
+    let right = [(&all, 1003), (&few, 3)].map(|(text, nodes)| {
+        member.kill();
         member.told(text);
-        in_step_with(member, text.matches("[[node]]").count());
+        member.node.write(LOG, "");
+        member.start();
+        logged(member, "node set");
+        let begin = Instant::now();
+        logged(member, "in step");
+        lasts = lasts.max(begin.elapsed());
+        in_step_with(member, nodes);
         member.kept()
     });
-    let lines = [&all, &few].map(|text| text.matches("[[node]]").count());
+    let mut halfway = 0;
     for round in 0..rounds {
         // From few to all in even rounds, from all to few in odd ones.
-        let to = round % 2;
+        let (to, text, nodes) = if round % 2 == 0 { (0, &all, 1003) } else { (1, &few, 3) };
         member.kill();
-        member.told([&all, &few][to]);
+        member.told(text);
+        member.node.write(LOG, "");
         member.start();
-        let part = right[0].lines().count() * (round / 2 % 10) / 10;
-        // Any instant of the sync: when so much of it is done, whichever way it goes.
-        within(Duration::from_secs(10), || {
-            let now = member.node.run("ip -4 route show proto 118").lines().count() * 6;
-            (if to == 0 { now >= part } else { now <= part.max(20) }).then_some(())
-        });
+        logged(member, "node set");
+        std::thread::sleep(lasts * (round / 2) / (rounds / 2));
         member.kill();
+        halfway += u32::from(!right.contains(&member.kept()));
         member.start();
-        in_step_with(member, lines[to]);
-        assert_eq!(member.kept(), right[to], "round {round}");
+        in_step_with(member, nodes);
+        assert!(member.kept() == right[to], "round {round}: {}", member.log());
     }
+    assert!(halfway > 0, "every one of {rounds} kills came too early or too late");
 }
 
 /// With the state of 4,096 nodes, and a flow that must not lose its connection.

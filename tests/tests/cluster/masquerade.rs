@@ -1,6 +1,6 @@
 //! The source address that each receiver sees, with the cluster's masquerade and without.
 
-use crate::cluster::{Cluster, OUTSIDE, network};
+use crate::cluster::{ALL, Cluster, OUTSIDE, network};
 use ferrule_tests::Pod;
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
@@ -19,7 +19,7 @@ struct Scene {
 
 impl Scene {
     fn new(keys: &str) -> Scene {
-        let cluster = Cluster::with(keys);
+        let cluster = Cluster::with(keys, &ALL);
         let on = |member: usize| {
             let (pod, addresses) = cluster.members[member].pod();
             (pod, addresses.try_into().unwrap())
