@@ -159,11 +159,21 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
 }
 
 /// What nftables shall hold for the node.
-pub fn rules(config: &Config, nodes: &Accepted, desired: &Desired) -> NodeRules {
+pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired) -> NodeRules {
     let all = || nodes.others.iter().chain(&nodes.own);
     let mut cluster: BTreeSet<IpNetwork> = config.cluster_cidrs.iter().copied().collect();
     cluster.extend(all().flat_map(|node| &node.pod_cidrs));
-    cluster.extend(all().flat_map(|node| &node.addresses).copied().map(IpNetwork::from));
+    // A node that is not on the link answers a pod through the tunnel, but hears it on its
+    // underlay: a strict reverse-path filter drops that, and so do networks that know the nodes'
+    // addresses alone. So it hears this node instead.
+    let plainly = |address: &IpAddr| match config.mode {
+        Mode::Direct => true,
+        Mode::Auto => facts.on_link(*address).is_some(),
+        Mode::Vxlan => false,
+    };
+    let others = nodes.others.iter().flat_map(|node| &node.addresses).copied();
+    let own = nodes.own.iter().flat_map(|node| &node.addresses).copied();
+    cluster.extend(others.filter(plainly).chain(own).map(IpNetwork::from));
     // Whether two nodes are on one link they may see differently, so every node may send.
     let peers = |vtep: &Vtep| {
         let all = nodes.others.iter().flat_map(|node| &node.addresses);

@@ -8,8 +8,10 @@ import os
 import platform
 import sys
 
+import across
 import attach
 import other
+import routes
 import traffic
 from report import PERCENTILE, markdown, svg
 from side import Failed, version
@@ -24,6 +26,8 @@ MEASURES = {
     "burst": other.burst,
     "cost": other.cost,
     "connections": traffic.connections,
+    "sync": routes.sync,
+    "across": across.across,
 }
 
 
@@ -59,8 +63,9 @@ def main(stage, pairs, svg_dir, *names):
           f"{load:.1f} before and {os.getloadavg()[0]:.1f} after.\n")
     for suite in attach.SUITES:
         firsts = notes.first[suite]
-        notes.add(f"{suite}: {version(stage, suite)}; the first ping to each gateway was answered "
-                  f"after {sum(firsts)} of {len(firsts)} ADDs")
+        pings = (f"; the first ping to each gateway was answered after {sum(firsts)} of "
+                 f"{len(firsts)} ADDs" if firsts else "")
+        notes.add(f"{suite}: {version(stage, suite)}{pings}")
     for line in notes.lines:
         print(f"- {line}")
 

@@ -16,17 +16,22 @@ def best(values):
 
 
 class Row:
-    """One measure: samples of both suites, or a figure; and what it must reach."""
+    """One measure: samples of ours and of what is beside it, or a figure; and what it must reach."""
 
-    def __init__(self, what, ours, theirs=None, must=None, unit="ms", higher=False):
+    def __init__(self, what, ours, theirs=None, must=None, unit="ms", higher=False,
+                 beside="reference"):
         self.what, self.unit, self.must, self.higher = what, unit, must, higher
+        self.beside = beside
         self.ours, self.theirs = list(ours), list(theirs or [])
 
     def ratio(self, figure):
         if not self.theirs:
             return None
-        ours, theirs = figure(self.ours), figure(self.theirs)
-        return ours / theirs if self.higher else theirs / ours
+        if not self.higher:
+            return figure(self.theirs) / figure(self.ours)
+        # The best are the highest.
+        ours, theirs = ([-value for value in values] for values in (self.ours, self.theirs))
+        return figure(ours) / figure(theirs)
 
     def cells(self):
         def number(values):
@@ -84,7 +89,7 @@ def svg(title, rows):
         most = max(ours, theirs)
         parts.append(f'<text x="12" y="{y + 22}">{html.escape(row.what)}</text>')
         for at, (value, colour, who) in enumerate(
-            ((ours, "#2b6cb0", "Ferrule"), (theirs, "#b0b0b0", "reference"))
+            ((ours, "#2b6cb0", "Ferrule"), (theirs, "#b0b0b0", row.beside))
         ):
             width = max(1, wide * value / most)
             parts.append(f'<rect x="{left}" y="{y + 4 + 17 * at}" width="{width:.0f}" height="15" '

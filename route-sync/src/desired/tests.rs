@@ -88,7 +88,7 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     assert_eq!(desired.neighbours, [(ip("10.1.3.0"), mac), (local, mac)].into());
     assert_eq!(desired.fdb, [(mac, ip("203.0.113.3"))].into());
     // The near one too: it may take this node for far.
-    let guard = rules(&config(Mode::Auto), &nodes(CLUSTER), &desired).guard.unwrap();
+    let guard = rules(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &desired).guard.unwrap();
     assert_eq!(guard.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
     assert_eq!((desired.mtu, desired.incomplete), (1450, false));
     assert!(desired.problems.is_empty());
@@ -164,6 +164,21 @@ fn a_tunnels_mtu_is_never_more_than_fits() {
         let desired = desired(&config, &nodes(CLUSTER), &facts(), &Learned::new());
         assert_eq!((desired.mtu, desired.problems.len()), (used, problems));
     }
+}
+
+#[test]
+fn nodes_behind_the_tunnel_hear_pods_by_their_nodes_address() {
+    let never = |mode, address| {
+        let (config, nodes, facts) = (config(mode), nodes(CLUSTER), facts());
+        let desired = desired(&config, &nodes, &facts, &Learned::new());
+        rules(&config, &nodes, &facts, &desired).cluster.contains(&IpNetwork::from(ip(address)))
+    };
+    for own in ["192.0.2.1", "2001:db8::1"] {
+        assert!(never(Mode::Auto, own) && never(Mode::Direct, own) && never(Mode::Vxlan, own));
+    }
+    assert!(never(Mode::Auto, "192.0.2.2") && never(Mode::Auto, "2001:db8::2"));
+    assert!(!never(Mode::Auto, "203.0.113.3") && !never(Mode::Vxlan, "192.0.2.2"));
+    assert!(never(Mode::Direct, "203.0.113.3"));
 }
 
 /// The kernel would refuse such a gateway again and again.

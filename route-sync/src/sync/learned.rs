@@ -7,6 +7,7 @@ use crate::diff::{Change, Diff, Object, Sweep};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use ipnetwork::IpNetwork;
+use net::route::Route;
 use std::collections::BTreeMap;
 
 /// Of more changes at once a full pass takes no longer.
@@ -54,7 +55,8 @@ impl Sync {
     /// The one change that it takes.
     fn single(&mut self, prefix: IpNetwork, hops: Option<&Hops>) -> Option<Change> {
         let Some(hops) = hops else {
-            let gone = self.wanted(prefix);
+            // Whatever hops the kernel has left of it.
+            let gone = self.wanted(prefix).map(|route| Route { hops: vec![], ..route });
             self.desired.unlearn(prefix);
             return gone.map(Change::Delete);
         };
@@ -86,7 +88,7 @@ impl Sync {
     }
 
     /// The route to a destination, as it shall be.
-    pub(super) fn wanted(&self, dst: IpNetwork) -> Option<net::route::Route> {
+    pub(super) fn wanted(&self, dst: IpNetwork) -> Option<Route> {
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
         Diff { desired: &self.desired, tunnel, sweep: self.sweep() }.wanted(dst)
     }
