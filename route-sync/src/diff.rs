@@ -59,7 +59,7 @@ impl Change {
         match self {
             Change::Create(route) => route::create(route),
             Change::Replace(route) => route::replace(route),
-            Change::Delete(route) => route::del(route),
+            Change::Delete(route) => route::del_one(route),
             Change::Neighbour(entry) => neighbour::replace(entry),
             Change::DeleteNeighbour(entry) => neighbour::del(entry),
             Change::Fdb(entry) => fdb::replace(entry),

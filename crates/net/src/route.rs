@@ -196,15 +196,12 @@ fn put_gateway(message: &mut Message, hop: &Hop, v6: bool) {
     }
 }
 
-fn message(route: &Route) -> Message {
+fn put_hops(message: &mut Message, route: &Route) {
     let v6 = route.dst.is_ipv6();
-    let on_link = route.kind == Kind::Unicast && route.hops.iter().all(|hop| hop.gateway.is_none());
-    let usual = if on_link && !v6 { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
-    let mut message = key(route, route.scope.unwrap_or(usual));
     match &route.hops[..] {
         [] => {}
         [hop] => {
-            put_gateway(&mut message, hop, v6);
+            put_gateway(message, hop, v6);
             message.put_u32(RTA_OIF, hop.link);
         }
         hops => message.nest(RTA_MULTIPATH, |list| {
@@ -218,6 +215,14 @@ fn message(route: &Route) -> Message {
             }
         }),
     }
+}
+
+fn message(route: &Route) -> Message {
+    let v6 = route.dst.is_ipv6();
+    let on_link = route.kind == Kind::Unicast && route.hops.iter().all(|hop| hop.gateway.is_none());
+    let usual = if on_link && !v6 { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
+    let mut message = key(route, route.scope.unwrap_or(usual));
+    put_hops(&mut message, route);
     if let Some(source) = route.source {
         message.put_ip(RTA_PREFSRC, source);
     }
@@ -258,6 +263,18 @@ pub fn replace(route: &Route) -> Verb<()> {
 pub fn del(route: &Route) -> Verb<()> {
     let what = format!("remove route {route}");
     Verb::change(RTM_DELROUTE, &key(route, RT_SCOPE_NOWHERE), 0, what)
+}
+
+/// As [`del`], but of several IPv4 routes that share destination, priority and protocol, as
+/// `ip route append` makes them, the one with these hops. Of IPv6 the kernel makes one of them.
+pub fn del_one(route: &Route) -> Verb<()> {
+    if route.dst.is_ipv6() {
+        return del(route);
+    }
+    let mut message = key(route, RT_SCOPE_NOWHERE);
+    put_hops(&mut message, route);
+    let what = format!("remove route {route}");
+    Verb::change(RTM_DELROUTE, &message, 0, what)
 }
 
 /// The kernel skips routes of another protocol or type; 0 is any (strict checking, since 4.20).

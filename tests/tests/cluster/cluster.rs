@@ -46,7 +46,7 @@ pub const OUTSIDE: [&str; 2] = ["203.0.113.1", "2001:db8:ffff::1"];
 /// Name, link, host part of its addresses, number of its pod CIDRs.
 const NODES: [(&str, char, u8); 3] = [("one", 'a', 1), ("two", 'a', 2), ("three", 'b', 3)];
 
-/// Every node's name.
+/// The names of all nodes.
 pub const ALL: [&str; 3] = ["one", "two", "three"];
 
 /// The part of an IPv4 address that says the link.
@@ -203,8 +203,19 @@ pub const LOG: &str = "/run/route-sync.log";
 impl Member {
     /// Starts the daemon; it is killed with SIGKILL when it is dropped.
     pub fn start(&mut self) {
-        let command = words(&self.command(""));
+        self.start_with(&[]);
+    }
+
+    /// As [`Member::start`], with more in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
+        let mut command = words(&self.command(""));
+        command.envs(environment.iter().copied());
         self.daemon = Some(Background::start_in(self.node.ns(), None, &command, LOG));
+    }
+
+    /// The daemon's process ID.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("a daemon").pid()
     }
 
     /// Kills the daemon with SIGKILL.
@@ -270,7 +281,10 @@ impl Member {
             lines += &self.node.try_run(command).stdout;
         }
         // Indexes differ for a device that was made anew; flags and modes of links are no state.
-        let strip = |line: &str| line.split_once(": ").map_or(line, |(_, rest)| rest).to_owned();
+        let strip = |line: &str| match line.split_once(": ") {
+            Some((index, rest)) if index.parse::<u32>().is_ok() => rest.to_owned(),
+            _ => line.to_owned(),
+        };
         let mut lines: Vec<String> = lines.lines().map(strip).collect();
         lines.sort();
         lines.join("\n")

@@ -6,11 +6,14 @@
 )]
 
 mod cluster;
+mod events;
 mod foreign;
 mod guard;
 mod life;
 mod masquerade;
 mod node_set;
 mod packets;
+mod rules;
+mod seen;
 mod sources;
 mod underlay;

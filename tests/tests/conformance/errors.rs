@@ -8,33 +8,37 @@ use ferrule_tests::node::Place;
 use ferrule_tests::{Call, Node, Outcome, Pod, conf};
 use serde_json::{Value, json};
 
-struct Row {
+pub struct Row {
     code: String,
-    text: String,
+    pub text: String,
 }
 
-fn page() -> String {
+pub fn page() -> String {
     fs::read_to_string(workspace().join("docs/errors.md")).expect("docs/errors.md")
 }
 
 /// The rows `| code | `text` | cause | shows it | remedy |`.
 fn rows() -> Vec<Row> {
-    let page = page();
+    let rows = rows_of(&page(), |code| code.parse::<u32>().is_ok());
+    assert!(rows.len() > 60, "only {} rows are read", rows.len());
+    rows
+}
+
+/// The rows of a page whose first cell is wanted.
+pub fn rows_of(page: &str, wanted: impl Fn(&str) -> bool) -> Vec<Row> {
     let cells = page.lines().map(|line| {
         let line = line.replace("\\|", "¦");
         line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
     });
-    let rows: Vec<Row> = cells
-        .filter(|cells| cells.len() == 7 && cells[1].parse::<u32>().is_ok())
+    cells
+        .filter(|cells| cells.len() == 7 && wanted(&cells[1]))
         .map(|cells| {
             for (nth, cell) in cells[1..6].iter().enumerate() {
                 assert!(!cell.is_empty(), "column {nth} of {cells:?} is empty");
             }
             Row { code: cells[1].clone(), text: cells[2].trim_matches('`').to_owned() }
         })
-        .collect();
-    assert!(rows.len() > 60, "only {} rows are read", rows.len());
-    rows
+        .collect()
 }
 
 /// Whether the pieces of `pattern` between `…` stand in `text` in their order.
@@ -49,7 +53,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     })
 }
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
+pub fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
@@ -77,7 +81,7 @@ fn code() -> Vec<(PathBuf, String)> {
 }
 
 /// `\` at a line's end takes the next line's indentation with it.
-fn joined(text: &str) -> String {
+pub fn joined(text: &str) -> String {
     let mut parts = text.split("\\\n");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |all, part| all + part.trim_start())
@@ -161,7 +165,7 @@ fn literal(text: &str) -> Option<String> {
 }
 
 /// What stands between the variables and the quotation marks of a format.
-fn pieces(literal: &str) -> Vec<String> {
+pub fn pieces(literal: &str) -> Vec<String> {
     let mut pieces = vec![];
     let mut rest = literal;
     while let Some((before, after)) = rest.split_once('{') {

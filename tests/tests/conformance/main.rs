@@ -13,6 +13,7 @@ mod bridge_layer2;
 mod bridge_layer3;
 mod differences;
 mod errors;
+mod errors_route_sync;
 mod fixtures;
 mod host_local;
 mod host_local_config;
