@@ -35,8 +35,19 @@ pub fn no_ping(from: &impl Place, to: &str) {
 /// The source address that a TCP server at `address` in `to` sees when `from` connects.
 #[track_caller]
 pub fn tcp_source(from: &impl Place, to: &impl Place, address: &str) -> Result<IpAddr, String> {
+    tcp_source_by(from, to, address, address)
+}
+
+/// As [`tcp_source`], where `from` connects to another address that leads there.
+#[track_caller]
+pub fn tcp_source_by(
+    from: &impl Place,
+    to: &impl Place,
+    address: &str,
+    dialled: &str,
+) -> Result<IpAddr, String> {
     let listener = to.ns().enter(|| TcpListener::bind(socket(address, 0))).map_err(text)?;
-    let target = listener.local_addr().map_err(text)?;
+    let target = socket(dialled, listener.local_addr().map_err(text)?.port());
     listener.set_nonblocking(true).map_err(text)?;
     let mut stream =
         from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
@@ -109,6 +120,30 @@ pub fn multicast_source6(
     sender.map_err(text)?.send_to(b"all", target).map_err(text)?;
     let (_, seen) = member.recv_from(&mut [0; 8]).map_err(text)?;
     Ok(seen.ip())
+}
+
+/// Sends `length` bytes over one TCP connection from `from` to a server at `address` in `to`, which
+/// has read them all when this returns.
+pub fn bulk(
+    from: &impl Place,
+    to: &impl Place,
+    address: &str,
+    length: usize,
+) -> Result<(), String> {
+    let listener = to.ns().enter(|| TcpListener::bind(socket(address, 0))).map_err(text)?;
+    let target = listener.local_addr().map_err(text)?;
+    let mut client =
+        from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
+    let (mut served, _) = listener.accept().map_err(text)?;
+    for end in [&client, &served] {
+        end.set_read_timeout(Some(LIMIT)).map_err(text)?;
+        end.set_write_timeout(Some(LIMIT)).map_err(text)?;
+    }
+    let sender = thread::spawn(move || client.write_all(&vec![7; length]));
+    let mut all = Vec::with_capacity(length);
+    served.read_to_end(&mut all).map_err(text)?;
+    sender.join().map_err(|_| "the sender panicked")?.map_err(text)?;
+    if all.len() == length { Ok(()) } else { Err(format!("{} of {length} bytes", all.len())) }
 }
 
 /// A flow that keeps running: a TCP echo whose bytes are counted, for what must not break it.

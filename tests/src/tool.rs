@@ -104,7 +104,7 @@ fn not_started(command: &Command, error: &std::io::Error) -> String {
 /// The Debian package that brings a program.
 pub fn package(program: &str) -> Option<&'static str> {
     Some(match program {
-        "ip" | "bridge" => "iproute2",
+        "ip" | "bridge" | "nstat" => "iproute2",
         "nft" => "nftables",
         "iptables" | "iptables-save" | "ip6tables-save" => "iptables",
         "ping" => "iputils-ping",

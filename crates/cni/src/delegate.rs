@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 /// A plugin found on `CNI_PATH`, to be run with our environment.
@@ -134,18 +134,21 @@ fn find(plugin: &str, path: &[PathBuf]) -> Result<PathBuf> {
         return Err(Error::environment("required env variables [CNI_PATH] missing")
             .details(format!("plugin {plugin} is to be run and must be found in CNI_PATH")));
     }
-    path.iter().map(|dir| dir.join(plugin)).find(|file| is_executable(file)).ok_or_else(|| {
-        let list: Vec<_> = path.iter().map(|dir| dir.to_string_lossy()).collect();
-        Error::new(
-            code::DELEGATE,
-            format!("failed to find plugin {plugin:?} in path [{}]", list.join(" ")),
-        )
-        .details("install it there, or mend the type in the configuration")
-    })
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    let mut cause = "install it there, or mend the type in the configuration".to_owned();
+    for file in path.iter().map(|dir| dir.join(plugin)) {
+        match file.metadata() {
+            Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => {
+                return Ok(file);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                cause = format!("{}: {error}", file.display());
+            }
+            _ => {}
+        }
+    }
+    let list: Vec<_> = path.iter().map(|dir| dir.to_string_lossy()).collect();
+    let msg = format!("failed to find plugin {plugin:?} in path [{}]", list.join(" "));
+    Err(Error::new(code::DELEGATE, msg).details(cause))
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The environment of an invocation: the spec's section 2, "Parameters".
 
 use crate::error::{Error, Result, code};
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What the runtime asks for.
@@ -194,7 +195,8 @@ fn checked_netns(path: &str, command: Command, overridden: bool) -> Result<Optio
 /// own (fs/nsfs.c): then only entering it tells the kind, which every plugin does first.
 fn namespace(path: &str) -> io::Result<Option<(u64, u64)>> {
     // Looked at, not opened: to open a FIFO would wait for a writer, and a device would notice.
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
+    // Not by std, which keeps O_PATH from musl's open(2): it is in musl's O_ACCMODE.
+    let file = File::from(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?);
     let name = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let name = name.to_string_lossy();
     let is_namespace = fstatfs(&file)?.filesystem_type() == NSFS_MAGIC;
@@ -257,7 +259,6 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::stat::Mode;
 
     fn read(vars: &[(&str, &str)]) -> Result<Env> {
         let command = vars.iter().find(|(k, _)| *k == "CNI_COMMAND").map_or("ADD", |(_, v)| v);

@@ -34,6 +34,8 @@ pub struct Record {
     pub addresses: Vec<IpAddr>,
     /// The pod's MAC address, where elements against spoofing it may exist.
     pub macspoof: Option<String>,
+    /// Whether its host veth may have a reverse path filter.
+    pub rpfilter: bool,
     /// The IPAM plugin that holds its lease.
     pub ipam: Option<String>,
     /// ADD succeeded. Without it, and unlocked, the record is of a killed ADD.
@@ -187,7 +189,7 @@ impl Claim {
         take: fn(&File) -> io::Result<()>,
     ) -> io::Result<Claim> {
         loop {
-            let mut file = options.clone().read(true).write(true).open(path)?;
+            let file = options.clone().read(true).write(true).open(path)?;
             take(&file)?;
             // Whoever held the lock may have removed the file: then the lock is of no name.
             if !fs::metadata(path).is_ok_and(|now| {
@@ -195,11 +197,12 @@ impl Claim {
             }) {
                 continue;
             }
-            fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            let mut claim = Claim { file, path: path.to_owned(), record: None };
+            fcntl(&claim.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
             let mut text = Vec::new();
-            file.read_to_end(&mut text)?;
-            let record = serde_json::from_slice(&text).ok();
-            return Ok(Claim { file, path: path.to_owned(), record });
+            claim.file.read_to_end(&mut text)?;
+            claim.record = serde_json::from_slice(&text).ok();
+            return Ok(claim);
         }
     }
 
@@ -223,15 +226,27 @@ impl Claim {
     }
 
     /// Removes the record: nothing of the attachment is left.
-    pub fn remove(self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            log::warn(&format!("cannot remove {}: {error}", self.path.display()));
+    ///
+    /// # Errors
+    /// Code 5 when the file cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let what = "cannot remove the attachment's record";
+                Err(Error::io(format!("{what} {}", self.path.display()), &error))
+            }
+            _ => Ok(()),
         }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        // Made by a call that came to nothing.
+        let empty = |meta: fs::Metadata| meta.len() == 0 && meta.nlink() > 0;
+        if self.record.is_none() && self.file.metadata().is_ok_and(empty) {
+            let _ = fs::remove_file(&self.path);
+        }
         // A call that ends has waited for the plugins that it ran. What one of those left behind
         // may have inherited the lock, and must not hold up the next call.
         let _ = lock::unlock(&self.file);
@@ -258,8 +273,25 @@ mod tests {
         assert!(Records::new(dir.path(), "x").hashes().unwrap().is_empty());
         let found = records.claim_free(&attachment.hash()).unwrap().unwrap();
         assert_eq!(found.record.as_ref(), Some(&record));
-        found.remove();
+        found.remove().unwrap();
         assert!(!records.exists(&attachment));
+    }
+
+    #[test]
+    fn a_claim_that_came_to_nothing_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path(), "bridge");
+        let attachment = Attachment::new("n", "c", "eth0");
+        drop(records.claim(&attachment).unwrap());
+        assert!(!records.exists(&attachment));
+        // Removed by its owner, and made anew by another call before the owner lets go.
+        let mut claim = records.claim(&attachment).unwrap();
+        fs::remove_file(&claim.path).unwrap();
+        let next = records.claim(&attachment).unwrap();
+        claim.record = None;
+        drop(claim);
+        assert!(records.exists(&attachment));
+        next.remove().unwrap();
     }
 
     #[test]

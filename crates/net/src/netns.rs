@@ -40,8 +40,8 @@ impl NetNs {
     }
 
     /// Runs `work` inside. The thread is back in its own namespace afterwards, also when `work`
-    /// panics; if the kernel should refuse the way back, the process ends, since everything that
-    /// followed would change the wrong namespace.
+    /// panics; if the kernel should refuse the way back, that is a panic of its own, since
+    /// everything that followed would change the wrong namespace.
     ///
     /// # Errors
     /// The namespace cannot be entered (it needs CAP_SYS_ADMIN), or `work`'s.
@@ -49,8 +49,9 @@ impl NetNs {
         struct Back(NetNs);
         impl Drop for Back {
             fn drop(&mut self) {
-                if setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).is_err() {
-                    std::process::abort();
+                if let Err(errno) = setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET) {
+                    let cause = std::io::Error::from(errno);
+                    panic!("the way back to the own network namespace is refused: {cause}");
                 }
             }
         }

@@ -46,6 +46,8 @@ pub struct TableState {
 /// A chain as the kernel has it.
 #[derive(Debug, Default)]
 pub struct ChainState {
+    /// Its name.
+    pub name: Option<String>,
     /// Its rules, and the jumps to it from rules and map elements.
     pub uses: u32,
     /// Its comment.
@@ -121,6 +123,7 @@ fn chain(attributes: Vec<ChainAttribute>) -> ChainState {
     let mut state = ChainState::default();
     for attribute in attributes {
         match attribute {
+            ChainAttribute::Name(name) => state.name = Some(name),
             ChainAttribute::Use(uses) => state.uses = uses,
             ChainAttribute::UserData(data) => state.comment = comment::from_userdata(&data),
             ChainAttribute::Hook(hook) => state.hook = hook,

@@ -63,7 +63,7 @@ impl Nft {
     }
 
     fn put_chain(&mut self, batch: &mut Batch, chain: &Chain<'_>) -> Result<()> {
-        let present = self.rules(batch.table, chain.name)?.len();
+        let present = self.count_rules(batch.table, chain.name)?;
         if present >= chain.rules.len() {
             return Ok(());
         }

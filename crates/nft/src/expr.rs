@@ -20,7 +20,7 @@ pub(crate) type Expr = ListAttribute<ExpressionAttribute>;
 pub(crate) type Rule = Vec<Expr>;
 
 /// NF_DROP (linux/netfilter.h); the crate names only the verdicts below zero.
-const NF_DROP: Verdict = Verdict::Other(0);
+pub(crate) const NF_DROP: Verdict = Verdict::Other(0);
 
 // enum nft_payload_bases
 const LINK_HEADER: u32 = 0;
@@ -33,6 +33,15 @@ const UDP: u8 = 17;
 /// NFTA_MASQ_FLAGS and NF_NAT_RANGE_PROTO_RANDOM_FULLY.
 const MASQ_FLAGS: u16 = 1;
 const RANDOM_FULLY: u32 = 1 << 4;
+
+// enum nft_fib_attributes, nft_fib_result and nft_fib_flags
+const FIB_DREG: u16 = 1;
+const FIB_RESULT: u16 = 2;
+const FIB_FLAGS: u16 = 3;
+const FIB_RESULT_OIF: u32 = 1;
+const FIB_SADDR: u32 = 1 << 0;
+const FIB_IIF: u32 = 1 << 3;
+const FIB_PRESENT: u32 = 1 << 5;
 
 /// NFT_LOOKUP_F_INV: match what is *not* in the set.
 const LOOKUP_INVERTED: u32 = 1;
@@ -88,8 +97,7 @@ impl Ip {
 /// `ip daddr @set return`
 pub(crate) fn return_to_set(ip: Ip, set: &str) -> Rule {
     let mut rule = guard(ip).to_vec();
-    rule.push(load(NETWORK_HEADER, ip.daddr(), ip.len(), Register::Reg1));
-    rule.push(lookup(set, Register::Reg1, false));
+    rule.extend(address_in(ip, ip.daddr(), set, true));
     rule.push(verdict(Verdict::Return));
     rule
 }
@@ -133,8 +141,7 @@ pub(crate) fn masquerade() -> Rule {
 /// `ip saddr @set masquerade`, or `masquerade fully-random`
 pub(crate) fn masquerade_from(ip: Ip, set: &str, random_fully: bool) -> Rule {
     let mut rule = guard(ip).to_vec();
-    rule.push(load(NETWORK_HEADER, ip.saddr(), ip.len(), Register::Reg1));
-    rule.push(lookup(set, Register::Reg1, false));
+    rule.extend(address_in(ip, ip.saddr(), set, true));
     let flags = || DefaultNla::new(MASQ_FLAGS, RANDOM_FULLY.to_be_bytes().to_vec());
     rule.push(expr(Expressions::Other {
         expression_type: "masq".to_owned(),
@@ -143,23 +150,56 @@ pub(crate) fn masquerade_from(ip: Ip, set: &str, random_fully: bool) -> Rule {
     rule
 }
 
-/// `iifname != "eth0" udp dport 4789 drop`; the name in 16 bytes.
+/// `udp dport 4789 iifname != "eth0" drop`; the name in 16 bytes.
 pub(crate) fn drop_udp_not_from(interface: Vec<u8>, port: u16) -> Rule {
-    let mut rule =
-        vec![meta(MetaKey::Iifname, Register::Reg1), compare(Operator::NotEqual, interface)];
-    rule.extend(udp_to(port));
+    let mut rule = udp_to(port).to_vec();
+    rule.push(meta(MetaKey::Iifname, Register::Reg1));
+    rule.push(compare(Operator::NotEqual, interface));
     rule.push(verdict(NF_DROP));
     rule
 }
 
-/// `ip saddr != @set udp dport 4789 drop`
+/// `udp dport 4789 ip saddr != @set drop`
 pub(crate) fn drop_udp_of_strangers(ip: Ip, set: &str, port: u16) -> Rule {
-    let mut rule = guard(ip).to_vec();
-    rule.push(load(NETWORK_HEADER, ip.saddr(), ip.len(), Register::Reg1));
-    rule.push(lookup(set, Register::Reg1, true));
-    rule.extend(udp_to(port));
+    let mut rule = udp_to(port).to_vec();
+    rule.extend(guard(ip));
+    rule.extend(address_in(ip, ip.saddr(), set, false));
     rule.push(verdict(NF_DROP));
     rule
+}
+
+/// `udp dport 4789 ip daddr @set ip saddr != @set drop`
+pub(crate) fn drop_udp_of_strangers_to(ip: Ip, set: &str, port: u16) -> Rule {
+    let mut rule = udp_to(port).to_vec();
+    rule.extend(guard(ip));
+    rule.extend(address_in(ip, ip.daddr(), set, true));
+    rule.extend(address_in(ip, ip.saddr(), set, false));
+    rule.push(verdict(NF_DROP));
+    rule
+}
+
+/// `udp dport 4789 ip daddr @set fib saddr . iif oif missing drop`
+pub(crate) fn drop_udp_from_elsewhere_to(ip: Ip, set: &str, port: u16) -> Rule {
+    let mut rule = udp_to(port).to_vec();
+    rule.extend(guard(ip));
+    rule.extend(address_in(ip, ip.daddr(), set, true));
+    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
+    rule.push(expr(Expressions::Other {
+        expression_type: "fib".to_owned(),
+        attributes: vec![
+            number(FIB_DREG, 1),
+            number(FIB_RESULT, FIB_RESULT_OIF),
+            number(FIB_FLAGS, FIB_SADDR | FIB_IIF | FIB_PRESENT),
+        ],
+    }));
+    rule.push(equal(vec![0; 4]));
+    rule.push(verdict(NF_DROP));
+    rule
+}
+
+/// The address at `offset` is in the set, or is not.
+fn address_in(ip: Ip, offset: u32, set: &str, is: bool) -> [Expr; 2] {
+    [load(NETWORK_HEADER, offset, ip.len(), Register::Reg1), lookup(set, Register::Reg1, !is)]
 }
 
 /// `udp dport 4789`
@@ -209,7 +249,7 @@ fn normal(expr: &Expr) -> Expr {
     expr
 }
 
-fn expr(data: Expressions) -> Expr {
+pub(crate) fn expr(data: Expressions) -> Expr {
     data.into()
 }
 
@@ -246,7 +286,7 @@ fn in_network(ip: Ip, offset: u32, network: IpNetwork) -> Rule {
     ]
 }
 
-fn meta(key: MetaKey, to: Register) -> Expr {
+pub(crate) fn meta(key: MetaKey, to: Register) -> Expr {
     expr(Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(to)]))
 }
 
@@ -260,7 +300,7 @@ fn load(base: u32, offset: u32, len: u32, to: Register) -> Expr {
 }
 
 /// Register 1 equals the bytes.
-fn equal(bytes: Vec<u8>) -> Expr {
+pub(crate) fn equal(bytes: Vec<u8>) -> Expr {
     compare(Operator::Equal, bytes)
 }
 
@@ -272,7 +312,7 @@ fn compare(operator: Operator, bytes: Vec<u8>) -> Expr {
     ]))
 }
 
-fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
+pub(crate) fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
     expr(Expressions::Lookup(vec![
         Lookup::Set(set.to_owned()),
         Lookup::SourceRegister(from),
@@ -280,7 +320,7 @@ fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
     ]))
 }
 
-fn verdict(verdict: Verdict) -> Expr {
+pub(crate) fn verdict(verdict: Verdict) -> Expr {
     expr(Expressions::Immediate(vec![
         Immediate::DestinationRegister(Register::Verdict),
         Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(verdict)])),

@@ -15,7 +15,9 @@ use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::InetHookNumber;
 
 use crate::Nft;
-use crate::batch::{BaseChain, Batch, Element, IFNAME, IFNAME_ETHER_ADDR, Set, Table};
+use crate::batch::{
+    BaseChain, Batch, Element, IFNAME, IFNAME_ETHER_ADDR, NAME_LEN, Set, Table, name_key,
+};
 use crate::change::Chain;
 use crate::comment;
 use crate::error::{Error, Result};
@@ -38,9 +40,6 @@ const MACS: Set =
     Set { name: "spoof-macs", key: IFNAME_ETHER_ADDR, intervals: false, verdicts: false };
 const SETS: [Set; 2] = [PORTS, MACS];
 
-/// IFNAMSIZ, the NUL included.
-const NAME_LEN: usize = 16;
-
 /// One bridge port from which only one source MAC address is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Macspoof {
@@ -54,11 +53,9 @@ pub struct Macspoof {
 
 /// The two elements. The address first: the port must never be watched without it.
 fn elements(port: &str, mac: [u8; 6], comment: &str) -> Result<[Element; 2]> {
-    if port.is_empty() || port.len() >= NAME_LEN {
+    let Some(key) = name_key(port) else {
         return Err(Error::Invalid(format!("macspoof: {port:?} is no interface name")));
-    }
-    let mut key = port.as_bytes().to_vec();
-    key.resize(NAME_LEN, 0);
+    };
     // The second part of the concatenation is padded to whole registers of 4 bytes.
     let both = [&key[..], &mac, &[0, 0]].concat();
     let shown = mac.map(|byte| format!("{byte:02x}")).join(":");
@@ -133,7 +130,7 @@ impl Nft {
     /// As the kernel reports them, but for "gone" and "still in use".
     pub fn del_macspoof(&mut self, port: &str, mac: [u8; 6], comment: &str) -> Result<()> {
         let elements = elements(port, mac, comment)?;
-        let deleted = self.at_generation(|nft, generation| {
+        self.at_generation(|nft, generation| {
             let mut batch = Batch::new(TABLE);
             for wanted in &elements {
                 let found = nft.element(TABLE, &wanted.set, &wanted.key)?;
@@ -146,7 +143,12 @@ impl Nft {
             }
             nft.commit_removal(&batch, generation)
         })?;
-        if deleted { self.del_empty_frame(TABLE, &BASE, &SETS) } else { Ok(()) }
+        self.del_unused_macspoof()
+    }
+
+    /// Removes the table if nothing else is in it, also where an earlier call was ended before.
+    pub(crate) fn del_unused_macspoof(&mut self) -> Result<()> {
+        self.del_empty_frame(TABLE, &BASE, &SETS)
     }
 }
 

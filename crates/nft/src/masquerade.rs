@@ -207,11 +207,12 @@ impl Nft {
     /// Ends what [`Self::add_masquerade`] began, if the element of that address carries this
     /// comment; another's is left alone, and one that is gone is success. The last one takes
     /// its subnet's chain, and the last of all takes the table, unless route-sync keeps
-    /// cluster CIDRs in it.
+    /// cluster CIDRs in it. Says whether the element was there: if not, an earlier call may have
+    /// been ended after it, and [`Self::del_unused`] removes the rest.
     ///
     /// # Errors
     /// As the kernel reports them, but for "gone" and "still in use".
-    pub fn del_masquerade(&mut self, address: IpAddr, comment: &str) -> Result<()> {
+    pub fn del_masquerade(&mut self, address: IpAddr, comment: &str) -> Result<bool> {
         let comment = comment::fit(comment);
         let (map, key) = key(address);
         let chain = self.at_generation(|nft, generation| {
@@ -223,12 +224,27 @@ impl Nft {
             nft.commit_removal(&batch, generation)?;
             Ok(element.chain)
         })?;
-        match chain {
-            Some(chain) if chain.starts_with(CHAIN_PREFIX) && self.del_unused_chain(&chain)? => {
-                self.del_empty_frame(TABLE, &BASE, &SETS)
-            }
-            _ => Ok(()),
+        let Some(chain) = chain else { return Ok(false) };
+        if chain.starts_with(CHAIN_PREFIX) && self.del_unused_chain(&chain)? {
+            self.del_unused_frame()?;
         }
+        Ok(true)
+    }
+
+    /// Removes chains that nothing jumps to, and the table if nothing else is in it.
+    pub(crate) fn del_unused_masquerade(&mut self) -> Result<()> {
+        if self.table(TABLE)?.is_none() {
+            return Ok(());
+        }
+        for chain in self.chains(TABLE, CHAIN_PREFIX)? {
+            self.del_unused_chain(&chain)?;
+        }
+        self.del_unused_frame()
+    }
+
+    /// Removes the table with what every masquerade needs, if nothing else is in it.
+    pub(crate) fn del_unused_frame(&mut self) -> Result<()> {
+        self.del_empty_frame(TABLE, &BASE, &SETS)
     }
 
     /// Deletes the chain of a subnet unless something jumps to it; whether it is gone.

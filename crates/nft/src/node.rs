@@ -8,9 +8,15 @@
 //!     …and the same with 6
 //!     chain overlay {
 //!         type filter hook input priority raw; policy accept;
-//!         iifname != "eth0" udp dport 4789 drop
-//!         ip saddr != @overlay-peers4 udp dport 4789 drop
-//!         ip6 saddr != @overlay-peers6 udp dport 4789 drop
+//!         udp dport 4789 iifname != "eth0" drop
+//!         udp dport 4789 ip saddr != @overlay-peers4 drop
+//!         udp dport 4789 ip6 saddr != @overlay-peers6 drop
+//!     }
+//!     chain overlay-transit {
+//!         type filter hook forward priority raw; policy accept;
+//!         udp dport 4789 ip daddr @overlay-peers4 ip saddr != @overlay-peers4 drop
+//!         udp dport 4789 ip daddr @overlay-peers4 fib saddr . iif oif missing drop
+//!         …and the same with 6
 //!     }
 //!     chain cluster-masq {
 //!         type nat hook postrouting priority srcnat + 2; policy accept;
@@ -41,6 +47,14 @@ use crate::masquerade::{BASE, CLUSTER4, CLUSTER6, SETS, TABLE};
 /// -300 is raw: before connection tracking, which has nothing to remember of what is dropped.
 const OVERLAY: BaseChain =
     BaseChain { name: "overlay", kind: "filter", hook: InetHookNumber::LocalIn, priority: -300 };
+/// A pod may send with any source address, or a NAT of this node's may give it the node's: then
+/// the other node cannot tell it from a node. Forwarded packets have not been translated yet here.
+const TRANSIT: BaseChain = BaseChain {
+    name: "overlay-transit",
+    kind: "filter",
+    hook: InetHookNumber::Forward,
+    priority: -300,
+};
 /// After the pods' own chain, [`BASE`], and for its reason.
 const MASQUERADE: BaseChain = BaseChain {
     name: "cluster-masq",
@@ -75,7 +89,8 @@ pub struct NodeRules {
     pub masquerade: Option<NodeMasquerade>,
 }
 
-/// UDP to the port is dropped unless it comes from a peer over the underlay.
+/// UDP to the port is dropped unless it comes from a peer over the underlay; and what is passed on
+/// to a peer's port, unless it comes from a peer, from where the way to that peer leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The tunnel's UDP port.
@@ -104,6 +119,15 @@ impl Guard {
             expr::drop_udp_of_strangers(Ip::V4, PEERS4.name, self.port),
             expr::drop_udp_of_strangers(Ip::V6, PEERS6.name, self.port),
         ]
+    }
+
+    fn transit_rules(&self) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for (ip, peers) in [(Ip::V4, PEERS4), (Ip::V6, PEERS6)] {
+            rules.push(expr::drop_udp_of_strangers_to(ip, peers.name, self.port));
+            rules.push(expr::drop_udp_from_elsewhere_to(ip, peers.name, self.port));
+        }
+        rules
     }
 
     fn peers(&self, ip: Ip) -> BTreeSet<Span> {
@@ -138,9 +162,10 @@ impl NodeRules {
         Ok(())
     }
 
-    fn chains(&self) -> [(BaseChain, Option<Vec<Rule>>); 2] {
+    fn chains(&self) -> [(BaseChain, Option<Vec<Rule>>); 3] {
         [
             (OVERLAY, self.guard.as_ref().map(Guard::rules)),
+            (TRANSIT, self.guard.as_ref().map(Guard::transit_rules)),
             (MASQUERADE, self.masquerade.as_ref().map(NodeMasquerade::rules)),
         ]
     }

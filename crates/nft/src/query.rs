@@ -73,21 +73,35 @@ impl Nft {
         })
     }
 
+    /// The names of all chains of a table's family that begin with `prefix`: the kernel dumps
+    /// those of other tables too (nf_tables_dump_chains). A dump: a chain may be missed.
+    pub(crate) fn chains(&mut self, table: Table, prefix: &str) -> Result<Vec<String>> {
+        let what = format!("list the chains of table {}", table.title);
+        let question = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
+        let dump = self.socket.dump(&what, table.family, question)?;
+        let names = dump.into_iter().filter_map(|answer| match answer {
+            Answer::Chain(state) => state.name.filter(|name| name.starts_with(prefix)),
+            _ => None,
+        });
+        Ok(names.collect())
+    }
+
     /// The rules of a chain; none when it does not exist. A dump: it counts only if the
     /// generation is the same afterwards.
     pub(crate) fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {
-        let what = format!("list chain {chain} of table {}", table.title);
-        let attributes = vec![
-            RuleAttribute::Table(table.name.to_owned()),
-            RuleAttribute::Chain(chain.to_owned()),
-        ];
-        let question = NfTablesMessage::GetRule(RuleMessage { attributes });
+        let (what, question) = rules_of(table, chain);
         let dump = self.socket.dump(&what, table.family, question)?;
         let rules = dump.into_iter().filter_map(|answer| match answer {
             Answer::Rule(rule) => Some(rule),
             _ => None,
         });
         Ok(rules.collect())
+    }
+
+    /// How many rules a chain has. A dump, as [`Self::rules`].
+    pub(crate) fn count_rules(&mut self, table: Table, chain: &str) -> Result<usize> {
+        let (what, question) = rules_of(table, chain);
+        self.socket.count(&what, table.family, question)
     }
 
     pub(crate) fn element(
@@ -262,4 +276,11 @@ impl Nft {
         }
         Ok(differences)
     }
+}
+
+fn rules_of(table: Table, chain: &str) -> (String, NfTablesMessage) {
+    let attributes =
+        vec![RuleAttribute::Table(table.name.to_owned()), RuleAttribute::Chain(chain.to_owned())];
+    let what = format!("list chain {chain} of table {}", table.title);
+    (what, NfTablesMessage::GetRule(RuleMessage { attributes }))
 }

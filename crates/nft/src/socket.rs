@@ -21,7 +21,7 @@ use crate::answer::Answer;
 use crate::batch::{Batch, request};
 use crate::error::{Error, Result};
 use crate::sound::{
-    NF_TABLES, NFGENMSG, NFT_MSG_NEWSETELEM, NFTA_SET_ELEM_LIST_ELEMENTS, is_sound,
+    FIRST_TYPE, NF_TABLES, NFGENMSG, NFT_MSG_NEWSETELEM, NFTA_SET_ELEM_LIST_ELEMENTS, is_sound,
 };
 
 /// NFNL_MSG_BATCH_BEGIN and its attribute NFNL_BATCH_GENID.
@@ -176,18 +176,49 @@ impl Socket {
         family: NetfilterProtoFamily,
         question: NfTablesMessage,
     ) -> Result<Vec<Answer>> {
+        self.dump_as(what, family, question, |what, frame| {
+            tables_message(what, message(what, frame)?.payload)
+        })
+    }
+
+    /// How many objects a dump has, without reading them. Reading is dear: of each list in a
+    /// message the crate (0.4.0) writes all bytes out as text, for an error that does not come.
+    /// Of two chains with seven rules those are 2.5 million instructions.
+    pub(crate) fn count(
+        &mut self,
+        what: &str,
+        family: NetfilterProtoFamily,
+        question: NfTablesMessage,
+    ) -> Result<usize> {
+        Ok(self.dump_as(what, family, question, |_, _| Ok(()))?.len())
+    }
+
+    fn dump_as<T>(
+        &mut self,
+        what: &str,
+        family: NetfilterProtoFamily,
+        question: NfTablesMessage,
+        read: fn(&str, &Frame<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let sequence = self.next_sequence();
-        let mut message = request(family, question);
-        message.header.flags |= NLM_F_DUMP;
+        let mut question = request(family, question);
+        question.header.flags |= NLM_F_DUMP;
         let mut bytes = Vec::with_capacity(256);
-        emit(&mut bytes, message, sequence);
+        emit(&mut bytes, question, sequence);
         self.send(what, &bytes)?;
         let mut dump = Vec::new();
         loop {
-            for message in self.receive(what, 0)?.unwrap_or_default() {
-                if message.header.sequence_number != sequence {
+            self.receive(what, 0)?;
+            let mut rest = self.buffer.as_slice();
+            while let Some(frame) = next_frame(what, &mut rest)? {
+                if frame.sequence != sequence {
                     continue;
                 }
+                if frame.kind >= FIRST_TYPE {
+                    dump.push(read(what, &frame)?);
+                    continue;
+                }
+                let message = message(what, &frame)?;
                 match message.payload {
                     NetlinkPayload::Done(done) if done.code == 0 => return Ok(dump),
                     NetlinkPayload::Done(done) if done.code == -libc::ENOENT => return Ok(dump),
@@ -198,7 +229,7 @@ impl Socket {
                         let error = kernel_error(what, &message.header, &error);
                         return if error.is_gone() { Ok(dump) } else { Err(error) };
                     }
-                    payload => dump.push(tables_message(what, payload)?),
+                    _ => {}
                 }
             }
         }
@@ -235,14 +266,14 @@ impl Socket {
     /// answer but a dump's later parts is there already; taking all leaves none for the next.
     fn receive_queued(&mut self, what: &str) -> Result<Vec<Message>> {
         let mut messages = Vec::new();
-        while let Some(more) = self.receive(what, libc::MSG_DONTWAIT)? {
-            messages.extend(more);
+        while self.receive(what, libc::MSG_DONTWAIT)? {
+            messages.extend(parse(what, &self.buffer)?);
         }
         Ok(messages)
     }
 
-    /// One datagram. None: nothing waits (with MSG_DONTWAIT).
-    fn receive(&mut self, what: &str, flags: libc::c_int) -> Result<Option<Vec<Message>>> {
+    /// Fills the buffer with one datagram; false: nothing waits (with MSG_DONTWAIT).
+    fn receive(&mut self, what: &str, flags: libc::c_int) -> Result<bool> {
         loop {
             self.buffer.clear();
             // `BufMut for Vec` offers its spare capacity, BUFFER bytes.
@@ -250,8 +281,8 @@ impl Socket {
                 Ok(len) if len > self.buffer.len() => {
                     return Err(protocol(what, "a datagram larger than the buffer"));
                 }
-                Ok(_) => return parse(what, &self.buffer).map(Some),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Ok(_) => return Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(Error::Socket { what: what.to_owned(), source }),
             }
@@ -289,22 +320,40 @@ pub(crate) fn emit(bytes: &mut Vec<u8>, mut message: Message, sequence: u32) {
     message.serialize(&mut bytes[start..]);
 }
 
+/// One message of a datagram, header included.
+struct Frame<'a> {
+    kind: u16,
+    sequence: u32,
+    bytes: &'a [u8],
+}
+
+/// Splits the next message, padded to four bytes, off the front.
+fn next_frame<'a>(what: &str, bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>> {
+    let [l0, l1, l2, l3, k0, k1, _, _, s0, s1, s2, s3, ..] = **bytes else { return Ok(None) };
+    let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+    let frame = bytes.get(..length).filter(|frame| frame.len() >= HEADER);
+    let frame = frame.ok_or_else(|| protocol(what, "a message of a wrong length"))?;
+    *bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    let kind = u16::from_ne_bytes([k0, k1]);
+    Ok(Some(Frame { kind, sequence: u32::from_ne_bytes([s0, s1, s2, s3]), bytes: frame }))
+}
+
+fn message(what: &str, frame: &Frame<'_>) -> Result<Message> {
+    let (header, body) = frame.bytes.split_at(HEADER);
+    if !is_sound(frame.kind, body) {
+        return Err(protocol(what, "a message that is not well formed"));
+    }
+    let message = match frame.kind {
+        NFT_MSG_NEWSETELEM => elements(header, body),
+        _ => Message::deserialize(frame.bytes),
+    };
+    message.map_err(|e| protocol(what, &e.to_string()))
+}
+
 fn parse(what: &str, mut bytes: &[u8]) -> Result<Vec<Message>> {
     let mut messages = Vec::new();
-    while let Some(header) = bytes.get(..HEADER) {
-        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let body = bytes.get(HEADER..length).unwrap_or_default();
-        if !is_sound(u16::from_ne_bytes([header[4], header[5]]), body) {
-            return Err(protocol(what, "a message that is not well formed"));
-        }
-        let message = match u16::from_ne_bytes([header[4], header[5]]) {
-            NFT_MSG_NEWSETELEM => elements(header, body),
-            _ => Message::deserialize(bytes),
-        };
-        let message = message.map_err(|e| protocol(what, &e.to_string()))?;
-        let len = (message.header.length as usize).next_multiple_of(4).max(HEADER);
-        bytes = bytes.get(len..).unwrap_or_default();
-        messages.push(message);
+    while let Some(frame) = next_frame(what, &mut bytes)? {
+        messages.push(message(what, &frame)?);
     }
     Ok(messages)
 }

@@ -11,7 +11,7 @@ pub(crate) const NF_TABLES: u16 = 10;
 /// Bytes of struct nfgenmsg, before the attributes.
 pub(crate) const NFGENMSG: usize = 4;
 /// The first message type that is not netlink's own (NLMSG_MIN_TYPE).
-const FIRST_TYPE: u16 = 16;
+pub(crate) const FIRST_TYPE: u16 = 16;
 
 // include/uapi/linux/netfilter/nf_tables.h
 const NFT_MSG_NEWTABLE: u16 = NF_TABLES << 8;

@@ -6,8 +6,9 @@ use ipnetwork::IpNetwork;
 use net::{Link, Mac, link, sysctl};
 
 impl Kernel {
-    /// Applies items in order. What is applied is added to `done`, also when a later one fails:
-    /// an item that fails leaves nothing of itself.
+    /// Applies items in order. What is applied is added to `done`, also when a later one fails;
+    /// and with an owned item that fails that one too, unless nothing was made for sure: where
+    /// the answer to a request is lost, the kernel may have carried it out.
     ///
     /// # Errors
     /// The first item's that cannot be applied.
@@ -21,12 +22,17 @@ impl Kernel {
                     Place::Host => set()?,
                     Place::Pod => self.pod()?.netns.enter(set)?,
                 }
+                done.extend(group.iter().cloned());
             } else {
                 for item in group {
-                    self.apply_one(item)?;
+                    let applied = self.apply_one(item);
+                    let made = |error: &Error| item.is_owned() && !error.is_refusal();
+                    if applied.as_ref().err().is_none_or(made) {
+                        done.push(item.clone());
+                    }
+                    applied?;
                 }
             }
-            done.extend(group.iter().cloned());
         }
         Ok(())
     }
@@ -49,6 +55,10 @@ impl Kernel {
                 let index = self.index(*place, name)?;
                 Ok(self.socket(*place)?.set(&link::set_up(index, name))?)
             }
+            Item::UpAs(name, mac) => {
+                let index = self.index(Place::Pod, name)?;
+                Ok(self.pod()?.socket.set(&link::set_up_as(index, *mac, name))?)
+            }
             Item::Address(name, address, dad) => {
                 let index = self.index(Place::Pod, name)?;
                 let verb = net::address::add(index, *address, *dad);
@@ -63,6 +73,13 @@ impl Kernel {
             Item::Forwarding(family) => self.ensure_forwarding(*family),
             Item::Masquerade(masquerade) => Ok(self.nft()?.add_masquerade(masquerade)?),
             Item::Macspoof(macspoof) => Ok(self.nft()?.add_macspoof(macspoof)?),
+            Item::Rpfilter(rpfilter) => Ok(self.nft()?.add_rpfilter(rpfilter)?),
+            Item::PodGateway(link, address) => {
+                let index = self.index(Place::Host, link)?;
+                Ok(self.host.set(&net::address::add_gateway(index, *address))?)
+            }
+            Item::HostRoute(route) => self.add_host_route(route),
+            Item::Neighbour(neighbour) => self.set_neighbour(neighbour),
         }
     }
 
@@ -160,7 +177,8 @@ impl Kernel {
     }
 
     fn add_veth(&mut self, veth: &Veth) -> Result<()> {
-        let master = self.index(Place::Host, &veth.bridge)?;
+        let bridge = veth.bridge.as_deref();
+        let master = bridge.map(|bridge| self.index(Place::Host, bridge)).transpose()?;
         let new = link::Veth {
             name: &veth.host,
             mac: veth.host_mac.unwrap_or_else(Mac::random),
@@ -182,15 +200,6 @@ impl Kernel {
                 ),
             }));
         }
-        self.mark_veth(veth).inspect_err(|_| {
-            // The name was free a moment ago, and what has it now is ours.
-            if let Ok(Some(link)) = self.link(Place::Host, &veth.host) {
-                let _ = self.host.set(&link::del(link.index, &veth.host));
-            }
-        })
-    }
-
-    fn mark_veth(&mut self, veth: &Veth) -> Result<()> {
         let index = self.index(Place::Host, &veth.host)?;
         Ok(self.host.set(&link::set_alias(index, &veth.alias, &veth.host))?)
     }

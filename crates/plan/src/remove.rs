@@ -14,12 +14,13 @@ impl Kernel {
 
     fn remove_one(&mut self, item: &Item) -> Result<()> {
         match item {
-            Item::Veth(veth) => match self.own_veth(&veth.host, &veth.alias)? {
-                Some(link) => self.remove_link(&link),
-                None => Ok(()),
-            },
-            Item::Masquerade(m) => Ok(self.nft()?.del_masquerade(m.address, &m.comment)?),
+            Item::Veth(veth) => self.remove_veth(&veth.host, &veth.alias),
+            Item::Masquerade(m) => {
+                self.nft()?.del_masquerade(m.address, &m.comment)?;
+                Ok(())
+            }
             Item::Macspoof(m) => Ok(self.nft()?.del_macspoof(&m.port, m.mac, &m.comment)?),
+            Item::Rpfilter(r) => Ok(self.nft()?.del_rpfilter(&r.link, &r.comment)?),
             _ => Ok(()),
         }
     }
@@ -44,6 +45,14 @@ impl Kernel {
             Err(error) if !error.is_gone() => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Removes a veth pair by its host end, if it is the attachment's.
+    ///
+    /// # Errors
+    /// As [`Kernel::silence_veth`].
+    pub fn remove_veth(&mut self, host: &str, alias: &str) -> Result<()> {
+        self.own_veth(host, alias)?.map_or(Ok(()), |link| self.remove_link(&link))
     }
 
     /// The host end of a veth pair whose alias begins as the given one does, with mark and hash

@@ -4,9 +4,10 @@
 use crate::index::Time;
 use cni::lock;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -109,7 +110,9 @@ fn write_new(path: &Path, content: &str) -> io::Result<File> {
 
 /// Renames unless the target exists; EEXIST when it does.
 pub(crate) fn move_new(from: &Path, to: &Path) -> nix::Result<()> {
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+    // nix has it for glibc alone.
+    let renamed = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
+    match renamed.map_err(|error| Errno::from_raw(error.raw_os_error())) {
         // A file system that does not know the flag.
         Err(Errno::EINVAL | Errno::ENOSYS) => {
             let linked = fs::hard_link(from, to)

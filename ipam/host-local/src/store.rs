@@ -58,9 +58,9 @@ pub struct Store<'a> {
     pub(crate) bits: Bits,
     /// Whether every lease met could be read, or dropped: if not, the next operation tries again.
     all_read: bool,
-    /// Whether there is an index that cannot be read now: then it is left for better times, since
-    /// it holds the stamps.
-    index_withheld: bool,
+    /// Why the index that is there cannot be read now: then it is left for better times, since it
+    /// holds the stamps.
+    index_withheld: Option<io::Error>,
     /// Why there is no index.
     unmade: String,
     /// Whether this operation has read the whole directory.
@@ -113,7 +113,7 @@ impl<'a> Store<'a> {
             scanned: Vec::new(),
             bits,
             all_read: true,
-            index_withheld: false,
+            index_withheld: None,
             unmade: String::new(),
             scanned_now: false,
             changed: false,
@@ -132,7 +132,8 @@ impl<'a> Store<'a> {
                     ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::UnexpectedEof
                 );
                 let path = self.index_path();
-                self.index_withheld = !lost && path.metadata().is_ok_and(|meta| meta.is_file());
+                let withheld = !lost && path.metadata().is_ok_and(|meta| meta.is_file());
+                self.index_withheld = Some(error).filter(|_| withheld);
                 None
             }
         };

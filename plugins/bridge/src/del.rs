@@ -11,21 +11,25 @@ use cni::{Attachment, Command, Delegate, Request, Result, Running, code, log};
 pub(crate) fn del(request: &Request) -> Result<()> {
     let attachment = request.attachment();
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-    let claim = match Records::new(&Config::run_dir(request), PLUGIN).claim(&attachment) {
+    let records = Records::new(&Config::run_dir(request), PLUGIN);
+    let claim = match records.claim(&attachment) {
         Err(error) if error.code != code::TRY_AGAIN => {
             log::warn(&format!("{error}; DEL goes on without the record and its lock"));
-            None
+            Err(error)
         }
-        claim => Some(claim?),
+        claim => Ok(claim?),
     };
-    let record = claim.as_ref().and_then(|claim| claim.record.as_ref());
+    let record = claim.as_ref().ok().and_then(|claim| claim.record.as_ref());
     let released = release(request, &mut kernel, &attachment, record);
-    match claim {
+    let removed = match claim {
         // What could not be removed is found by it again; an empty one tells of nothing.
-        Some(claim) if released.is_ok() || claim.record.is_none() => claim.remove(),
-        _ => {}
-    }
-    released
+        Ok(claim) if released.is_ok() || claim.record.is_none() => claim.remove(),
+        Ok(_) => Ok(()),
+        // One that is there is removed by the next DEL; that none can be made is no fault of DEL's.
+        Err(error) if records.exists(&attachment) => Err(error),
+        Err(_) => Ok(()),
+    };
+    all([released, removed])
 }
 
 /// Removes all that an attachment owns, its lease included, and goes on after errors.
@@ -37,15 +41,26 @@ pub(crate) fn release(
 ) -> Result<()> {
     let ipam = ipam(request, record);
     let host = attachment.host_veth();
-    let link = kernel.link(Place::Host, &host).map_err(|error| failed(&error))?;
-    let foreign = record.is_none() && link.is_none();
+    let mut absent = || kernel.link(Place::Host, &host).map(|link| link.is_none());
+    let foreign = record.is_none() && absent().map_err(|error| failed(&error))?;
     // An address may be leased again as soon as IPAM has it: by then no packet of this pod may
     // pass, nor a rule hold, even if this process is killed. A pod whose link is not ours to
     // remove lives on, and keeps its address.
     let link = if foreign {
         foreign::silence(request, kernel, attachment)?
     } else {
-        kernel.silence_veth(&host, &alias(attachment)).map_err(|error| failed(&error))?
+        let alias = alias(attachment);
+        match kernel.silence_veth(&host, &alias) {
+            Ok(link) => link,
+            Err(error @ ::plan::Error::Conflict(_)) => return Err(failed(&error)),
+            Err(_) => {
+                // Then nothing beside: the lease is freed once the link is gone.
+                let rules = remove_rules(kernel, attachment, record);
+                let removed = kernel.remove_veth(&host, &alias).map_err(|error| failed(&error));
+                let freed = removed.and_then(|()| free(request, ipam?.as_ref()));
+                return all([rules, freed]);
+            }
+        }
     };
     let theirs = if foreign { foreign::remove_rules(kernel, attachment) } else { Ok(()) };
     let rules = remove_rules(kernel, attachment, record);
@@ -78,7 +93,7 @@ pub(crate) fn free(request: &Request, ipam: Option<&Delegate>) -> Result<()> {
 }
 
 /// The first error, with the others behind it.
-fn all<const N: usize>(results: [Result<()>; N]) -> Result<()> {
+pub(crate) fn all(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     let errors = results.into_iter().filter_map(Result::err);
     errors.reduce(|first, next| first.also(format!("also: {next}"))).map_or(Ok(()), Err)
 }
@@ -90,8 +105,8 @@ pub(crate) fn remove_rules(
     attachment: &Attachment,
     record: Option<&Record>,
 ) -> Result<()> {
-    let comment = comment(attachment);
     let Some(record) = record else {
+        let comment = comment(attachment);
         let removed = match kernel.nft() {
             Ok(nft) => nft.del_owned(|found| found == comment).map_err(Into::into),
             Err(error) => Err(error),
@@ -102,19 +117,38 @@ pub(crate) fn remove_rules(
             removed => removed.map_err(|error| failed(&error)),
         };
     };
+    match remove_recorded(kernel, attachment, record)? {
+        true => Ok(()),
+        // An earlier call may have been ended halfway.
+        false => kernel.nft().and_then(|nft| Ok(nft.del_unused()?)).map_err(|error| failed(&error)),
+    }
+}
+
+/// Removes the elements that a record tells of; says whether all were there.
+pub(crate) fn remove_recorded(
+    kernel: &mut Kernel,
+    attachment: &Attachment,
+    record: &Record,
+) -> Result<bool> {
+    let comment = comment(attachment);
     let macspoof = record.macspoof.as_ref().and_then(|mac| mac.parse::<Mac>().ok());
-    if record.addresses.is_empty() && macspoof.is_none() {
-        return Ok(());
+    if record.addresses.is_empty() && macspoof.is_none() && !record.rpfilter {
+        return Ok(true);
     }
     let nft = kernel.nft().map_err(|error| failed(&error))?;
     let mut problem = Ok(());
+    let mut all_there = true;
     for address in &record.addresses {
-        problem = problem.and(nft.del_masquerade(*address, &comment));
+        let removed = nft.del_masquerade(*address, &comment);
+        problem = problem.and(removed.map(|there| all_there &= there));
     }
     if let Some(mac) = macspoof {
         problem = problem.and(nft.del_macspoof(&attachment.host_veth(), mac.0, &comment));
     }
-    problem.map_err(|error| failed(&error.into()))
+    if record.rpfilter {
+        problem = problem.and(nft.del_rpfilter(&attachment.host_veth(), &comment));
+    }
+    problem.map(|()| all_there).map_err(|error| failed(&error.into()))
 }
 
 /// Passes GC or STATUS on to the IPAM plugin. One older than these commands misses a container

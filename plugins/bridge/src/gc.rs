@@ -6,7 +6,7 @@
 //! plugin: their addresses are in use.
 
 use crate::config::Config;
-use crate::del::{ask_newer, remove_rules};
+use crate::del::{all, ask_newer, remove_recorded};
 use crate::{PLUGIN, failed, foreign};
 use ::plan::{Kernel, Link};
 use cni::record::{Claim, Record, Records};
@@ -22,6 +22,7 @@ struct Marked {
     /// Elements, each with its comment.
     masquerades: Vec<(IpAddr, String)>,
     macspoofs: Vec<(String, [u8; 6], String)>,
+    rpfilters: Vec<(String, String)>,
 }
 
 /// An attachment that reaches nobody any more and has no rules; its link is to be removed.
@@ -52,14 +53,20 @@ pub(crate) fn gc(request: &Request) -> Result<()> {
         }
     }
     problems.extend(remove(&mut kernel, silenced, &mut kept).err());
+    problems.extend(remove_unused(&mut kernel).err());
     problems.extend(foreign::gc(request, &mut kernel, &mut kept));
     if let Some(ipam) = ipam {
         problems.extend(ask_newer(&ipam, Command::Gc, &with_kept(request, &kept)).err());
     }
-    problems
-        .into_iter()
-        .reduce(|first, next| first.also(format!("also: {next}")))
-        .map_or(Ok(()), Err)
+    all(problems.into_iter().map(Err))
+}
+
+/// Removes tables and chains that a call left without elements, as it was killed.
+fn remove_unused(kernel: &mut Kernel) -> Result<()> {
+    match kernel.nft().and_then(|nft| Ok(nft.del_unused()?)) {
+        Err(::plan::Error::Nft(error)) if error.is_unsupported() => Ok(()),
+        done => done.map_err(|error| failed(&error)),
+    }
 }
 
 /// Hashes of attachments that are not valid, with what the kernel's marks say of them.
@@ -82,6 +89,9 @@ fn candidates(
             }
             for (port, mac, comment) in owned.macspoofs {
                 mark(&mut found, &comment.clone(), |to| to.macspoofs.push((port, mac, comment)));
+            }
+            for (link, comment) in owned.rpfilters {
+                mark(&mut found, &comment.clone(), |to| to.rpfilters.push((link, comment)));
             }
         }
         Err(::plan::Error::Nft(error)) if error.is_unsupported() => {}
@@ -128,7 +138,7 @@ fn silence(
     let Some(attachment) = attachment else {
         if claim.record.is_none() {
             // Torn, or made a moment ago by us: it tells of nothing.
-            claim.remove();
+            claim.remove()?;
         }
         return Ok(None);
     };
@@ -156,22 +166,19 @@ fn cut_off(
     let link = kernel.silence_veth(&host, &mark).map_err(|error| failed(&error))?;
     remove_marked(kernel, marked).map_err(|error| failed(&error))?;
     if let Some(record) = record {
-        remove_rules(kernel, &record.attachment(), Some(record))?;
+        remove_recorded(kernel, &record.attachment(), record)?;
     }
     Ok(link)
 }
 
 /// Removes the links, and then the records.
-fn remove(kernel: &mut Kernel, all: Vec<Silenced>, kept: &mut Vec<Attachment>) -> Result<()> {
-    let links: Vec<Link> = all.iter().filter_map(|one| one.link.clone()).collect();
-    let removed = kernel.remove_links(&links);
-    for one in all {
-        match removed {
-            Ok(()) => one.claim.remove(),
-            Err(_) => kept.push(one.attachment),
-        }
+fn remove(kernel: &mut Kernel, batch: Vec<Silenced>, kept: &mut Vec<Attachment>) -> Result<()> {
+    let links: Vec<Link> = batch.iter().filter_map(|one| one.link.clone()).collect();
+    if let Err(error) = kernel.remove_links(&links) {
+        kept.extend(batch.into_iter().map(|one| one.attachment));
+        return Err(failed(&error));
     }
-    removed.map_err(|error| failed(&error))
+    all(batch.into_iter().map(|one| one.claim.remove()))
 }
 
 fn remove_marked(kernel: &mut Kernel, marked: &Marked) -> ::plan::Result<()> {
@@ -180,6 +187,9 @@ fn remove_marked(kernel: &mut Kernel, marked: &Marked) -> ::plan::Result<()> {
     }
     for (port, mac, comment) in &marked.macspoofs {
         kernel.nft()?.del_macspoof(port, *mac, comment)?;
+    }
+    for (link, comment) in &marked.rpfilters {
+        kernel.nft()?.del_rpfilter(link, comment)?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ impl Sync {
         if self.desired.incomplete {
             return;
         }
-        let rules = desired::rules(&self.config, &self.nodes, &self.desired);
+        let rules = desired::rules(&self.config, &self.nodes, &self.facts, &self.desired);
         match self.nft.put_node_rules(&rules) {
             Ok(changed) => {
                 if changed {

@@ -30,10 +30,24 @@ pub struct Member {
 pub struct Cluster {
     pub router: Router,
     pub members: Vec<Member>,
+    underlay: Underlay,
 }
+
+/// The families of the addresses that the node set tells of each node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Underlay {
+    Dual,
+    V6,
+}
+
+/// Addresses of the router that no node is on a link with: what is outside of the cluster.
+pub const OUTSIDE: [&str; 2] = ["203.0.113.1", "2001:db8:ffff::1"];
 
 /// Name, link, host part of its addresses, number of its pod CIDRs.
 const NODES: [(&str, char, u8); 3] = [("one", 'a', 1), ("two", 'a', 2), ("three", 'b', 3)];
+
+/// Every node's name.
+pub const ALL: [&str; 3] = ["one", "two", "three"];
 
 /// The part of an IPv4 address that says the link.
 fn four(link: char) -> &'static str {
@@ -48,12 +62,17 @@ pub fn network() -> Value {
 
 /// The node list of these nodes.
 pub fn node_list(names: &[&str]) -> String {
+    node_list_over(Underlay::Dual, names)
+}
+
+fn node_list_over(underlay: Underlay, names: &[&str]) -> String {
     let of = |(name, link, at): &(&str, char, u8)| {
+        let four = format!("\"{}.{at}\", ", four(*link));
+        let four = if underlay == Underlay::Dual { four.as_str() } else { "" };
         format!(
             "[[node]]\nname = \"{name}\"\n\
-             addresses = [\"{}.{at}\", \"2001:db8:{link}::{at}\"]\n\
-             pod-cidrs = [\"10.244.{at}.0/24\", \"fd00:10:244:{at}::/64\"]\n",
-            four(*link)
+             addresses = [{four}\"2001:db8:{link}::{at}\"]\n\
+             pod-cidrs = [\"10.244.{at}.0/24\", \"fd00:10:244:{at}::/64\"]\n"
         )
     };
     NODES.iter().filter(|(name, ..)| names.contains(name)).map(of).collect()
@@ -62,11 +81,16 @@ pub fn node_list(names: &[&str]) -> String {
 impl Cluster {
     /// Wires, nodes and daemons; it is in step when this returns.
     pub fn new() -> Cluster {
-        Cluster::with("", &["one", "two", "three"])
+        Cluster::with("", &ALL)
     }
 
     /// As [`Cluster::new`] of these nodes, with more at the top of the daemons' configuration.
     pub fn with(keys: &str, names: &[&str]) -> Cluster {
+        Cluster::over(Underlay::Dual, keys, names)
+    }
+
+    /// As [`Cluster::with`], where nodes are known by addresses of these families.
+    pub fn over(underlay: Underlay, keys: &str, names: &[&str]) -> Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
             router.sh(&format!(
@@ -78,15 +102,24 @@ impl Cluster {
             ));
         }
         router.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        router.sh(&format!(
+            "ip link set lo up; ip address add {}/32 dev lo; ip address add {}/128 dev lo",
+            OUTSIDE[0], OUTSIDE[1]
+        ));
         router.sh("nft add table inet seen
              nft add chain inet seen forward '{ type filter hook forward priority 0; }'
              nft add counter inet seen routed
+             nft add counter inet seen full
+             nft add counter inet seen fragments
              nft add rule inet seen forward udp dport 4789 counter name routed
+             nft add rule inet seen forward udp dport 4789 meta length 1500 counter name full
+             nft add rule inet seen forward ip frag-off \\& 0x3fff != 0 counter name fragments
+             nft add rule inet seen forward exthdr frag exists counter name fragments
              nft add table bridge seen
              nft add chain bridge seen forward '{ type filter hook forward priority 0; }'
              nft add counter bridge seen switched
              nft add rule bridge seen forward udp dport 4789 counter name switched");
-        let mut cluster = Cluster { router, members: vec![] };
+        let mut cluster = Cluster { router, members: vec![], underlay };
         let nodes = NODES.iter().filter(|(name, ..)| names.contains(name));
         for &(name, link, at) in nodes.clone() {
             cluster.join(name, link, at, keys);
@@ -110,6 +143,20 @@ impl Cluster {
     }
 
     fn join(&mut self, name: &'static str, link: char, at: u8, keys: &str) {
+        let node = self.plug_in(name, link, at);
+        node.write(
+            "/run/route-sync.toml",
+            &format!(
+                "node-name = \"{name}\"\ncluster-cidrs = [\"10.244.0.0/16\", \"fd00:10:244::/48\"]\n\
+                 service-cidrs = [\"10.96.0.0/12\", \"fd00:10:96::/112\"]\n\
+                 resync-interval = 0\n{keys}\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n"
+            ),
+        );
+        self.members.push(Member { node, name, daemon: None });
+    }
+
+    /// A machine on a link, by the host part of its addresses; it is no node of the cluster yet.
+    pub fn plug_in(&self, name: &str, link: char, at: u8) -> Node {
         let node = Node::new();
         let path = self.router.ns.net_path();
         node.sh(&format!(
@@ -124,19 +171,12 @@ impl Cluster {
             four(link)
         ));
         self.router.sh(&format!("ip link set {name} master wire-{link} up"));
-        node.write(
-            "/run/route-sync.toml",
-            &format!(
-                "node-name = \"{name}\"\ncluster-cidrs = [\"10.244.0.0/16\", \"fd00:10:244::/48\"]\n\
-                 resync-interval = 0\n{keys}\n[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n"
-            ),
-        );
-        self.members.push(Member { node, name, daemon: None });
+        node
     }
 
     /// Gives every node a node list.
     pub fn tell(&self, names: &[&str]) {
-        self.tell_text(&node_list(names));
+        self.tell_text(&node_list_over(self.underlay, names));
     }
 
     /// Gives every node a node list of this text.
@@ -146,12 +186,14 @@ impl Cluster {
 
     /// Packets of the tunnel that passed the router, and that passed a switch.
     pub fn tunnelled(&self) -> (u64, u64) {
-        let count = |family: &str, name: &str| {
-            let shown = self.router.json(&format!("nft -j list counter {family} seen {name}"));
-            let counters = shown["nftables"].as_array().unwrap();
-            counters.iter().find_map(|c| c["counter"]["packets"].as_u64()).unwrap()
-        };
-        (count("inet", "routed"), count("bridge", "switched"))
+        (self.seen("inet", "routed"), self.seen("bridge", "switched"))
+    }
+
+    /// Packets that a counter of the router's nftables has seen.
+    pub fn seen(&self, family: &str, counter: &str) -> u64 {
+        let shown = self.router.json(&format!("nft -j list counter {family} seen {counter}"));
+        let counters = shown["nftables"].as_array().unwrap();
+        counters.iter().find_map(|c| c["counter"]["packets"].as_u64()).unwrap()
     }
 }
 

@@ -8,7 +8,9 @@
 mod cluster;
 mod events;
 mod foreign;
+mod guard;
 mod life;
+mod masquerade;
 mod node_set;
 mod packets;
 mod rules;

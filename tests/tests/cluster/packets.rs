@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, network, node_list};
 use ferrule_tests::node::Place;
-use ferrule_tests::packets::{first_ping, ping, tcp_source};
+use ferrule_tests::packets::{bulk, first_ping, ping, tcp_source};
 use ferrule_tests::within;
 use std::time::Duration;
 
@@ -67,6 +67,29 @@ fn a_tunnel_over_ipv6() {
     let most = 1500 - 70;
     assert_eq!(pods[0].0.link("eth0").unwrap()["mtu"], most);
     pods[0].0.run(&format!("ping -n -c1 -W2 -M do -s {} {}", most - 28, pods[2].1[0]));
+}
+
+/// GSO would carry segments of many times the MTU from pod to pod, and show nothing.
+#[test]
+fn full_segments_fit_the_tunnel_and_nothing_is_fragmented() {
+    let cluster = Cluster::new();
+    let (near, _) = cluster.members[0].pod();
+    let (far, addresses) = cluster.members[2].pod();
+    for pod in [&near, &far] {
+        pod.run("ip link set eth0 gso_max_segs 1");
+    }
+    for address in &addresses {
+        let before = cluster.seen("inet", "full");
+        bulk(&near, &far, address, 1_000_000).unwrap();
+        let full = cluster.seen("inet", "full") - before;
+        assert!(full >= 1_000_000 / 1400, "{full} packets of 1500 bytes carried it to {address}");
+    }
+    assert_eq!(cluster.seen("inet", "fragments"), 0);
+    for member in &cluster.members {
+        let made = member.node.json("nstat -jasz IpFragCreates Ip6FragCreates");
+        let none = serde_json::json!({"kernel": {"IpFragCreates": 0, "Ip6FragCreates": 0}});
+        assert_eq!(made, none, "{}", member.name);
+    }
 }
 
 #[test]

@@ -174,10 +174,16 @@ fn walk(dir: &Path, files: &mut BTreeSet<String>) {
 }
 
 /// Whether a refusal is of the input itself, before anything is done. The bridge plugin's code 7
-/// may also be that of what IPAM answered, when the bridge is there already, and stays.
+/// may also be that of what IPAM answered, and so may its refusal of CNI_ARGS: then the bridge is
+/// there already, and stays.
 fn refused(call: &Spoiled, outcome: &Outcome) -> bool {
-    let codes: &[u64] = if call.plugin == "bridge" { &[1, 4, 6] } else { &[1, 4, 6, 7] };
-    outcome.code != Some(0) && codes.contains(&outcome.err().code)
+    if outcome.code == Some(0) {
+        return false;
+    }
+    let error = outcome.err();
+    let by_ipam = call.plugin == "bridge"
+        && (error.code == 7 || error.text().contains("CNI_ARGS: unknown args"));
+    [1, 4, 6, 7].contains(&error.code) && !by_ipam
 }
 
 /// One call, its answer, which `run` holds against the protocol and a time limit, and its traces.

@@ -57,6 +57,8 @@ fn whatever_others_do_to_it_is_told_and_mended() {
             format!("delete rule inet ferrule overlay handle {handle}"),
             "flush chain inet ferrule cluster-masq".to_owned(),
             "delete chain inet ferrule overlay".to_owned(),
+            "delete chain inet ferrule overlay-transit".to_owned(),
+            "flush chain inet ferrule overlay-transit".to_owned(),
             "insert rule inet ferrule overlay accept".to_owned(),
             "chain inet ferrule overlay { policy drop; }".to_owned(),
             "delete element inet ferrule overlay-peers4 { 192.0.2.1 }".to_owned(),
@@ -128,7 +130,7 @@ fn other_rules_become_exactly_those() {
         for part in [
             "elements = { 10.0.0.0/9, 10.200.0.0/16 }",
             "elements = { 192.0.2.2 }",
-            "iifname != \"fifteen-bytes-x\" udp dport 8472 drop",
+            "udp dport 8472 iifname != \"fifteen-bytes-x\" drop",
             "ip saddr @pods4 masquerade fully-random",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");

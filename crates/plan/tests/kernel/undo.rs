@@ -71,7 +71,7 @@ fn without_a_neighbour_only_what_is_shared_stays() {
 }
 
 #[test]
-fn an_item_that_fails_leaves_nothing_of_itself() {
+fn an_owned_item_that_fails_is_removed_too() {
     in_netns(|| {
         let pod = Pod::new();
         sh("ip link add br0 up type bridge");
@@ -81,7 +81,9 @@ fn an_item_that_fails_leaves_nothing_of_itself() {
         let mut done = Vec::new();
         let error = kernel.apply(std::slice::from_ref(&unmarkable), &mut done).unwrap_err();
         assert_eq!(error.summary(), format!("failed to set the alias of {HOST}"));
-        assert_eq!(done, []);
+        assert_eq!(done, [unmarkable]);
+        let problems = kernel.remove(&done);
+        assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(sh("ip -br link | cut -d' ' -f1"), "lo\nbr0\n");
         assert_eq!(pod.sh("ip -br link | cut -d' ' -f1"), "lo\n");
     });

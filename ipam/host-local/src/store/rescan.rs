@@ -91,9 +91,11 @@ impl Store<'_> {
     fn keep(&mut self, slots: &[Slot], taken: &[IpAddr]) {
         self.scanned_now = true;
         self.changed = true;
-        let made = match self.index_withheld {
-            false => self.make_own().and_then(|()| Index::create(&self.index_path(), slots)),
-            true => Err(io::Error::other("the present one cannot be read")),
+        let made = match &self.index_withheld {
+            None => self.make_own().and_then(|()| Index::create(&self.index_path(), slots)),
+            Some(error) => {
+                Err(io::Error::other(format!("the present one cannot be read: {error}")))
+            }
         };
         self.bits.replace(taken.iter().copied());
         self.index = match made {

@@ -6,7 +6,7 @@ use cni::Ip;
 use proptest::prelude::*;
 
 fn names(config: &Config) -> Names {
-    Names::of(&Attachment::new("pods", "c1", "eth0"), config)
+    Names::of(&Attachment::new("pods", "c1", "eth0"), config.mac, config.mtu)
 }
 
 fn ip(address: &str, gateway: Option<&str>) -> Ip {
@@ -204,7 +204,7 @@ fn with_a_vlan_the_gateway_is_on_a_device_of_its_own() {
         force: false,
     });
     assert!(at(&device).unwrap() < at(&gateway).unwrap());
-    let [Item::Bridge(bridge), ..] = &claim(&config, &names)[..] else { panic!() };
+    let [Item::Bridge(bridge), ..] = &super::bridge(&config)[..] else { panic!() };
     assert!(bridge.vlan_filtering);
     let vlans = vec![
         Vlan { id: 100, pvid: true, untagged: true },
@@ -215,12 +215,10 @@ fn with_a_vlan_the_gateway_is_on_a_device_of_its_own() {
 }
 
 #[test]
-fn the_veth_pair_comes_after_its_bridge_and_before_the_rest() {
+fn the_veth_pair_comes_before_what_belongs_to_it() {
     let config = Config { macspoof: true, ..config() };
-    let names = names(&config);
-    let claim = claim(&config, &names);
-    assert!(matches!(claim.first(), Some(Item::Bridge(_))), "{claim:#?}");
-    assert!(matches!(claim.last(), Some(Item::Veth(_))), "what makes it is the claim: {claim:#?}");
+    let link = link(&config, &names(&config));
+    assert!(matches!(link.first(), Some(Item::Veth(_))), "{link:#?}");
 }
 
 /// Distinct addresses and routes, and a configuration.
@@ -277,8 +275,9 @@ proptest! {
     fn a_plan_says_nothing_twice((config, from_ipam) in scenario()) {
         let names = names(&config);
         let result = complete(&config, from_ipam, 2).unwrap();
-        let mut plan = claim(&config, &names);
+        let mut plan = bridge(&config);
         plan.extend(link(&config, &names));
+        plan.extend(up(&config, &names));
         plan.extend(layer3(&config, &names, &result));
         for (at, item) in plan.iter().enumerate() {
             prop_assert!(!plan[..at].contains(item), "{item} twice: {plan:#?}");

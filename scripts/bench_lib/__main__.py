@@ -1,0 +1,77 @@
+"""What scripts/bench runs inside its namespaces: bench_lib STAGE PAIRS SVG_DIR MEASURE...
+
+STAGE holds the two suites in ferrule/ and reference/ and helpers in tools/, and whatever this
+writes. Without measures, all are made.
+"""
+
+import os
+import platform
+import sys
+
+import across
+import attach
+import other
+import routes
+import traffic
+from report import PERCENTILE, markdown, svg
+from side import Failed, version
+
+MEASURES = {
+    "plain": attach.plain,
+    "masquerade": attach.masquerade,
+    "dual": attach.dual,
+    "check": attach.check,
+    "floor": attach.floor,
+    "host-local": other.host_local,
+    "burst": other.burst,
+    "cost": other.cost,
+    "connections": traffic.connections,
+    "sync": routes.sync,
+    "across": across.across,
+}
+
+
+class Notes:
+    """What stands below the table."""
+
+    def __init__(self):
+        self.lines = []
+        self.first = {suite: [] for suite in attach.SUITES}
+
+    def add(self, line):
+        self.lines.append(line)
+
+    def first_packets(self, ours, theirs):
+        self.first["ferrule"] += ours
+        self.first["reference"] += theirs
+
+
+def main(stage, pairs, svg_dir, *names):
+    notes, rows = Notes(), []
+    load = os.getloadavg()[0]
+    for name in names or MEASURES:
+        print(f"{name} …", file=sys.stderr)
+        measured = MEASURES[name](stage, int(pairs), notes)
+        rows += measured
+        picture = svg(name, measured)
+        if svg_dir and any(row.theirs for row in measured):
+            with open(f"{svg_dir}/{name}.svg", "w", encoding="utf-8") as file:
+                file.write(picture)
+    print(markdown(rows))
+    print(f"\nMedians of {pairs} each, the suites taking turns; beside their ratio that of the "
+          f"{PERCENTILE}th percentiles. Linux {platform.release()}, {os.cpu_count()} CPUs; load "
+          f"{load:.1f} before and {os.getloadavg()[0]:.1f} after.\n")
+    for suite in attach.SUITES:
+        firsts = notes.first[suite]
+        pings = (f"; the first ping to each gateway was answered after {sum(firsts)} of "
+                 f"{len(firsts)} ADDs" if firsts else "")
+        notes.add(f"{suite}: {version(stage, suite)}{pings}")
+    for line in notes.lines:
+        print(f"- {line}")
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except Failed as failed:
+        sys.exit(f"bench: {failed}")

@@ -1,0 +1,131 @@
+"""ADD, DEL and CHECK of one pod, the suites taking turns."""
+
+import contextlib
+import json
+
+from report import Row, at_least, best, median
+from side import Side, read
+
+WARM_UP = 3  # attachments of each side that are not counted
+SUITES = ("ferrule", "reference")
+CROWD = 500
+
+
+@contextlib.contextmanager
+def sides(stage, *wanted):
+    """Sides (suite, case[, others]), closed in the end."""
+    open_sides = []
+    try:
+        for arguments in wanted:
+            open_sides.append(Side(stage, *arguments))
+        yield open_sides
+    finally:
+        for side in open_sides:
+            side.close()
+
+
+def turns(open_sides, pairs, once):
+    """`once(side)` by turns, and in going first; {side: [what it returned, …]}."""
+    results = {side: [] for side in open_sides}
+    for turn in range(-WARM_UP, pairs):
+        for side in open_sides if turn % 2 else reversed(open_sides):
+            result = once(side)
+            if turn >= 0:
+                results[side].append(result)
+    return list(results.values())
+
+
+def attachment(side):
+    """(ADD ms, DEL ms, did the first packets arrive)"""
+    side.count += 1
+    add = side.call("ADD")
+    first = side.reaches_gateways()
+    return add, side.call("DEL"), first
+
+
+def columns(samples):
+    return [list(column) for column in zip(*samples)]
+
+
+def plain(stage, pairs, notes):
+    with sides(stage, *((suite, "plain") for suite in SUITES)) as both:
+        ours, theirs = map(columns, turns(both, pairs, attachment))
+    notes.first_packets(ours[2], theirs[2])
+    return [
+        Row("ADD, plain", ours[0], theirs[0], at_least(3.5)),
+        Row("DEL, plain", ours[1], theirs[1], at_least(1.15)),
+    ]
+
+
+def dual(stage, pairs, notes):
+    with sides(stage, *((suite, "dual") for suite in SUITES)) as both:
+        ours, theirs = map(columns, turns(both, pairs, attachment))
+    notes.first_packets(ours[2], theirs[2])
+    return [
+        Row("ADD, dual stack, ipMasq", ours[0], theirs[0], at_least(12)),
+        Row("DEL, dual stack, ipMasq", ours[1], theirs[1]),
+    ]
+
+
+def masquerade(stage, pairs, notes):
+    """With one pod and with 500 others on the node, all by turns."""
+    wanted = [(suite, "masquerade", others) for others in (0, CROWD) for suite in SUITES]
+    with sides(stage, *wanted) as four:
+        ours, theirs, crowded, their_crowded = map(columns, turns(four, pairs, attachment))
+    notes.first_packets(ours[2] + crowded[2], theirs[2] + their_crowded[2])
+    flat = Row("ADD, ipMasq, 500 other pods / none", [median(crowded[0]) / median(ours[0])],
+               [median(their_crowded[0]) / median(theirs[0])],
+               ("≤ 1.15", lambda row: row.ours[0] <= 1.15), unit="×")
+    notes.add(f"ADD with 500 other pods on the node / with none, of 10th percentiles: "
+              f"{best(crowded[0]) / best(ours[0]):.2f}")
+    return [
+        Row("ADD, ipMasq, 1 pod", ours[0], theirs[0], at_least(9)),
+        Row("ADD, ipMasq, 500 other pods", crowded[0], their_crowded[0], at_least(18)),
+        flat,
+        Row("DEL, ipMasq, 1 pod", ours[1], theirs[1], at_least(4)),
+        Row("DEL, ipMasq, 500 other pods", crowded[1], their_crowded[1], at_least(6)),
+    ]
+
+
+def check(stage, pairs, _notes):
+    def once(side):
+        if not hasattr(side, "checked"):
+            side.count += 1
+            side.call("ADD")
+            side.reaches_gateways()
+            conf = json.loads(read(side.conf))
+            conf["prevResult"] = json.loads(read(side.output))
+            side.checked = side.write("check.json", conf)
+        return side.call("CHECK", conf=side.checked)
+
+    with sides(stage, *((suite, "masquerade") for suite in SUITES)) as both:
+        ours, theirs = turns(both, pairs, once)
+    return [Row("CHECK, ipMasq", ours, theirs, at_least(4))]
+
+
+def floor(stage, pairs, _notes):
+    """What our DEL takes beyond an equally small process that only deletes such a link."""
+
+    def attach(side):
+        side.count += 1
+        side.call("ADD")
+        side.reaches_gateways()
+        interfaces = json.loads(read(side.output))["interfaces"]
+        return interfaces[1]["name"]
+
+    def once(side):
+        attach(side)
+        ours = side.call("DEL")
+        link = attach(side)
+        bare = side.call("DEL", argv=[f"{stage}/tools/dellink", link])
+        side.call("DEL")
+        return ours, bare
+
+    rows = []
+    for case in ("plain", "masquerade"):
+        with sides(stage, ("ferrule", case)) as (side,):
+            [samples] = turns([side], pairs, once)
+        over = [ours - bare for ours, bare in samples]
+        must = ("≤ 1.5 ms", lambda row: median(row.ours) <= 1.5)
+        rows.append(Row(f"DEL − bare RTM_DELLINK, {case}", over, None, must))
+    return rows

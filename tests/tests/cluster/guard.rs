@@ -1,0 +1,165 @@
+//! Who may send to the tunnel's port. Everybody here builds the same frames and knows the VNI, and
+//! the nodes' addresses and MAC addresses.
+
+use crate::cluster::{ALL, Cluster, Member, Underlay};
+use ferrule_tests::node::{Place, Pod};
+use ferrule_tests::packets::{first_ping, ping};
+use ferrule_tests::{raw, within};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+const PORT: u16 = 4789;
+const VNI: u8 = 100;
+/// Longer than any packet here is on its way.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// A pod on node one that listens, and what one has to know to reach it through the tunnel.
+struct Victim {
+    _pod: Pod,
+    address: Ipv4Addr,
+    ear: UdpSocket,
+    vtep: raw::Mac,
+}
+
+impl Victim {
+    fn new(cluster: &Cluster) -> Victim {
+        let (pod, addresses) = cluster.members[0].pod();
+        let address: Ipv4Addr = addresses[0].parse().unwrap();
+        let ear = pod.ns().enter(|| UdpSocket::bind((address, 0))).unwrap();
+        ear.set_read_timeout(Some(QUIET)).unwrap();
+        let vtep = cluster.members[0].node.link("fvxlan.100").unwrap();
+        Victim { _pod: pod, address, ear, vtep: raw::mac(vtep["address"].as_str().unwrap()) }
+    }
+
+    /// What is to be sent to the tunnel's port for `word` to reach the pod.
+    fn frame(&self, word: &str) -> Vec<u8> {
+        let from = Ipv4Addr::new(10, 244, 3, 77);
+        let port = self.ear.local_addr().unwrap().port();
+        let packet = udp(from, self.address, port, word.as_bytes());
+        let vxlan = [8, 0, 0, 0, 0, 0, VNI, 0];
+        [&vxlan[..], &self.vtep, &[2, 0, 0, 0, 0, 1], &[8, 0], &packet].concat()
+    }
+
+    /// The next word that arrives, if one does.
+    fn hears(&self) -> Option<String> {
+        let mut word = [0; 64];
+        let length = self.ear.recv(&mut word).ok()?;
+        Some(String::from_utf8_lossy(&word[..length]).into_owned())
+    }
+
+    /// Sends `word` in a frame for the tunnel from a place to a node's address.
+    fn send(&self, from: &impl Place, to: IpAddr, word: &str) {
+        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = from.ns().enter(|| UdpSocket::bind(any)).unwrap();
+        socket.send_to(&self.frame(word), (to, PORT)).unwrap();
+    }
+}
+
+/// An IPv4 packet with a UDP datagram; without a checksum of UDP, which IPv4 allows.
+fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
+    let length = |header: usize| u16::try_from(header + payload.len()).unwrap().to_be_bytes();
+    let datagram =
+        [&40000_u16.to_be_bytes()[..], &port.to_be_bytes(), &length(8), &[0, 0], payload].concat();
+    let mut header = [&[0x45, 0][..], &length(28), &[0, 0, 0, 0, 64, 17, 0, 0]].concat();
+    header.extend(from.octets().into_iter().chain(to.octets()));
+    let sum: u32 = header.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1])).sum();
+    let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    [header, datagram].concat()
+}
+
+/// Nodes' words arrive on node one, and nobody else's.
+fn only_nodes_are_heard(underlay: Underlay) {
+    let cluster = Cluster::over(underlay, "", &ALL);
+    let victim = Victim::new(&cluster);
+    let to: IpAddr =
+        if underlay == Underlay::V6 { "2001:db8:a::1" } else { "192.0.2.1" }.parse().unwrap();
+    let (near, _) = cluster.members[0].pod();
+    let (far, _) = cluster.members[1].pod();
+    let stranger = cluster.plug_in("stranger", 'a', 77);
+    stranger.settle();
+    let answers = || first_ping(&stranger, &to.to_string()).then_some(());
+    within(Duration::from_secs(5), answers).expect("the stranger reaches the node");
+    for (number, node) in [(1, &cluster.members[1].node), (2, &cluster.members[2].node)] {
+        victim.send(&near, to, "a pod of the node itself");
+        victim.send(&far, to, "a pod of another node");
+        victim.send(&stranger, to, "a stranger");
+        let word = format!("node {number}");
+        victim.send(node, to, &word);
+        assert_eq!(victim.hears(), Some(word));
+    }
+    assert_eq!(victim.hears(), None);
+}
+
+#[test]
+fn the_tunnels_port_is_for_nodes_alone() {
+    only_nodes_are_heard(Underlay::Dual);
+}
+
+#[test]
+fn the_tunnels_port_is_for_nodes_alone_over_ipv6() {
+    only_nodes_are_heard(Underlay::V6);
+}
+
+/// Containers may send raw packets on most runtimes, and so with any source address.
+#[test]
+fn a_pod_does_not_pass_for_a_node() {
+    let cluster = Cluster::new();
+    let victim = Victim::new(&cluster);
+    let (to, node) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 3));
+    for (at, own) in [(0, "192.0.2.1"), (1, "192.0.2.2"), (2, "198.51.100.3")] {
+        let member = &cluster.members[at];
+        let (pod, _) = member.pod();
+        let bridge = member.node.link("cni0").unwrap();
+        let gateway = raw::mac(bridge["address"].as_str().unwrap());
+        for source in [node, own.parse().unwrap()] {
+            let outer = udp(source, to, PORT, &victim.frame(&format!("{source} at {own}")));
+            let frame = [&gateway[..], &[2, 0, 0, 0, 0, 2], &[8, 0], &outer].concat();
+            raw::send(&pod, "eth0", &frame);
+        }
+        // Somebody's NAT lends the pod its node's address.
+        member.node.sh("nft add table ip lend
+             nft add chain ip lend nat '{ type nat hook postrouting priority 90; }'
+             nft add rule ip lend nat udp dport 4789 ip saddr 10.244.0.0/16 masquerade");
+        victim.send(&pod, to.into(), &format!("NAT at {own}"));
+    }
+    victim.send(&cluster.members[2].node, to.into(), "a node");
+    assert_eq!(victim.hears().as_deref(), Some("a node"));
+    assert_eq!(victim.hears(), None);
+}
+
+#[test]
+fn who_may_send_follows_the_node_set() {
+    let cluster = Cluster::new();
+    let victim = Victim::new(&cluster);
+    let to = "192.0.2.1".parse().unwrap();
+    let third = &cluster.members[2].node;
+    let heard = || {
+        victim.send(third, to, "third");
+        victim.hears()
+    };
+    assert!(heard().is_some());
+    cluster.tell(&["one", "two"]);
+    let silent = || heard().is_none().then_some(());
+    within(Duration::from_secs(5), silent).expect("a node that left is a stranger");
+    assert_eq!([heard(), heard()], [None, None]);
+    victim.send(&cluster.members[1].node, to, "second");
+    assert_eq!(victim.hears().as_deref(), Some("second"), "the nodes that stay are heard");
+    cluster.tell(&["one", "two", "three"]);
+    within(Duration::from_secs(5), heard).expect("a node that came is heard");
+}
+
+/// What a node stops is forged: nodes reach each other through it.
+#[test]
+fn a_node_may_be_on_the_way_between_two_others() {
+    let cluster = Cluster::new();
+    let pods: Vec<_> = cluster.members.iter().map(Member::pod).collect();
+    let second = &cluster.members[1].node;
+    second.sh("nft add table ip passed
+         nft add chain ip passed forward '{ type filter hook forward priority 0; }'
+         nft add counter ip passed by
+         nft add rule ip passed forward udp dport 4789 counter name by");
+    cluster.members[0].node.run("ip route add 198.51.100.3 via 192.0.2.2");
+    pods[2].1.iter().for_each(|address| ping(&pods[0].0, address));
+    assert!(!second.run("nft list counter ip passed by").contains("packets 0 "));
+}

@@ -1,0 +1,43 @@
+//! Faults: what a node looks like after a bad day. Each operation made to fail, calls killed at any
+//! instant, DEL in every bad circumstance; and the node as it was.
+//!
+//! `FERRULE_LONG=1` is the whole of it by the same code, and prints the tables that
+//! docs/fault.md keeps.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a failed expectation is a failed test, and the tables are for people"
+)]
+
+mod bench;
+mod del;
+mod kill;
+mod report;
+mod seam;
+mod steps;
+
+use ferrule_tests::conf::{self, GATEWAY4};
+use serde_json::{Value, json};
+
+/// Whether the whole of it is asked for.
+fn long() -> bool {
+    std::env::var_os("FERRULE_LONG").is_some_and(|set| !set.is_empty())
+}
+
+/// Both families, masquerade and the check of MAC addresses.
+fn full() -> Value {
+    conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))
+}
+
+/// The same network without a bridge, by the plugin bgp.
+fn routed(network: &Value) -> Value {
+    let others = ["bridge", "isGateway", "macspoofchk"].map(|key| (key.to_owned(), Value::Null));
+    let others = Value::Object(others.into_iter().collect());
+    conf::with(&conf::with(network, &others), &json!({"type": "bgp", "ipam": {"routes": null}}))
+}
+
+/// What answers a pod of a network of [`full`] or [`routed`].
+fn gateway(network: &Value) -> &'static str {
+    if network["type"] == "bgp" { "169.254.1.1" } else { GATEWAY4 }
+}

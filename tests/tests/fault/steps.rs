@@ -1,0 +1,303 @@
+//! Each kernel and file operation of ADD and of DEL, made to fail one at a time.
+
+use std::panic::AssertUnwindSafe;
+
+use ferrule_tests::conf;
+use ferrule_tests::packets::ping;
+use ferrule_tests::{Attachment, Outcome};
+use serde_json::Value;
+
+use crate::bench::Bench;
+use crate::report::Counts;
+use crate::seam::{Operation, Victim};
+use crate::{full, gateway, long, routed};
+
+/// Which failures are tried on an operation, with the text by which an error tells of each.
+fn errors(operation: &Operation) -> Vec<(&'static str, &'static str)> {
+    let usual = match operation.name.as_str() {
+        // What the kernel says of a full socket, and of a full disk.
+        "sendto" | "recvfrom" => ("ENOBUFS", "(os error 105)"),
+        _ => ("ENOSPC", "(os error 28)"),
+    };
+    // By number: musl has other words for EIO than glibc.
+    let all = [("EIO", "(os error 5)"), usual];
+    all[..if long() { 2 } else { 1 }].to_vec()
+}
+
+/// What is made to fail, and where.
+struct Scenario {
+    title: &'static str,
+    command: &'static str,
+    config: Value,
+    victim: Victim,
+    /// Whether each step is the first on its node.
+    fresh: bool,
+    /// Of how many operations the normal run takes one.
+    stride: usize,
+    /// What may fail without failing the call, by what strace's line holds.
+    harmless: &'static [&'static str],
+}
+
+/// How a step ended, and all that is wrong with it.
+#[derive(Default)]
+struct End {
+    what: String,
+    wrong: Vec<String>,
+}
+
+impl End {
+    fn expect(&mut self, right: bool, wrong: impl FnOnce() -> String) {
+        if !right {
+            self.wrong.push(wrong());
+        }
+    }
+
+    /// Whether a call succeeded; its error is wrong.
+    fn succeeds(&mut self, outcome: &Outcome) -> bool {
+        let ok = outcome.code == Some(0);
+        self.expect(ok, || format!("then {} fails: {}", outcome.command, outcome.stdout));
+        ok
+    }
+}
+
+impl Scenario {
+    /// Every step; what is wrong is collected, to be seen at once.
+    fn run(&self) {
+        let mut bench = self.bench();
+        let operations = self.operations(&bench);
+        let stride = if long() { 1 } else { self.stride };
+        let (mut counts, mut wrong, mut tried) = (Counts::default(), vec![], 0);
+        for operation in operations.iter().step_by(stride) {
+            for error in errors(operation) {
+                if self.fresh && tried > 0 {
+                    bench = Bench::fresh();
+                }
+                tried += 1;
+                let end = self.guarded(&bench, operation, error);
+                let Operation { name, nth, line } = operation;
+                let place = format!("{} of {name} {nth}: {line}", error.0);
+                wrong.extend(end.wrong.iter().map(|what| format!("{place}\n    {what}")));
+                counts.add(end.what);
+                if !end.wrong.is_empty() {
+                    bench = self.bench();
+                }
+            }
+        }
+        let all = operations.len();
+        counts
+            .print(&format!("{}: {tried} failures, {all} operations", self.title), "how it ended");
+        assert!(wrong.is_empty(), "{}: {} wrong:\n{}", self.title, wrong.len(), wrong.join("\n"));
+        assert!(counts.of(|what| what.starts_with("error")) > 0, "no operation failed the call");
+    }
+
+    fn bench(&self) -> Bench {
+        if self.fresh { Bench::fresh() } else { Bench::used(&self.config) }
+    }
+
+    fn operations(&self, bench: &Bench) -> Vec<Operation> {
+        let attachment = bench.attach(&self.config);
+        let added = (self.command == "DEL").then(|| attachment.add());
+        let call = || drop(attachment.call(self.command, added.as_ref()).run(&bench.node).ok());
+        let list = bench.seam().list(self.victim, call);
+        attachment.del(None);
+        assert!(list.len() > 20, "{}: {list:#?}", self.title);
+        list
+    }
+
+    /// A step; a broken expectation of the harness is one more thing that is wrong.
+    fn guarded(&self, bench: &Bench, operation: &Operation, error: (&str, &str)) -> End {
+        let step = || self.step(bench, operation, error);
+        std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            End { what: "panic".to_owned(), wrong: vec![text] }
+        })
+    }
+
+    fn step(&self, bench: &Bench, operation: &Operation, (errno, text): (&str, &str)) -> End {
+        let mut end = End::default();
+        let attachment = bench.attach(&self.config);
+        let added = (self.command == "DEL").then(|| attachment.add());
+        let call = || attachment.call(self.command, added.as_ref()).run(&bench.node);
+        let (outcome, struck) = bench.seam().fail(self.victim, operation, errno, call);
+        let left = bench.left();
+        let ok = outcome.code == Some(0);
+        let line = struck.clone().unwrap_or_default();
+        let known = |list: &[&str]| list.iter().any(|part| line.contains(part));
+        if ok {
+            let what = if struck.is_some() { "success" } else { "success: it did not come to it" };
+            end.what = what.to_owned();
+            let harmless = struck.is_none() || known(self.harmless);
+            end.expect(harmless, || {
+                format!("success, where it is not known to do no harm: {line}")
+            });
+        } else {
+            let told = outcome.err().text();
+            end.expect(told.contains(text), || format!("the cause is not told: {told}"));
+        }
+        match (self.command, ok) {
+            ("ADD", true) => self.works(&attachment, bench, &outcome.ok(), &mut end),
+            ("ADD", false) => {
+                let clean = left.is_nothing() || known(UNDONE_BY_DEL);
+                end.expect(clean, || format!("ADD left, after {line}:\n{left}"));
+                let again = attachment.try_add();
+                if end.succeeds(&again) {
+                    self.works(&attachment, bench, &again.ok(), &mut end);
+                }
+            }
+            (_, true) => end.expect(left.is_nothing(), || format!("DEL left:\n{left}")),
+            // An address may be leased again as soon as it is free.
+            (_, false) => end.expect(left.has_lease() || !left.is_connected(), || {
+                format!("the address is free, and its pod still sends:\n{left}")
+            }),
+        }
+        if !ok {
+            end.what = format!("error: {}", left.brief());
+        }
+        end.succeeds(&attachment.try_del(added.as_ref()));
+        let last = bench.left();
+        end.expect(last.is_nothing(), || format!("the last DEL left:\n{last}"));
+        end
+    }
+
+    /// What succeeded is whole.
+    fn works(&self, attachment: &Attachment, bench: &Bench, result: &Value, end: &mut End) {
+        ping(&bench.pod, gateway(&self.config));
+        end.succeeds(&attachment.try_check(result));
+    }
+}
+
+/// What may fail and does no harm: ADD succeeds, and the pod is whole by ping and CHECK; DEL
+/// succeeds, and nothing is left.
+const HARMLESS: &[&str] = &[
+    // Whether CNI_NETNS is the node's own: where that is not to be seen, it is taken for a pod's.
+    "\"/proc/thread-self/ns/net\"",
+    "readlink(\"/proc/self/fd/",
+    "fstatfs(",
+    "/fd/",
+    // A file's size before it is read, which is a hint, and a record's name, which is looked at
+    // again.
+    "statx(",
+    "fstat(",
+    // musl's second thought after open(2) with O_CLOEXEC.
+    "F_SETFD, FD_CLOEXEC",
+    "lseek(",
+    // A file of /sys, for a bridge without a MAC address of its own, that the gateway gives it too.
+    "/addr_assign_type\"",
+    ", 4096) ",
+    ", 4094) ",
+    // Sysctls of the pod are written again, after a look.
+    "\"/proc/sys/net/ipv",
+    "write(9, \"0\", 1)",
+    "write(9, \"1\", 1)",
+    // A lock ends with the process.
+    "LOCK_UN",
+    // The kernel's words for its errors.
+    "NETLINK_EXT_ACK, [1]",
+    "NETLINK_CAP_ACK, [1]",
+];
+
+/// The same for DEL.
+const HARMLESS_TO_DEL: &[&str] = &[
+    "\"/proc/thread-self/ns/net\"",
+    "readlink(\"/proc/self/fd/",
+    "fstatfs(",
+    "/fd/",
+    "statx(",
+    "fstat(",
+    "F_SETFD, FD_CLOEXEC",
+    "lseek(",
+    "LOCK_UN",
+    "NETLINK_EXT_ACK, [1]",
+    "NETLINK_CAP_ACK, [1]",
+    // A link that cannot be set down is deleted, and only then its lease freed.
+    "nlmsg_type=RTM_GETLINK",
+    "nlmsg_type=RTM_NEWLINK",
+    "recvfrom(3, ",
+];
+
+/// What host-local can do without: its index and its map are made anew by the next call, and
+/// without the boot's ID no lease counts as one from before it.
+const HARMLESS_TO_IPAM: &[&str] = &[
+    "\"/proc/",
+    "\"/etc/machine-id\"",
+    ", 64) ",
+    "readlink(",
+    "fstatfs(",
+    "statx(",
+    "fstat(",
+    "F_SETFD, FD_CLOEXEC",
+    "lseek(",
+    "/.ferrule/",
+    "pread64(",
+    "pwrite64(",
+    "ftruncate(",
+    "utimensat(",
+    "LOCK_UN",
+    "last_reserved_ip.",
+];
+
+/// Where the rest is left to DEL, or to the next ADD.
+const UNDONE_BY_DEL: &[&str] = &[
+    // The thread is in the pod's namespace and cannot leave it: nothing more may be done.
+    "setns(", // An empty record, which only who has the lock may remove.
+    "flock(",
+];
+
+/// A scenario of one command with one configuration, where it is not the first of its node.
+fn scenario(title: &'static str, command: &'static str, victim: Victim) -> Scenario {
+    let harmless = match (victim, command) {
+        (Victim::Ipam, _) => HARMLESS_TO_IPAM,
+        (_, "DEL") => HARMLESS_TO_DEL,
+        _ => HARMLESS,
+    };
+    let config = full();
+    Scenario { title, command, config, victim, fresh: false, stride: 8, harmless }
+}
+
+#[test]
+fn add() {
+    scenario("ADD, both families, masquerade, MAC check", "ADD", Victim::Plugin).run();
+}
+
+#[test]
+fn add_of_the_first_pod() {
+    let title = "the node's first ADD, both families, masquerade, MAC check";
+    Scenario { fresh: true, stride: 12, ..scenario(title, "ADD", Victim::Plugin) }.run();
+}
+
+#[test]
+fn add_of_ipv4_alone() {
+    Scenario { config: conf::v4(), ..scenario("ADD, IPv4", "ADD", Victim::Plugin) }.run();
+}
+
+#[test]
+fn the_ipam_plugin_of_add() {
+    scenario("ADD, in the IPAM plugin", "ADD", Victim::Ipam).run();
+}
+
+#[test]
+fn del() {
+    scenario("DEL, both families, masquerade, MAC check", "DEL", Victim::Plugin).run();
+}
+
+#[test]
+fn del_of_ipv4_alone() {
+    Scenario { config: conf::v4(), ..scenario("DEL, IPv4", "DEL", Victim::Plugin) }.run();
+}
+
+#[test]
+fn the_ipam_plugin_of_del() {
+    scenario("DEL, in the IPAM plugin", "DEL", Victim::Ipam).run();
+}
+
+#[test]
+fn add_of_a_routed_pod() {
+    let config = routed(&full());
+    Scenario { config, ..scenario("ADD by bgp, both families", "ADD", Victim::Bgp) }.run();
+}
+
+#[test]
+fn del_of_a_routed_pod() {
+    let config = routed(&full());
+    Scenario { config, ..scenario("DEL by bgp, both families", "DEL", Victim::Bgp) }.run();
+}
