@@ -18,7 +18,8 @@ fn a_bridge_is_made_down_and_keeps_its_mac() {
         assert_eq!(made.alias, "");
         // A bridge whose address nobody set takes the lowest of its ports'.
         assert!(NEAR.0 < mac.0);
-        socket.set(&link::add_veth(&veth(made.index), &new_netns())).unwrap();
+        let pod = new_netns();
+        socket.set(&link::add_veth(&veth(made.index), &pod)).unwrap();
         assert_eq!(look(&mut socket, "br").mac, mac);
     });
 }
