@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::daemon::Error;
-use crate::desired::PROTOCOL;
+use crate::desired::{LEARNED, PROTOCOL};
 use net::{Socket, link, route};
 use node::{Lock, Node, vtep};
 use std::fs;
@@ -23,8 +23,8 @@ pub fn cleanup(config: &Config) -> Result<Vec<String>, Error> {
     let mut socket = Socket::open()?;
     let mut removed = Vec::new();
     let mut first = None;
-    for v6 in [false, true] {
-        for route in socket.list(&route::list_of(v6, PROTOCOL))? {
+    for (v6, protocol) in [(false, PROTOCOL), (true, PROTOCOL), (false, LEARNED), (true, LEARNED)] {
+        for route in socket.list(&route::list_of(v6, protocol))? {
             let done = socket.set(&route::del(&route));
             note(&mut removed, &mut first, format!("route {route}"), done);
         }

@@ -1,8 +1,10 @@
 //! The command line.
 
 use crate::config::{self, Config};
-use crate::{cleanup, control, daemon, logs, status};
+use crate::{bgp, cleanup, control, daemon, logs, status};
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -44,12 +46,21 @@ enum Command {
     },
     /// Shows what the daemon keeps; exit code 0: all in sync, 1: something is not, 2: no daemon
     Status {
+        /// Of what: all of it, or BGP
+        #[arg(value_enum, value_name = "PART")]
+        part: Option<Part>,
         /// As JSON, for scripts
         #[arg(long)]
         json: bool,
     },
     /// Removes everything that the daemon has made; it must not run
     Cleanup,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The sessions with BGP peers and what they tell
+    Bgp,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -82,7 +93,7 @@ pub fn run() -> ExitCode {
         Some(Command::CheckConfig { file }) => {
             with_config(&file, |config| print(&described(&file, &config)))
         }
-        Some(Command::Status { json }) => show_status(&cli.config, json),
+        Some(Command::Status { part, json }) => show_status(&cli.config, part, json),
         Some(Command::Cleanup) => with_config(&cli.config, |config| clean(&config)),
     }
 }
@@ -126,10 +137,26 @@ fn described(path: &Path, config: &Config) -> String {
     )
 }
 
-fn show_status(path: &Path, json: bool) -> ExitCode {
+fn show_status(path: &Path, part: Option<Part>, json: bool) -> ExitCode {
     // A broken configuration is no reason not to ask the daemon that runs.
     let run_dir = config::read(path).map_or_else(|_| node::RUN_DIR.into(), |it| it.run_dir);
-    let report = match control::status(&run_dir) {
+    match part {
+        None => show(&run_dir, "status", json, status::table, status::is_well),
+        Some(Part::Bgp) => {
+            show(&run_dir, "status bgp", json, bgp::status::table, bgp::status::is_well)
+        }
+    }
+}
+
+/// Asks, and prints what is answered.
+fn show<T: DeserializeOwned + Serialize>(
+    run_dir: &Path,
+    command: &str,
+    json: bool,
+    table: impl FnOnce(&T, u64) -> String,
+    is_well: impl FnOnce(&T) -> bool,
+) -> ExitCode {
+    let report: T = match control::status(run_dir, command) {
         Ok(report) => report,
         Err(error) => {
             complain(error);
@@ -139,7 +166,7 @@ fn show_status(path: &Path, json: bool) -> ExitCode {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let text = match json {
         true => serde_json::to_string_pretty(&report).map(|text| text + "\n"),
-        false => Ok(status::table(&report, now)),
+        false => Ok(table(&report, now)),
     };
     let printed = match text {
         Ok(text) => print(&text),
@@ -148,7 +175,7 @@ fn show_status(path: &Path, json: bool) -> ExitCode {
             ExitCode::FAILURE
         }
     };
-    if status::is_well(&report) { printed } else { ExitCode::FAILURE }
+    if is_well(&report) { printed } else { ExitCode::FAILURE }
 }
 
 fn clean(config: &Config) -> ExitCode {
@@ -193,7 +220,7 @@ mod tests {
         let cli =
             Cli::try_parse_from(["route-sync", "status", "--config", "/x", "--json"]).unwrap();
         assert_eq!(cli.config, PathBuf::from("/x"));
-        assert!(matches!(cli.command, Some(Command::Status { json: true })));
+        assert!(matches!(cli.command, Some(Command::Status { part: None, json: true })));
         assert!(Cli::try_parse_from(["route-sync"]).unwrap().command.is_none());
         assert!(Cli::try_parse_from(["route-sync", "--vni", "1"]).is_err());
         let version = Cli::command().render_version();

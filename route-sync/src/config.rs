@@ -1,16 +1,17 @@
 //! `route-sync.toml`: types that cannot be wrong.
 
-mod read;
-mod table;
+pub(crate) mod read;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
 pub use read::read;
 pub(crate) use table::line;
 
+use crate::bgp::config::Bgp;
 use ipnetwork::IpNetwork;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,8 +58,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// `resync-interval`: seconds between full passes that nothing asked for; 0 for none.
     pub resync_interval: Option<Duration>,
-    /// `[source]`.
+    /// `[source]`, or `[node]`.
     pub source: Source,
+    /// `[bgp]`.
+    pub bgp: Option<Bgp>,
     /// `[vxlan]`.
     pub vxlan: Vxlan,
     /// `[masquerade]`.
@@ -75,12 +78,21 @@ pub enum Source {
         /// `path`.
         path: PathBuf,
     },
+    /// `[node]`: this node alone, written in the configuration itself; of others the peers of BGP
+    /// tell.
+    Node {
+        /// `addresses`.
+        addresses: Vec<IpAddr>,
+        /// `pod-cidrs`.
+        pod_cidrs: Vec<IpNetwork>,
+    },
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Source::File { path } => write!(f, "file {}", path.display()),
+            Source::Node { .. } => f.write_str("node"),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The socket of `route-sync status`: a line with a command, answered by a JSON document and the
-//! end of the stream. The one command is `status`, answered by a [`Report`].
+//! end of the stream. The commands are `status`, answered by a [`crate::query::Report`], and `status bgp`,
+//! answered by a [`crate::bgp::report::BgpReport`] or, where no BGP is configured, `null`.
 
-use crate::query::{Query, Report};
+use crate::query::Query;
+use serde::de::DeserializeOwned;
 use std::fs::{self, Permissions};
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
@@ -57,7 +59,11 @@ async fn answer(mut stream: UnixStream, queries: mpsc::Sender<Query>) -> io::Res
             Some(report) => serde_json::to_vec(&report)?,
             None => return Ok(()),
         },
-        _ => b"{\"error\":\"the one command is status\"}".to_vec(),
+        "status bgp" => match ask(&queries, Query::Bgp).await {
+            Some(report) => serde_json::to_vec(&report)?,
+            None => return Ok(()),
+        },
+        _ => b"{\"error\":\"the commands are status and status bgp\"}".to_vec(),
     };
     stream.write_all(&text).await?;
     stream.write_all(b"\n").await?;
@@ -123,25 +129,27 @@ pub enum Error {
     },
 }
 
-/// Asks the running daemon for its report. It blocks, for 5 seconds at most.
+/// Asks the running daemon for its report: a [`crate::query::Report`] for `status`, an `Option<BgpReport>` for
+/// `status bgp`. It blocks, for 5 seconds at most.
 ///
 /// # Errors
 /// There is none.
-pub fn status(run_dir: &Path) -> Result<Report, Error> {
+pub fn status<T: DeserializeOwned>(run_dir: &Path, command: &str) -> Result<T, Error> {
     let path = run_dir.join(SOCKET);
     let socket = || path.display().to_string();
     let stream = Client::connect(&path).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => Error::NoDaemon(socket()),
         _ => Error::Silent { socket: socket(), error },
     })?;
-    let text = exchange(stream).map_err(|error| Error::Silent { socket: socket(), error })?;
+    let text =
+        exchange(stream, command).map_err(|error| Error::Silent { socket: socket(), error })?;
     serde_json::from_slice(&text).map_err(|error| Error::Foreign { socket: socket(), error })
 }
 
-fn exchange(mut stream: Client) -> io::Result<Vec<u8>> {
+fn exchange(mut stream: Client, command: &str) -> io::Result<Vec<u8>> {
     let end = Instant::now() + PATIENCE;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(b"status\n")?;
+    stream.write_all(format!("{command}\n").as_bytes())?;
     let mut text = Vec::new();
     let mut part = vec![0; 64 << 10];
     loop {
@@ -166,6 +174,7 @@ fn exchange(mut stream: Client) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::Report;
     use crate::status::tests::report;
 
     /// A daemon's loop that answers every question.
@@ -183,7 +192,7 @@ mod tests {
 
     async fn asked(run_dir: &Path) -> Result<Report, Error> {
         let run_dir = run_dir.to_owned();
-        tokio::task::spawn_blocking(move || status(&run_dir)).await.unwrap()
+        tokio::task::spawn_blocking(move || status(&run_dir, "status")).await.unwrap()
     }
 
     #[tokio::test]
@@ -213,7 +222,7 @@ mod tests {
         let mut text = String::new();
         let read = stream.read_to_string(&mut text);
         tokio::time::timeout(PATIENCE * 4, read).await.unwrap().unwrap();
-        assert!(text.contains("the one command is status"), "{text}");
+        assert!(text.contains("the commands are status"), "{text}");
         assert_eq!(asked(dir.path()).await.unwrap(), report());
     }
 

@@ -1,5 +1,6 @@
 //! The daemon's loop.
 
+use crate::bgp::{Heard, Listeners, Speaker};
 use crate::config::{self, Config};
 use crate::query::Query;
 use crate::source::Update;
@@ -65,13 +66,16 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
         let what = format!("listen on {address}");
         metrics::listen(address, queries.clone()).map_err(io_error(&what))?;
     }
+    let listen = config.bgp.iter().flat_map(|bgp| bgp.listen.clone()).collect::<Vec<_>>();
+    let listeners = Listeners::open(&listen).map_err(io_error("listen for BGP"))?;
     let mut changed = reload::watch(config_path).map_err(io_error("watch the configuration"))?;
     let mut stop = reload::stop().map_err(io_error("wait for signals"))?;
-    privileges::keep_net_admin().map_err(io_error("give up privileges"))?;
+    privileges::keep_net_admin(!listen.is_empty()).map_err(io_error("give up privileges"))?;
     let updates = source::start(&config);
     let sync = Sync::new(config.clone())?;
+    let speaker = config.bgp.clone().map(|bgp| Speaker::new(bgp, listeners)).transpose()?;
     let shown = String::new();
-    let mut daemon = Daemon { sync, config, monitor, updates, written: None, shown };
+    let mut daemon = Daemon { sync, speaker, config, monitor, updates, written: None, shown };
     info!(node = daemon.config.node_name, "running");
     systemd::ready();
     daemon.tell();
@@ -97,7 +101,13 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
                 if events.is_empty() {
                     ready.clear_ready();
                 }
+                daemon.speaker.iter_mut().for_each(|speaker| speaker.events(&events));
                 daemon.sync.events(events);
+            }
+            heard = hear(&mut daemon.speaker) => {
+                if let Some(speaker) = &mut daemon.speaker {
+                    speaker.act(heard);
+                }
             }
             ready = ruleset.readable_mut() => {
                 let mut ready = ready.map_err(io_error("watch nf_tables"))?;
@@ -114,10 +124,13 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
                 periodic = daemon.period();
             }
         }
-        daemon.sync.work();
+        daemon.work();
         daemon.tell();
     }
     systemd::stopping();
+    if let Some(speaker) = &mut daemon.speaker {
+        speaker.stop().await;
+    }
     info!("stopped; routes and tunnel stay");
     Ok(())
 }
@@ -129,8 +142,16 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
+async fn hear(speaker: &mut Option<Speaker>) -> Option<Heard> {
+    match speaker {
+        Some(speaker) => speaker.hear().await,
+        None => pending().await,
+    }
+}
+
 struct Daemon {
     sync: Sync,
+    speaker: Option<Speaker>,
     config: Config,
     monitor: AsyncFd<Monitor>,
     updates: mpsc::Receiver<Update>,
@@ -152,11 +173,56 @@ impl Daemon {
         }
     }
 
+    /// Does what there is to do; then again, as far as BGP's next hops depend on it.
+    fn work(&mut self) {
+        self.sync.work();
+        let Some(speaker) = &mut self.speaker else { return };
+        speaker.links(self.sync.facts());
+        speaker.identify(self.sync.own());
+        let changes = speaker.follow();
+        self.sync.learn(changes, speaker.is_complete());
+        self.sync.work();
+    }
+
     fn answer(&self, query: Query) {
+        let speaker = self.speaker.as_ref();
         // Who does not wait any more needs no answer.
         match query {
-            Query::Status(to) => drop(to.send(self.sync.report())),
-            Query::Figures(to) => drop(to.send(self.sync.figures())),
+            Query::Status(to) => {
+                let mut report = self.sync.report();
+                report.problems.extend(speaker.map(Speaker::problems).unwrap_or_default());
+                drop(to.send(report));
+            }
+            Query::Bgp(to) => drop(to.send(speaker.map(Speaker::report))),
+            Query::Figures(to) => {
+                let mut figures = self.sync.figures();
+                figures.problems += speaker.map_or(0, |speaker| speaker.problems().len()) as u64;
+                figures.bgp = speaker.map(|speaker| speaker.report().peers).unwrap_or_default();
+                drop(to.send(figures));
+            }
+        }
+    }
+
+    /// Begins, alters or ends the speaker as the configuration has it.
+    fn speak(&mut self) {
+        match (&mut self.speaker, self.config.bgp.clone()) {
+            (Some(speaker), Some(bgp)) => speaker.reconfigure(bgp),
+            (None, Some(bgp)) => {
+                let listeners = Listeners::open(&bgp.listen).unwrap_or_else(|error| {
+                    warn!("cannot listen on {error}; a restart may");
+                    Listeners::default()
+                });
+                match Speaker::new(bgp, listeners) {
+                    Ok(speaker) => self.speaker = Some(speaker),
+                    Err(error) => warn!("{error}"),
+                }
+            }
+            (Some(speaker), None) => {
+                speaker.end_all("there is no [bgp] any more");
+                self.speaker = None;
+                self.sync.forget_learned();
+            }
+            (None, None) => {}
         }
     }
 
@@ -180,6 +246,7 @@ impl Daemon {
                 info!("the configuration was read anew");
                 self.config = config.clone();
                 self.sync.reconfigure(config);
+                self.speak();
             }
             Err(errors) => {
                 for error in errors {

@@ -1,6 +1,7 @@
 //! What shall exist, as a pure function of the configuration, the node set and the node's links.
 
-use crate::config::{Config, Mode};
+use crate::bgp::{Hops, Learned};
+use crate::config::{self, Config, Mode};
 use crate::facts::Facts;
 use crate::nodes::{Accepted, Node, Refused};
 use crate::query::Path;
@@ -13,6 +14,16 @@ use std::net::IpAddr;
 
 /// The routing protocol number of all routes that come from a node set: `ferrule-node`.
 pub const PROTOCOL: u8 = 118;
+/// That of what is heard by BGP: `ferrule-bgp`.
+pub const LEARNED: u8 = 119;
+/// That of the plugins' routes to their pods: `ferrule-pod`. They are never touched.
+pub const POD: u8 = 117;
+
+/// Whether the daemon makes routes of this protocol.
+pub fn is_ours(protocol: u8) -> bool {
+    protocol == PROTOCOL || protocol == LEARNED
+}
+
 /// The metric of a blackhole: worse than any other route of the same prefix, above all the
 /// connected route of the bridge. At metric 0 one of the two would keep the other out.
 pub const BLACKHOLE: u32 = 1_000_000;
@@ -62,7 +73,7 @@ pub struct Vtep {
 }
 
 /// Where a route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Nowhere: this node's own CIDR, but for the pods that are there.
     Blackhole,
@@ -83,6 +94,14 @@ pub enum Way {
         /// reverse-path filter at the other end lets it pass.
         source: Option<IpAddr>,
     },
+    /// Where BGP says.
+    Learned {
+        /// The hops, which share the traffic.
+        hops: Hops,
+        /// As that of [`Way::Direct`], else the node's address: those of its links may be unknown
+        /// elsewhere.
+        source: Option<IpAddr>,
+    },
 }
 
 /// How packets get to a CIDR.
@@ -101,7 +120,7 @@ pub struct PathTo {
 }
 
 /// What shall exist.
-pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts) -> Desired {
+pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learned) -> Desired {
     let mut desired = Desired::default();
     let Some(own) = &nodes.own else {
         let what = format!("node {}", config.node_name);
@@ -131,6 +150,8 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts) -> Desired {
         }
     }
     desired.refusals(&nodes.refused);
+    desired.announced(config, own);
+    desired.learned(config, learned, source.or(own, facts));
     desired
 }
 
@@ -213,6 +234,16 @@ impl Source {
         }))
     }
 
+    /// Where there is none, the node's own address.
+    fn or(self, own: &Node, facts: &Facts) -> Source {
+        let Source([four, six]) = self;
+        let held = |v4: bool| {
+            let mut same = own.addresses.iter().filter(|address| address.is_ipv4() == v4);
+            same.find(|address| facts.holder(**address).is_some()).copied()
+        };
+        Source([four.or(held(true)), six.or(held(false))])
+    }
+
     fn to(self, cidr: IpNetwork) -> Option<IpAddr> {
         let Source([four, six]) = self;
         if cidr.is_ipv4() { four } else { six }
@@ -243,8 +274,9 @@ impl Desired {
     /// The tunnel's device, in the modes that have one, and the pods' MTU.
     fn tunnel(&mut self, config: &Config, own: &Node, facts: &Facts, index: u32, local: IpAddr) {
         let Some(link) = facts.links.get(&index) else { return };
-        if config.mode == Mode::Direct {
-            self.mtu = link.mtu;
+        // Without a list of nodes nobody is at the tunnel's other end.
+        if config.mode == Mode::Direct || matches!(config.source, config::Source::Node { .. }) {
+            self.mtu = facts.mtu(link);
             return;
         }
         let most = link.mtu.saturating_sub(vtep::overhead(local));
@@ -340,6 +372,40 @@ impl Desired {
         self.fdb.insert(Mac(mac), remote);
         self.routes.insert(cidr, Way::Tunnel { gateway, source });
         self.path(other, cidr, Path::Vxlan, Some(remote));
+    }
+
+    /// What BGP announces beside this node's pod CIDRs leads nowhere from here on, or it would go
+    /// round between this node and whoever believes it.
+    fn announced(&mut self, config: &Config, own: &Node) {
+        let announced = config.bgp.iter().flat_map(|bgp| bgp.announce.iter().flatten());
+        for cidr in announced {
+            if !self.routes.contains_key(cidr) {
+                self.routes.insert(*cidr, Way::Blackhole);
+                self.path(own, *cidr, Path::Local, None);
+            }
+        }
+    }
+
+    /// What BGP tells wins over what follows from the node set, whose nodes may be away; but
+    /// `vxlan` means the tunnel, always.
+    fn learned(&mut self, config: &Config, learned: &Learned, source: Source) {
+        let places = self.paths.iter().enumerate().map(|(at, path)| (path.cidr, at));
+        let places: BTreeMap<IpNetwork, usize> =
+            if learned.is_empty() { BTreeMap::new() } else { places.collect() };
+        for (cidr, hops) in learned {
+            let place = places.get(cidr).and_then(|at| self.paths.get_mut(*at));
+            let via = hops.iter().find_map(|hop| hop.gateway);
+            match place {
+                Some(path) if path.path == Path::Local || config.mode == Mode::Vxlan => continue,
+                Some(path) => (path.path, path.via, path.refused) = (Path::Bgp, via, None),
+                None => {
+                    let (cidr, node) = (*cidr, String::new());
+                    self.paths.push(PathTo { node, cidr, path: Path::Bgp, via, refused: None });
+                }
+            }
+            let (hops, source) = (Hops::clone(hops), source.to(*cidr));
+            self.routes.insert(*cidr, Way::Learned { hops, source });
+        }
     }
 
     fn refusals(&mut self, refused: &[Refused]) {

@@ -1,12 +1,12 @@
 //! What has to be changed in the kernel: desired against actual, by one key for each object.
 
-use crate::desired::{BLACKHOLE, Desired, PROTOCOL, Way};
+use crate::desired::{BLACKHOLE, Desired, LEARNED, PROTOCOL, Way};
 use ipnetwork::IpNetwork;
 use net::fdb::{self, FdbEntry};
 use net::neighbour::{self, Neighbour};
 use net::route::{self, Hop, Route};
 use net::{Mac, Verb};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -91,10 +91,40 @@ impl fmt::Display for Change {
 /// Whether the kernel's report is of the wanted route.
 pub fn same(wanted: &Route, found: &Route) -> bool {
     // A blackhole of IPv6 reports the loopback device as its hop.
-    let hops = wanted.hops.is_empty() || wanted.hops == found.hops;
+    let hops = wanted.hops.is_empty() || same_hops(&wanted.hops, &found.hops);
     hops && (wanted.dst, wanted.kind, wanted.priority) == (found.dst, found.kind, found.priority)
         && (wanted.source, wanted.protocol) == (found.source, found.protocol)
         && (wanted.mtu, wanted.advmss) == (found.mtu, found.advmss)
+}
+
+/// IPv6 has its own order of several.
+fn same_hops(wanted: &[Hop], found: &[Hop]) -> bool {
+    wanted == found || (wanted.len() == found.len() && wanted.iter().all(|hop| found.contains(hop)))
+}
+
+/// Whether what is not desired goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep<'a> {
+    /// The node set is complete.
+    pub nodes: bool,
+    /// While not every BGP peer has sent its routes, what was heard in this run: of what BGP made
+    /// only that may go, the rest is an earlier run's.
+    pub heard: Option<&'a BTreeSet<IpNetwork>>,
+}
+
+impl Sweep<'_> {
+    /// Whether this may be done: everything but some deletions.
+    pub fn allows(&self, change: &Change) -> bool {
+        match change {
+            Change::Delete(route) if self.waits_for(route) => false,
+            change => self.nodes || !change.deletes(),
+        }
+    }
+
+    /// Whether a route is an earlier run's that a peer may yet say is still good.
+    fn waits_for(&self, route: &Route) -> bool {
+        route.protocol == LEARNED && self.heard.is_some_and(|heard| !heard.contains(&route.dst))
+    }
 }
 
 /// What a dump shows against what is desired; `K` names an object. What is as desired is only
@@ -119,41 +149,50 @@ pub struct Diff<'a> {
     pub desired: &'a Desired,
     /// Index of the tunnel's device.
     pub tunnel: Option<u32>,
+    /// What may go.
+    pub sweep: Sweep<'a>,
 }
 
 impl Diff<'_> {
     /// The route to a destination; `None` when there shall be none, or it would be through the
     /// tunnel's device and that is not there.
     pub fn wanted(&self, dst: IpNetwork) -> Option<Route> {
-        let mut route = match *self.desired.routes.get(&dst)? {
+        // With the tunnel's device its addresses are missing, and the kernel refuses them.
+        let held = self.tunnel.is_some() || self.desired.vtep.is_none();
+        let mut protocol = PROTOCOL;
+        let mut route = match self.desired.routes.get(&dst)? {
             Way::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
             Way::Direct { gateway, link, source } => {
-                // With the tunnel's device its addresses are missing, and the kernel refuses them.
-                let held = self.tunnel.is_some() || self.desired.vtep.is_none();
                 let source = source.filter(|_| held);
-                Route { source, ..Route::new(dst, Some(gateway), link) }
+                Route { source, ..Route::new(dst, Some(*gateway), *link) }
             }
             Way::Tunnel { gateway, source } => {
                 let link = self.tunnel?;
-                let hops = vec![Hop { gateway: Some(gateway), link, onlink: true }];
-                Route { hops, source, ..Route::new(dst, None, link) }
+                let hops = vec![Hop { gateway: Some(*gateway), link, onlink: true }];
+                Route { hops, source: *source, ..Route::new(dst, None, link) }
+            }
+            Way::Learned { hops, source } => {
+                protocol = LEARNED;
+                let source = source.filter(|_| held);
+                Route { hops: hops.to_vec(), source, ..Route::new(dst, None, 0) }
             }
         };
         // What IPv6 makes of 0.
         if dst.is_ipv6() && route.priority == 0 {
             route.priority = 1024;
         }
-        route.protocol = PROTOCOL;
+        route.protocol = protocol;
         Some(route)
     }
 
-    /// A route of [`PROTOCOL`] in the main table.
+    /// A route of [`PROTOCOL`] or [`LEARNED`] in the main table.
     pub fn route(&self, seen: &mut Seen<IpNetwork>, found: Route) {
         let wanted = self.wanted(found.dst);
         match wanted.filter(|wanted| wanted.priority == found.priority) {
             // A second one of the same destination and metric, appended, is none of ours.
             Some(wanted) if seen.present.insert(found.dst) => {
-                if !same(&wanted, &found) {
+                let waits = wanted.protocol != LEARNED && self.sweep.waits_for(&found);
+                if !same(&wanted, &found) && !waits {
                     seen.changes.push(Change::Replace(wanted));
                 }
             }
@@ -185,13 +224,12 @@ impl Diff<'_> {
     }
 
     /// All changes: neighbours and FDB entries before the routes that need them, additions and
-    /// replacements before deletions. `sweep`: whether what is not desired goes.
+    /// replacements before deletions. `routes` are of both families and protocols.
     pub fn changes(
         &self,
-        routes: [Seen<IpNetwork>; 2],
+        routes: [Seen<IpNetwork>; 4],
         neighbours: [Seen<IpAddr>; 2],
         fdb: Seen<Mac>,
-        sweep: bool,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         if let Some(link) = self.tunnel {
@@ -217,9 +255,7 @@ impl Diff<'_> {
         }
         stale.extend(neighbours.into_iter().flat_map(|seen| seen.stale));
         stale.extend(fdb.stale);
-        if sweep {
-            changes.append(&mut stale);
-        }
+        changes.extend(stale.into_iter().filter(|change| self.sweep.allows(change)));
         changes
     }
 }

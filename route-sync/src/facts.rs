@@ -4,6 +4,9 @@ use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// MTU of Ethernet, in bytes.
+const ETHERNET: u32 = 1500;
+
 /// The links that carry global addresses. Those of pods and tunnels are among them, and do not
 /// matter: no other node is on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up.
     pub up: bool,
+    /// It has a carrier.
+    pub carrier: bool,
     /// Its addresses, sorted, but for link-local ones.
     pub addresses: Vec<IpNetwork>,
 }
@@ -30,6 +35,17 @@ impl Facts {
     pub fn holder(&self, address: IpAddr) -> Option<(u32, &Link)> {
         let holds = |link: &Link| link.addresses.iter().any(|held| held.ip() == address);
         self.links.iter().find(|(_, link)| holds(link)).map(|(index, link)| (*index, link))
+    }
+
+    /// The MTU of what is routed, in bytes, where `link` holds the node's address: the link's own,
+    /// or where that is the loopback device the least of the others.
+    pub fn mtu(&self, link: &Link) -> u32 {
+        // Its MTU is 65536.
+        if link.name != "lo" {
+            return link.mtu;
+        }
+        let others = self.links.values().filter(|other| other.name != "lo");
+        others.map(|other| other.mtu).min().unwrap_or(ETHERNET)
     }
 
     /// The lowest address inside a CIDR that a link here holds.
@@ -63,12 +79,23 @@ impl Facts {
 
     /// The link that an address of another node is on: that of the longest prefix.
     pub fn on_link(&self, address: IpAddr) -> Option<u32> {
+        self.on_one_of(address, |link| link.up)
+    }
+
+    /// As [`Facts::on_link`], of the links with a carrier: one that is cut carries nothing, although
+    /// its routes are still there.
+    pub fn on_live_link(&self, address: IpAddr) -> Option<u32> {
+        self.on_one_of(address, |link| link.up && link.carrier)
+    }
+
+    fn on_one_of(&self, address: IpAddr, fit: impl Fn(&Link) -> bool) -> Option<u32> {
         let prefix = |link: &Link| {
             let covering = link.addresses.iter().filter(|held| held.contains(address));
             covering.map(IpNetwork::prefix).max()
         };
-        let ups = self.links.iter().filter(|(_, link)| link.up);
-        let covering = ups.filter_map(|(index, link)| prefix(link).map(|prefix| (prefix, *index)));
+        let fitting = self.links.iter().filter(|(_, link)| fit(link));
+        let covering =
+            fitting.filter_map(|(index, link)| prefix(link).map(|prefix| (prefix, *index)));
         // Of two alike the first made: the order of the kernel's own routes.
         covering.max_by_key(|(prefix, index)| (*prefix, u32::MAX - index)).map(|(_, index)| index)
     }

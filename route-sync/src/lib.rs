@@ -1,10 +1,11 @@
 //! One daemon for each node: it installs the routes to every other node's pod CIDRs, plainly where
-//! the other node is on the link, through VXLAN where it is not, and keeps them.
+//! the other node is on the link, through VXLAN where it is not or as BGP tells, and keeps them.
 //!
 //! A source ([`source`]) tells the node set → what shall exist is a pure function of it
 //! ([`desired`]) → the difference from the kernel is applied ([`sync`]), at first and at every
 //! event of the kernel.
 
+pub mod bgp;
 pub mod cleanup;
 pub mod cli;
 pub mod config;

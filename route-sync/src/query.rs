@@ -1,5 +1,6 @@
 //! What is asked of the running daemon, and what it answers.
 
+use crate::bgp::report::{BgpReport, PeerReport};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,6 +12,8 @@ use tokio::sync::oneshot;
 pub enum Query {
     /// All of it.
     Status(oneshot::Sender<Report>),
+    /// The BGP speaker; `None` where none is configured.
+    Bgp(oneshot::Sender<Option<BgpReport>>),
     /// The figures.
     Figures(oneshot::Sender<Figures>),
 }
@@ -63,6 +66,8 @@ pub enum Path {
     Direct,
     /// Through the tunnel.
     Vxlan,
+    /// As a BGP peer says.
+    Bgp,
     /// Not at all: refused.
     None,
 }
@@ -87,6 +92,7 @@ impl fmt::Display for Path {
             Path::Local => "local",
             Path::Direct => "direct",
             Path::Vxlan => "vxlan",
+            Path::Bgp => "bgp",
             Path::None => "none",
         })
     }
@@ -107,7 +113,7 @@ impl fmt::Display for State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// The node that it is of.
+    /// The node that it is of; empty where only BGP tells of it.
     pub node: String,
     /// The CIDR.
     pub cidr: IpNetwork,
@@ -164,4 +170,6 @@ pub struct Figures {
     pub sets: u64,
     /// Times that the source failed.
     pub source_failures: u64,
+    /// The BGP speaker's peers.
+    pub bgp: Vec<PeerReport>,
 }

@@ -4,7 +4,7 @@ mod file;
 mod kept;
 
 use crate::config::{Config, Source};
-use crate::nodes::NodeSet;
+use crate::nodes::{Node, NodeSet};
 use tokio::sync::mpsc;
 
 /// The kept set's file in the state directory.
@@ -29,7 +29,24 @@ pub enum Update {
 /// followed by the kept set, if there is one. It ends when the receiver is dropped.
 pub fn start(config: &Config) -> mpsc::Receiver<Update> {
     let (updates, receiver) = mpsc::channel(4);
-    let Source::File { path } = &config.source;
-    tokio::spawn(file::run(path.clone(), config.state_dir.join(KEPT), updates));
+    match &config.source {
+        Source::File { path } => {
+            tokio::spawn(file::run(path.clone(), config.state_dir.join(KEPT), updates));
+        }
+        Source::Node { addresses, pod_cidrs } => {
+            let own = Node {
+                name: config.node_name.clone(),
+                addresses: addresses.clone(),
+                pod_cidrs: pod_cidrs.clone(),
+            };
+            let set = NodeSet { nodes: vec![own] };
+            tokio::spawn(async move {
+                // Nothing ever changes, and the end of a source would be the daemon's.
+                if updates.send(Update::Set { set, kept: false }).await.is_ok() {
+                    updates.closed().await;
+                }
+            });
+        }
+    }
     receiver
 }

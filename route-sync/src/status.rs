@@ -62,7 +62,7 @@ fn row(entry: &Entry, now: u64) -> [String; 6] {
         None => entry.path.to_string(),
     };
     [
-        plain(&entry.node),
+        if entry.node.is_empty() { "-".to_owned() } else { plain(&entry.node) },
         entry.cidr.to_string(),
         path,
         entry.state.to_string(),
@@ -72,7 +72,7 @@ fn row(entry: &Entry, now: u64) -> [String; 6] {
 }
 
 /// Rows of cells, aligned; the last cell of a row has no width.
-fn columns<'a, const N: usize>(
+pub(crate) fn columns<'a, const N: usize>(
     text: &mut String,
     rows: impl Iterator<Item = &'a [String; N]> + Clone,
 ) {
@@ -93,7 +93,7 @@ fn columns<'a, const N: usize>(
 }
 
 /// The two largest units of how long ago it was: `3m`, `2h05m`, `4d03h`.
-fn age(since: u64, now: u64) -> String {
+pub(crate) fn age(since: u64, now: u64) -> String {
     let seconds = now.saturating_sub(since);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (minutes, hours, days) {
@@ -105,7 +105,7 @@ fn age(since: u64, now: u64) -> String {
 }
 
 /// One line without control characters, whatever a node set holds.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

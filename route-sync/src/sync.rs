@@ -1,9 +1,10 @@
 //! Keeps the kernel as desired: a full pass (dump, diff, apply) at first and when much changed,
 //! and single repairs at the kernel's events.
 
+use crate::bgp::Learned;
 use crate::config::Config;
-use crate::desired::{Desired, PROTOCOL, Vtep, desired};
-use crate::diff::{Change, Diff, Object, Seen};
+use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
+use crate::diff::{Change, Diff, Object, Seen, Sweep};
 use crate::facts::Facts;
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
@@ -12,12 +13,13 @@ use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::Nft;
 use node::vtep;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, info, warn};
 
 mod events;
+mod learned;
 mod report;
 mod rules;
 
@@ -37,6 +39,11 @@ pub struct Sync {
     nft: Nft,
     nodes: Accepted,
     facts: Facts,
+    /// What BGP tells.
+    learned: Learned,
+    /// All that BGP told in this run, until every peer has sent its routes: then what an earlier
+    /// run heard may go.
+    heard: Option<BTreeSet<IpNetwork>>,
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
@@ -93,6 +100,8 @@ impl Sync {
             nft: Nft::open()?,
             nodes: Accepted::default(),
             facts: Facts::default(),
+            learned: Learned::new(),
+            heard: Some(BTreeSet::new()),
             desired: Desired::default(),
             tunnel: None,
             sweep: false,
@@ -163,7 +172,7 @@ impl Sync {
             cluster_cidrs: self.config.cluster_cidrs.clone(),
             mtu: desired.mtu,
             vxlan,
-            bgp: None,
+            bgp: self.config.bgp.as_ref().map(|bgp| node::Bgp { asn: bgp.asn }),
             synced: self.figures.synced,
         })
     }
@@ -181,8 +190,8 @@ impl Sync {
         }
         let dirty = std::mem::take(&mut self.dirty);
         // What is not desired is only removed once a set of this run says so.
-        let dirty: Vec<Change> =
-            dirty.into_iter().filter(|c| self.may_sweep() || !c.deletes()).collect();
+        let sweep = self.sweep();
+        let dirty: Vec<Change> = dirty.into_iter().filter(|c| sweep.allows(c)).collect();
         if !dirty.is_empty() {
             self.apply(&dirty, "somebody changed it");
             self.count_repairs(&dirty);
@@ -211,10 +220,6 @@ impl Sync {
         self.conditions();
     }
 
-    fn may_sweep(&self) -> bool {
-        self.sweep && !self.desired.incomplete
-    }
-
     fn whole(&mut self, why: &'static str) -> net::Result<()> {
         let links = self.socket.list(&link::list())?;
         self.facts = facts(&links, &self.socket.list(&address::list())?);
@@ -222,12 +227,12 @@ impl Sync {
         let before = std::mem::take(&mut self.desired);
         let (vtep, problems) = (before.vtep, before.problems);
         drop((before.routes, before.neighbours, before.fdb, before.paths));
-        self.desired = desired(&self.config, &self.nodes, &self.facts);
+        self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
         for (what, error) in self.desired.problems.difference(&problems) {
             warn!("{what}: {error}");
         }
         self.tunnel = self.ensure_tunnel(why, vtep.as_ref());
-        if self.may_sweep() {
+        if self.sweep().nodes {
             self.sweep_devices(&links);
         }
         let changes = self.changes()?;
@@ -240,9 +245,10 @@ impl Sync {
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
-        if tunnelled && !self.desired.incomplete && !self.figures.synced {
+        let complete = !self.desired.incomplete && self.sweep().heard.is_none();
+        if tunnelled && complete && !self.figures.synced {
             self.figures.synced = true;
-            info!("in step with the node set");
+            info!("in step");
         }
         Ok(())
     }
@@ -250,20 +256,28 @@ impl Sync {
     /// What of ours the kernel lacks or has otherwise.
     fn changes(&mut self) -> net::Result<Vec<Change>> {
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        let diff = Diff { desired: &self.desired, tunnel };
+        let nodes = self.sweep && !self.desired.incomplete;
+        let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
+        let diff = Diff { desired: &self.desired, tunnel, sweep: Sweep { nodes, heard } };
         let socket = &mut self.socket;
-        let mut routes =
-            |v6| socket.fold(&route::list_of(v6, PROTOCOL), |seen, route| diff.route(seen, route));
-        let routes = [routes(false)?, routes(true)?];
+        let mut routes = |v6, protocol| {
+            socket.fold(&route::list_of(v6, protocol), |seen, route| diff.route(seen, route))
+        };
+        let routes = [
+            routes(false, PROTOCOL)?,
+            routes(true, PROTOCOL)?,
+            routes(false, LEARNED)?,
+            routes(true, LEARNED)?,
+        ];
         let Some(link) = tunnel else {
-            return Ok(diff.changes(routes, Default::default(), Seen::default(), self.may_sweep()));
+            return Ok(diff.changes(routes, Default::default(), Seen::default()));
         };
         let mut neighbours = |v6| {
             socket.fold(&neighbour::of_link(link, v6), |seen, entry| diff.neighbour(seen, entry))
         };
         let neighbours = [neighbours(false)?, neighbours(true)?];
         let fdb = socket.fold(&fdb::of_link(link), |seen, entry| diff.entry(seen, entry))?;
-        Ok(diff.changes(routes, neighbours, fdb, self.may_sweep()))
+        Ok(diff.changes(routes, neighbours, fdb))
     }
 
     /// `before`: the device that was wanted in the last pass.
@@ -433,8 +447,9 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     for link in links.iter().filter(|link| link.alias != vtep::ALIAS) {
         if let Some(mut addresses) = held.remove(&link.index) {
             addresses.sort_unstable();
-            let (name, mtu, up) = (link.name.clone(), link.mtu, link.up);
-            facts.links.insert(link.index, crate::facts::Link { name, mtu, up, addresses });
+            let Link { name, mtu, up, carrier, .. } = link.clone();
+            let link_facts = crate::facts::Link { name, mtu, up, carrier, addresses };
+            facts.links.insert(link.index, link_facts);
         }
     }
     facts

@@ -36,6 +36,7 @@
 //!         let router_id = [192, 0, 2, n].into();
 //!         let policy = Policy {
 //!             import_cidrs: vec!["10.244.0.0/16".parse()?],
+//!             max_length: (32, 128),
 //!             own_cidrs: vec![own.parse()?],
 //!             local_asn: asn,
 //!             router_id,

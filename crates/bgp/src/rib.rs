@@ -178,6 +178,11 @@ impl Rib {
         paths.map(|(prefix, path)| (prefix, path.as_ref()))
     }
 
+    /// Whether a peer announced a prefix that the policy admits.
+    pub fn has(&self, peer: IpAddr, prefix: &IpNetwork) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.paths.contains_key(prefix))
+    }
+
     /// Announcements of a peer that the policy did not admit since the session came up, by reason.
     pub fn rejected(&self, peer: IpAddr) -> BTreeMap<Rejected, u64> {
         self.peers.get(&peer).map(|peer| peer.rejected.clone()).unwrap_or_default()

@@ -19,6 +19,7 @@ mod netns;
 pub mod route;
 mod socket;
 pub mod sysctl;
+pub mod tcp;
 pub mod vxlan;
 
 pub use answer::Answer;

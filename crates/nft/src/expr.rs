@@ -20,7 +20,7 @@ pub(crate) type Expr = ListAttribute<ExpressionAttribute>;
 pub(crate) type Rule = Vec<Expr>;
 
 /// NF_DROP and NF_ACCEPT (linux/netfilter.h); the crate names only the verdicts below zero.
-const NF_DROP: Verdict = Verdict::Other(0);
+pub(crate) const NF_DROP: Verdict = Verdict::Other(0);
 const NF_ACCEPT: Verdict = Verdict::Other(1);
 
 // enum nft_payload_bases
@@ -259,7 +259,7 @@ fn normal(expr: &Expr) -> Expr {
     expr
 }
 
-fn expr(data: Expressions) -> Expr {
+pub(crate) fn expr(data: Expressions) -> Expr {
     data.into()
 }
 
@@ -296,7 +296,7 @@ fn in_network(ip: Ip, offset: u32, network: IpNetwork) -> Rule {
     ]
 }
 
-fn meta(key: MetaKey, to: Register) -> Expr {
+pub(crate) fn meta(key: MetaKey, to: Register) -> Expr {
     expr(Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(to)]))
 }
 
@@ -310,7 +310,7 @@ fn load(base: u32, offset: u32, len: u32, to: Register) -> Expr {
 }
 
 /// Register 1 equals the bytes.
-fn equal(bytes: Vec<u8>) -> Expr {
+pub(crate) fn equal(bytes: Vec<u8>) -> Expr {
     compare(Operator::Equal, bytes)
 }
 
@@ -322,7 +322,7 @@ fn compare(operator: Operator, bytes: Vec<u8>) -> Expr {
     ]))
 }
 
-fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
+pub(crate) fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
     expr(Expressions::Lookup(vec![
         Lookup::Set(set.to_owned()),
         Lookup::SourceRegister(from),
@@ -330,7 +330,7 @@ fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
     ]))
 }
 
-fn verdict(verdict: Verdict) -> Expr {
+pub(crate) fn verdict(verdict: Verdict) -> Expr {
     expr(Expressions::Immediate(vec![
         Immediate::DestinationRegister(Register::Verdict),
         Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(verdict)])),

@@ -2,6 +2,7 @@
 
 use super::table::{Faults, Table, boolean, number, text};
 use super::{Config, Masquerade, Mode, STATE_DIR, Source, Vxlan};
+use crate::bgp;
 use ipnetwork::IpNetwork;
 use node::{RUN_DIR, vtep};
 use std::fs;
@@ -32,7 +33,7 @@ pub fn read(path: &Path) -> Result<Config, Vec<String>> {
 }
 
 /// [`read`] of a text, on a host of this name.
-pub(super) fn parse(text: &str, hostname: Option<&str>) -> Result<Config, Vec<String>> {
+pub(crate) fn parse(text: &str, hostname: Option<&str>) -> Result<Config, Vec<String>> {
     let mut faults = Faults::of(text);
     let mut table = Table::parse(text, &mut faults);
     if !faults.is_empty() {
@@ -62,12 +63,17 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
     let run_dir = top.read("run-dir", faults, run_dir).unwrap_or_else(|| RUN_DIR.into());
     let state_dir = top.read("state-dir", faults, folder).unwrap_or_else(|| STATE_DIR.into());
     let seconds = top.read("resync-interval", faults, number(0, 86_400)).unwrap_or(60);
-    let source = source(top, faults);
+    let speaks = top.has("bgp");
+    let bgp = bgp::config::read(top, &cluster_cidrs, faults);
+    let source = source(top, speaks, faults);
     let vxlan = vxlan(top, faults);
     let masquerade = masquerade(top, faults);
     let mut figures = top.table("metrics", faults);
     let metrics = figures.read("listen", faults, listen);
     figures.finish(faults);
+    if mode == Mode::Vxlan && matches!(source, Some(Source::Node { .. })) {
+        faults.add_whole("mode is \"vxlan\" and [node] tells of no other node: write a [source]");
+    }
     if masquerade.enabled && cluster_cidrs.is_empty() && !listed {
         faults.add_whole(
             "masquerade.enabled is true and cluster-cidrs is empty: write the cluster's pod CIDRs \
@@ -83,13 +89,17 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
         state_dir,
         resync_interval: (seconds > 0).then(|| Duration::from_secs(seconds)),
         source: source?,
+        bgp,
         vxlan,
         masquerade,
         metrics,
     })
 }
 
-fn source(top: &mut Table, faults: &mut Faults) -> Option<Source> {
+fn source(top: &mut Table, speaks: bool, faults: &mut Faults) -> Option<Source> {
+    if top.has("node") {
+        return own(top, speaks, faults);
+    }
     let mut table = top.table("source", faults);
     let before = faults.count();
     let kind = table.read("type", faults, |value| match text(value)? {
@@ -101,7 +111,8 @@ fn source(top: &mut Table, faults: &mut Faults) -> Option<Source> {
     if kind.is_none() && path.is_none() && faults.count() == before {
         faults.add_whole(
             "[source] is missing: write [source], type = \"file\" and \
-             path = \"/etc/ferrule/nodes.toml\"",
+             path = \"/etc/ferrule/nodes.toml\", or with [bgp] a [node] with addresses and \
+             pod-cidrs",
         );
     } else if kind.is_none() && faults.count() == before {
         faults.add_whole("source.type is missing: write type = \"file\" under [source]");
@@ -111,6 +122,30 @@ fn source(top: &mut Table, faults: &mut Faults) -> Option<Source> {
         );
     }
     kind.and(path).map(|path| Source::File { path })
+}
+
+/// `[node]` in the place of a source.
+fn own(top: &mut Table, speaks: bool, faults: &mut Faults) -> Option<Source> {
+    let mut table = top.table("node", faults);
+    let at = table.at();
+    let addresses = table.list("addresses", faults, |value, _| {
+        let address = text(value)?.parse().ok();
+        address.ok_or_else(|| "write an address, as \"192.0.2.11\"".to_owned())
+    });
+    let pod_cidrs = table.list("pod-cidrs", faults, cidr);
+    if addresses.is_empty() || pod_cidrs.is_empty() {
+        let what = "[node] wants addresses and pod-cidrs: write what this node has";
+        faults.add(at, what);
+    }
+    table.finish(faults);
+    if top.has("source") {
+        let mut source = top.table("source", faults);
+        faults.add(source.at(), "[source] tells of this node as well as [node] does: write one");
+        let _ = (source.read("type", faults, |_| Ok(())), source.read("path", faults, |_| Ok(())));
+    } else if !speaks {
+        faults.add(at, "[node] alone tells of no other node: write [bgp] too, or [source] instead");
+    }
+    Some(Source::Node { addresses, pod_cidrs })
 }
 
 fn vxlan(top: &mut Table, faults: &mut Faults) -> Vxlan {
@@ -160,7 +195,7 @@ fn mode(value: &DeValue) -> Result<Mode, String> {
 }
 
 /// A CIDR that overlaps none of those before it: an nftables set of intervals refuses such.
-fn cidr(value: &DeValue, before: &[IpNetwork]) -> Result<IpNetwork, String> {
+pub(crate) fn cidr(value: &DeValue, before: &[IpNetwork]) -> Result<IpNetwork, String> {
     let text = text(value)?;
     let cidr = text.parse::<IpNetwork>().ok().filter(|_| text.contains('/'));
     let cidr = cidr.ok_or("write a CIDR, as \"10.244.0.0/16\" or \"fd00:10:244::/48\"")?;
@@ -176,7 +211,7 @@ fn cidr(value: &DeValue, before: &[IpNetwork]) -> Result<IpNetwork, String> {
     }
 }
 
-fn absolute(value: &DeValue) -> Result<PathBuf, String> {
+pub(crate) fn absolute(value: &DeValue) -> Result<PathBuf, String> {
     let path = PathBuf::from(text(value)?);
     let plain = path.is_absolute() && !path.as_os_str().as_encoded_bytes().contains(&0);
     plain.then_some(path).ok_or_else(|| "write a path that begins with /".to_owned())

@@ -55,6 +55,8 @@ pub fn line(text: &str, at: usize) -> usize {
 #[derive(Debug)]
 pub struct Table<'a> {
     prefix: String,
+    /// Where it begins, in bytes.
+    at: usize,
     keys: Vec<&'static str>,
     left: DeTable<'a>,
 }
@@ -67,15 +69,15 @@ impl<'a> Table<'a> {
             let at = error.span().map_or(text.len(), |span| span.start);
             faults.add(at, error.message().replace('\n', ", "));
         }
-        Table { prefix: String::new(), keys: Vec::new(), left: table.into_inner() }
+        Table { prefix: String::new(), at: 0, keys: Vec::new(), left: table.into_inner() }
     }
 
     /// The table of this name; an empty one when there is none.
     pub fn table(&mut self, key: &'static str, faults: &mut Faults) -> Table<'a> {
-        let mut table =
-            Table { prefix: format!("{}{key}.", self.prefix), keys: vec![], left: DeTable::new() };
+        let mut table = self.inner(key, 0, DeTable::new());
         if let Some(value) = self.take(key) {
             let at = value.span().start;
+            table.at = at;
             match value.into_inner() {
                 DeValue::Table(inner) => table.left = inner,
                 other => faults.add(
@@ -85,6 +87,45 @@ impl<'a> Table<'a> {
             }
         }
         table
+    }
+
+    /// The tables `[[key]]`.
+    pub fn tables(&mut self, key: &'static str, faults: &mut Faults) -> Vec<Table<'a>> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let (at, name) = (value.span().start, self.name(key));
+        let remedy = format!("write a table [[{name}]] for each one");
+        let DeValue::Array(members) = value.into_inner() else {
+            faults.add(at, format!("{name} is none: {remedy}"));
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for member in members {
+            let at = member.span().start;
+            match member.into_inner() {
+                DeValue::Table(inner) => tables.push(self.inner(key, at, inner)),
+                other => faults.add(at, format!("{name} has {}: {remedy}", shown(&other))),
+            }
+        }
+        tables
+    }
+
+    fn inner(&self, key: &str, at: usize, left: DeTable<'a>) -> Table<'a> {
+        Table { prefix: format!("{}.", self.name(key)), at, keys: vec![], left }
+    }
+
+    /// Whether a key is there and was not read yet.
+    pub fn has(&self, key: &str) -> bool {
+        self.left.contains_key(key)
+    }
+
+    /// The full name of a key.
+    pub fn name(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Where it begins, in bytes of the text.
+    pub fn at(&self) -> usize {
+        self.at
     }
 
     /// Reads a key, if it is there. What `read` says on refusing comes after `KEY is VALUE: `.

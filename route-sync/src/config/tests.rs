@@ -23,6 +23,7 @@ fn what_is_left_out_has_defaults() {
             state_dir: "/var/lib/ferrule".into(),
             resync_interval: Some(Duration::from_secs(60)),
             source: Source::File { path },
+            bgp: None,
             vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
             masquerade: Masquerade { enabled: false, random_fully: true },
             metrics: None,
@@ -134,7 +135,12 @@ fn the_one_in_conf_holds_the_defaults() {
     // What is commented out is true too.
     let all: String = text
         .lines()
-        .map(|line| line.strip_prefix('#').filter(|l| l.contains(" = ")).unwrap_or(line))
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|l| l.contains(" = ") || l.starts_with('['))
+                .unwrap_or(line)
+        })
+        .filter(|line| !line.starts_with("password-file"))
         .flat_map(|line| [line, "\n"])
         .collect();
     parse(&all, Some("host")).unwrap();

@@ -13,6 +13,7 @@ pub fn config(mode: Mode) -> Config {
         state_dir: "/var/lib/ferrule".into(),
         resync_interval: None,
         source: Source::File { path: "/nodes".into() },
+        bgp: None,
         vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
         masquerade: Masquerade { enabled: false, random_fully: true },
         metrics: None,
@@ -39,6 +40,7 @@ fn facts() -> Facts {
         name: name.to_owned(),
         mtu: 1500,
         up: true,
+        carrier: true,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
     };
     let eth0 = link("eth0", &["192.0.2.1/24", "2001:db8::1/64"]);
@@ -62,7 +64,7 @@ const CLUSTER: &str = "
 
 #[test]
 fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
-    let desired = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts());
+    let desired = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &Learned::new());
     let mac = Mac([0x02, 0x56, 203, 0, 113, 3]);
     let local = vtep::link_local(mac.0).into();
     let source = |text| Some(ip(text));
@@ -98,7 +100,7 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
 
 #[test]
 fn direct_has_no_tunnel_and_reports_who_is_far() {
-    let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts());
+    let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts(), &Learned::new());
     assert_eq!((desired.vtep, desired.mtu), (None, 1500));
     assert_eq!(desired.routes.len(), 4);
     let far: Vec<_> = desired.paths.iter().filter(|path| path.node == "far").collect();
@@ -108,7 +110,7 @@ fn direct_has_no_tunnel_and_reports_who_is_far() {
 
 #[test]
 fn vxlan_takes_the_tunnel_always() {
-    let desired = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts());
+    let desired = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts(), &Learned::new());
     assert!(!desired.routes.values().any(|way| matches!(way, Way::Direct { .. })));
     assert_eq!(desired.fdb.len(), 2);
 }
@@ -120,7 +122,7 @@ fn a_tunnel_over_ipv6_costs_more_and_takes_no_ipv4() {
          six 2001:db8:1::2 10.1.2.0/24
          four 203.0.113.3 10.1.3.0/24",
     );
-    let desired = desired(&config(Mode::Auto), &nodes, &facts());
+    let desired = desired(&config(Mode::Auto), &nodes, &facts(), &Learned::new());
     assert_eq!(desired.mtu, 1430);
     assert_eq!(desired.fdb.values().collect::<Vec<_>>(), [&ip("2001:db8:1::2")]);
     let refused: Vec<_> = desired.paths.iter().filter(|path| path.refused.is_some()).collect();
@@ -136,7 +138,7 @@ fn what_is_not_known_of_this_node_is_said_and_nothing_removed() {
         ("own 192.0.2.77 10.1.1.0/24", "node own", "no link here holds 192.0.2.77"),
     ];
     for (lines, what, reason) in cases {
-        let desired = desired(&config(Mode::Auto), &nodes(lines), &facts());
+        let desired = desired(&config(Mode::Auto), &nodes(lines), &facts(), &Learned::new());
         assert!(desired.incomplete, "{lines}");
         let problem = desired.problems.first().unwrap();
         assert!(problem.0 == what && problem.1.contains(reason), "{problem:?}");
@@ -148,10 +150,10 @@ fn the_underlay_may_be_named() {
     let both = nodes("own 192.0.2.1,198.51.100.1 10.1.1.0/24");
     let mut config = config(Mode::Auto);
     config.vxlan.underlay = Some("eth1".to_owned());
-    let wanted = desired(&config, &both, &facts());
+    let wanted = desired(&config, &both, &facts(), &Learned::new());
     assert_eq!(wanted.vtep.unwrap().local, ip("198.51.100.1"));
     config.vxlan.underlay = Some("eth7".to_owned());
-    assert!(desired(&config, &both, &facts()).incomplete);
+    assert!(desired(&config, &both, &facts(), &Learned::new()).incomplete);
 }
 
 #[test]
@@ -159,7 +161,7 @@ fn a_tunnels_mtu_is_never_more_than_fits() {
     let mut config = config(Mode::Auto);
     for (asked, used, problems) in [(1400, 1400, 0), (1450, 1450, 0), (1451, 1450, 1)] {
         config.vxlan.mtu = Some(asked);
-        let desired = desired(&config, &nodes(CLUSTER), &facts());
+        let desired = desired(&config, &nodes(CLUSTER), &facts(), &Learned::new());
         assert_eq!((desired.mtu, desired.problems.len()), (used, problems));
     }
 }
@@ -168,7 +170,7 @@ fn a_tunnels_mtu_is_never_more_than_fits() {
 fn nodes_behind_the_tunnel_hear_pods_by_their_nodes_address() {
     let never = |mode, address| {
         let (config, nodes, facts) = (config(mode), nodes(CLUSTER), facts());
-        let desired = desired(&config, &nodes, &facts);
+        let desired = desired(&config, &nodes, &facts, &Learned::new());
         rules(&config, &nodes, &facts, &desired).cluster.contains(&IpNetwork::from(ip(address)))
     };
     for own in ["192.0.2.1", "2001:db8::1"] {
@@ -188,7 +190,7 @@ fn an_address_that_cannot_be_anothers_is_refused_once_and_the_next_one_taken() {
          twin 198.51.100.1          10.1.3.0/24
          two  198.51.100.255,192.0.2.4 10.1.4.0/24",
     );
-    let desired = desired(&config(Mode::Auto), &nodes, &facts());
+    let desired = desired(&config(Mode::Auto), &nodes, &facts(), &Learned::new());
     assert_eq!(
         desired.routes.keys().copied().collect::<Vec<_>>(),
         [cidr("10.1.1.0/24"), cidr("10.1.4.0/24")]
@@ -211,15 +213,76 @@ fn an_address_that_cannot_be_anothers_is_refused_once_and_the_next_one_taken() {
 #[test]
 fn the_source_is_inside_the_own_pod_cidr_where_one_is_held() {
     let source = |facts: &Facts| {
-        let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), facts);
-        match desired.routes[&cidr("10.1.2.0/24")] {
-            Way::Direct { source, .. } => source,
+        let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), facts, &Learned::new());
+        match &desired.routes[&cidr("10.1.2.0/24")] {
+            Way::Direct { source, .. } => *source,
             way => panic!("{way:?}"),
         }
     };
     let mut facts = facts();
     assert_eq!(source(&facts), None);
     let addresses = vec![cidr("10.1.1.1/24"), cidr("fd00:1::1/64")];
-    facts.links.insert(9, Link { name: "cni0".to_owned(), mtu: 1500, up: true, addresses });
+    facts
+        .links
+        .insert(9, Link { name: "cni0".to_owned(), mtu: 1500, up: true, carrier: true, addresses });
     assert_eq!(source(&facts), Some(ip("10.1.1.1")));
+}
+
+#[test]
+fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_for() {
+    let hops: Hops =
+        vec![net::route::Hop { gateway: Some(ip("192.0.2.254")), link: 2, onlink: false }].into();
+    let heard = ["10.1.1.0/24", "10.1.3.0/24", "10.9.0.0/16", "fd00:3::/64"];
+    let learned: Learned = heard.iter().map(|c| (cidr(c), Hops::clone(&hops))).collect();
+    let way = |desired: &Desired, c: &str| desired.routes.get(&cidr(c)).cloned();
+    let told =
+        |source: &str| Some(Way::Learned { hops: Hops::clone(&hops), source: Some(ip(source)) });
+
+    let auto = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &learned);
+    assert_eq!(way(&auto, "10.1.1.0/24"), Some(Way::Blackhole));
+    assert_eq!(way(&auto, "10.1.3.0/24"), told("10.1.1.0"));
+    assert_eq!(way(&auto, "fd00:3::/64"), told("fd00:1::"));
+    assert_eq!(way(&auto, "10.9.0.0/16"), told("10.1.1.0"));
+    let path = |c: &str| auto.paths.iter().find(|path| path.cidr == cidr(c)).unwrap();
+    assert_eq!((path("10.1.3.0/24").path, path("10.1.3.0/24").node.as_str()), (Path::Bgp, "far"));
+    assert_eq!((path("10.9.0.0/16").path, path("10.9.0.0/16").node.as_str()), (Path::Bgp, ""));
+    // The way back is there at once: neighbours and FDB entries stay.
+    let without = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &Learned::new());
+    assert_eq!((&auto.neighbours, &auto.fdb), (&without.neighbours, &without.fdb));
+
+    let vxlan = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts(), &learned);
+    assert!(matches!(way(&vxlan, "10.1.3.0/24"), Some(Way::Tunnel { .. })));
+    assert_eq!(way(&vxlan, "10.9.0.0/16"), told("10.1.1.0"));
+    let direct = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts(), &learned);
+    assert_eq!(way(&direct, "10.1.3.0/24"), told("192.0.2.1"));
+    let far = direct.paths.iter().find(|path| path.cidr == cidr("10.1.3.0/24")).unwrap();
+    assert_eq!(far.refused, None);
+}
+
+#[test]
+fn a_node_alone_has_no_tunnel_and_announces_into_a_blackhole() {
+    let text = "
+        cluster-cidrs = [\"10.1.0.0/16\"]
+        [bgp]
+        asn = 65001
+        announce = [\"10.1.1.0/24\", \"198.51.100.0/28\"]
+        [[bgp.peer]]
+        address = \"192.0.2.254\"
+        asn = 65000
+        [node]
+        addresses = [\"192.0.2.1\"]
+        pod-cidrs = [\"10.1.1.0/24\"]";
+    let config = crate::config::read::parse(text, Some("own")).unwrap();
+    let own = nodes("own 192.0.2.1 10.1.1.0/24");
+    let alone = desired(&config, &own, &facts(), &Learned::new());
+    assert_eq!((&alone.vtep, alone.mtu, alone.incomplete), (&None, 1500, false));
+    let blackholes = ["10.1.1.0/24", "198.51.100.0/28"].map(|c| (cidr(c), Way::Blackhole));
+    assert_eq!(alone.routes, blackholes.into());
+    // Where the address is on the loopback device, the other links say how long a packet may be.
+    let mut lo = facts();
+    let addresses = vec!["192.0.2.1/32".parse().unwrap()];
+    lo.links.get_mut(&2).unwrap().addresses.clear();
+    let (up, carrier) = (true, true);
+    lo.links.insert(1, Link { name: "lo".to_owned(), mtu: 65_536, up, carrier, addresses });
+    assert_eq!(desired(&config, &own, &lo, &Learned::new()).mtu, 1500);
 }

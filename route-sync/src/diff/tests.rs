@@ -1,5 +1,8 @@
 use super::*;
 
+const ALL: Sweep<'_> = Sweep { nodes: true, heard: None };
+const NONE: Sweep<'_> = Sweep { nodes: false, heard: None };
+
 fn cidr(text: &str) -> IpNetwork {
     text.parse().unwrap()
 }
@@ -32,11 +35,12 @@ struct Actual {
     fdb: Vec<FdbEntry>,
 }
 
-fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: bool) -> Vec<Change> {
-    let diff = Diff { desired, tunnel };
-    let mut routes = <[Seen<IpNetwork>; 2]>::default();
+fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: Sweep<'_>) -> Vec<Change> {
+    let diff = Diff { desired, tunnel, sweep };
+    let mut routes = <[Seen<IpNetwork>; 4]>::default();
     for route in &actual.routes {
-        diff.route(&mut routes[usize::from(route.dst.is_ipv6())], route.clone());
+        let at = 2 * usize::from(route.protocol == LEARNED) + usize::from(route.dst.is_ipv6());
+        diff.route(&mut routes[at], route.clone());
     }
     let mut neighbours = <[Seen<IpAddr>; 2]>::default();
     for entry in &actual.neighbours {
@@ -44,7 +48,7 @@ fn diff(desired: &Desired, tunnel: Option<u32>, actual: &Actual, sweep: bool) ->
     }
     let mut fdb = Seen::default();
     actual.fdb.iter().for_each(|entry| diff.entry(&mut fdb, *entry));
-    diff.changes(routes, neighbours, fdb, sweep)
+    diff.changes(routes, neighbours, fdb)
 }
 
 /// What the kernel has after the changes.
@@ -76,48 +80,48 @@ fn applied(actual: &Actual, changes: &[Change]) -> Actual {
 #[test]
 fn from_nothing_all_is_made_in_the_order_of_need() {
     let desired = desired();
-    let changes = diff(&desired, Some(7), &Actual::default(), true);
+    let changes = diff(&desired, Some(7), &Actual::default(), ALL);
     assert!(matches!(changes[0], Change::Neighbour(_)) && matches!(changes[1], Change::Fdb(_)));
     assert_eq!(changes.len(), 6);
     let after = applied(&Actual::default(), &changes);
-    assert_eq!(diff(&desired, Some(7), &after, true), []);
+    assert_eq!(diff(&desired, Some(7), &after, ALL), []);
 }
 
 #[test]
 fn each_alteration_is_one_change() {
     let desired = desired();
-    let whole = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), true));
+    let whole = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), ALL));
     for at in 0..whole.routes.len() {
         let mut gone = whole.clone();
         gone.routes.remove(at);
-        assert_eq!(diff(&desired, Some(7), &gone, true).len(), 1);
+        assert_eq!(diff(&desired, Some(7), &gone, ALL).len(), 1);
         let mut altered = whole.clone();
         altered.routes[at].mtu = Some(1400);
-        let changes = diff(&desired, Some(7), &altered, true);
+        let changes = diff(&desired, Some(7), &altered, ALL);
         assert!(matches!(changes[..], [Change::Replace(_)]), "{changes:?}");
         assert_eq!(applied(&altered, &changes).routes.len(), whole.routes.len());
     }
     let mut altered = whole.clone();
     altered.neighbours[0].mac = Mac([2; 6]);
     altered.fdb[0].dst = None;
-    assert_eq!(diff(&desired, Some(7), &altered, true).len(), 2);
+    assert_eq!(diff(&desired, Some(7), &altered, ALL).len(), 2);
 }
 
 #[test]
 fn what_is_not_wanted_goes_last_or_when_told_so_stays() {
     let desired = desired();
-    let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), true));
+    let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), ALL));
     let stale = Route { protocol: PROTOCOL, ..Route::blackhole(cidr("10.1.9.0/24")) };
     more.routes.push(stale);
     more.routes.remove(0);
-    let changes = diff(&desired, Some(7), &more, true);
+    let changes = diff(&desired, Some(7), &more, ALL);
     assert_eq!(changes.iter().map(Change::deletes).collect::<Vec<_>>(), [false, true]);
-    assert_eq!(diff(&desired, Some(7), &more, false).len(), 1);
+    assert_eq!(diff(&desired, Some(7), &more, NONE).len(), 1);
 }
 
 #[test]
 fn without_a_tunnel_what_needs_none_is_made() {
-    let changes = diff(&desired(), None, &Actual::default(), true);
+    let changes = diff(&desired(), None, &Actual::default(), ALL);
     assert_eq!(changes.len(), 3);
 }
 
@@ -125,10 +129,43 @@ fn without_a_tunnel_what_needs_none_is_made() {
 #[test]
 fn what_is_appended_goes() {
     let desired = desired();
-    let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), true));
+    let mut more = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), ALL));
     let at = more.routes.iter().position(|route| route.source.is_some()).unwrap();
     let mut second = more.routes[at].clone();
     second.source = None;
     more.routes.push(second.clone());
-    assert_eq!(diff(&desired, Some(7), &more, true), [Change::Delete(second)]);
+    assert_eq!(diff(&desired, Some(7), &more, ALL), [Change::Delete(second)]);
+}
+
+#[test]
+fn what_an_earlier_run_heard_stays_until_the_peers_have_spoken() {
+    let heard = BTreeSet::new();
+    let waiting = Sweep { nodes: true, heard: Some(&heard) };
+    let hop = |gateway: [u8; 4]| Hop { gateway: Some(gateway.into()), link: 2, onlink: false };
+    let learned = |hops: &[Hop], cidr| Route {
+        hops: hops.to_vec(),
+        protocol: LEARNED,
+        ..Route::new(cidr, None, 0)
+    };
+    let desired = desired();
+    let mut actual = applied(&Actual::default(), &diff(&desired, Some(7), &Actual::default(), ALL));
+    let stale = learned(&[hop([192, 0, 2, 9])], cidr("10.1.9.0/24"));
+    let in_place = learned(&[hop([192, 0, 2, 9])], cidr("10.1.3.0/24"));
+    actual.routes.retain(|route| route.dst != in_place.dst);
+    actual.routes.extend([stale.clone(), in_place]);
+    assert_eq!(diff(&desired, Some(7), &actual, waiting), []);
+    let changes = diff(&desired, Some(7), &actual, ALL);
+    // What was heard in this run, and is not any more, is known to be over.
+    let heard = [cidr("10.1.9.0/24"), cidr("10.1.3.0/24")].into();
+    let spoken = Sweep { nodes: true, heard: Some(&heard) };
+    assert_eq!(diff(&desired, Some(7), &actual, spoken), changes);
+    assert!(matches!(&changes[..], [Change::Replace(_), Change::Delete(gone)] if *gone == stale));
+    assert_eq!(diff(&desired, Some(7), &applied(&actual, &changes), ALL), []);
+    // Of several hops the kernel may report another order.
+    let hops = [hop([192, 0, 2, 8]), hop([192, 0, 2, 9])];
+    let mut found = learned(&hops, cidr("10.1.9.0/24"));
+    found.hops.reverse();
+    assert!(same(&learned(&hops, cidr("10.1.9.0/24")), &found));
+    found.hops.pop();
+    assert!(!same(&learned(&hops, cidr("10.1.9.0/24")), &found));
 }

@@ -10,6 +10,7 @@ fn figures() -> Figures {
         desired: [4, 2, 1],
         pass_seconds: 0.25,
         repairs: vec![("route", 7)],
+        bgp: crate::bgp::status::tests::report().peers,
         ..Figures::default()
     }
 }
@@ -52,6 +53,9 @@ async fn what_is_asked_is_answered() {
         "ferrule_route_sync_repairs_total{object=\"route\"} 7",
         "ferrule_route_sync_last_pass_duration_seconds 0.25",
         "ferrule_route_sync_synced 1",
+        "ferrule_route_sync_bgp_session_up{peer=\"192.0.2.254\",asn=\"65100\"} 1",
+        "ferrule_route_sync_bgp_session_up{peer=\"2001:db8::fe\",asn=\"65001\"} 0",
+        "ferrule_route_sync_bgp_prefixes_rejected{peer=\"192.0.2.254\",asn=\"65100\"} 2",
     ] {
         assert!(body.lines().any(|l| l == line), "{line} is not in {body}");
     }

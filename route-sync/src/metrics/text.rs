@@ -1,6 +1,7 @@
 //! The figures in Prometheus' text format, version 0.0.4.
 
 use super::Figures;
+use crate::bgp::report::{Counters, PeerReport};
 use std::fmt::{Display, Write};
 
 /// Every figure; the names are in route-sync/README.md.
@@ -48,7 +49,41 @@ pub(super) fn metrics(figures: &Figures) -> String {
         "Times that the source failed.",
         figures.source_failures,
     );
+    if !figures.bgp.is_empty() {
+        bgp(&mut text, &figures.bgp);
+    }
     text.0
+}
+
+/// The BGP sessions.
+fn bgp(text: &mut Text, peers: &[PeerReport]) {
+    let label = |peer: &PeerReport| format!("peer=\"{}\",asn=\"{}\"", peer.address, peer.asn);
+    let mut gauge = |name: &str, help: &str, value: fn(&PeerReport) -> u64| {
+        let values = peers.iter().map(|peer| (label(peer), value(peer)));
+        text.family(name, "gauge", help, values);
+    };
+    gauge("bgp_session_up", "1 while the session is established.", |p| u64::from(p.is_up()));
+    gauge("bgp_prefixes_in", "Prefixes that the peer announces and that are admitted.", |peer| {
+        peer.prefixes_in
+    });
+    gauge("bgp_prefixes_out", "Prefixes that the peer was told.", |peer| peer.prefixes_out);
+    gauge("bgp_prefixes_rejected", "Announcements of this session not admitted.", |peer| {
+        peer.rejected.values().sum()
+    });
+    let mut counter = |name: &str, help: &str, value: fn(&Counters) -> u64| {
+        let values = peers.iter().map(|peer| (label(peer), value(&peer.counters)));
+        text.family(name, "counter", help, values);
+    };
+    counter("bgp_sessions_total", "Times that the session was established.", |c| c.established);
+    counter("bgp_messages_in_total", "Messages that came.", |c| c.messages_in);
+    counter("bgp_messages_out_total", "Messages that went.", |c| c.messages_out);
+    counter("bgp_updates_in_total", "UPDATEs that came.", |c| c.updates_in);
+    counter("bgp_updates_out_total", "UPDATEs that went.", |c| c.updates_out);
+    counter(
+        "bgp_treated_as_withdraw_total",
+        "UPDATEs whose routes were withdrawn for an error in them (RFC 7606).",
+        |c| c.treated_as_withdraw,
+    );
 }
 
 #[derive(Default)]

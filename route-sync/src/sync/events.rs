@@ -1,7 +1,7 @@
 //! What the kernel tells: single objects become dirty, more is left to a full pass.
 
 use super::{Sync, is_link_local};
-use crate::desired::PROTOCOL;
+use crate::desired::is_ours;
 use crate::diff::{self, Change, Diff};
 use ipnetwork::IpNetwork;
 use net::{Event, Link, address, fdb, neighbour, route};
@@ -41,7 +41,8 @@ impl Sync {
             self.pending = Some("the tunnel's device changed");
         }
         let differs = |fact: &crate::facts::Link| {
-            (&fact.name, fact.mtu, fact.up) != (&link.name, link.mtu, link.up)
+            (&fact.name, fact.mtu, fact.up, fact.carrier)
+                != (&link.name, link.mtu, link.up, link.carrier)
         };
         if self.facts.links.get(&link.index).is_some_and(differs) {
             self.pending = Some("a link changed");
@@ -67,7 +68,7 @@ impl Sync {
 
     fn wanted(&self, dst: IpNetwork) -> Option<route::Route> {
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        Diff { desired: &self.desired, tunnel }.wanted(dst)
+        Diff { desired: &self.desired, tunnel, sweep: self.sweep() }.wanted(dst)
     }
 
     fn route(&mut self, route: route::Route) {
@@ -77,7 +78,7 @@ impl Sync {
         let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
         match wanted {
             Some(wanted) if diff::same(&wanted, &route) => {}
-            Some(wanted) if route.protocol == PROTOCOL => {
+            Some(wanted) if is_ours(route.protocol) => {
                 // It may be in the place of ours, or beside it (`ip route append`, IPv4 alone).
                 let beside = wanted.dst.is_ipv4() && wanted.hops != route.hops;
                 self.dirty.push(Change::Replace(wanted));
@@ -85,7 +86,7 @@ impl Sync {
             }
             // It may stand beside ours or in its place.
             Some(_) => self.pending = Some("another's route came at the place of one of ours"),
-            None if route.protocol == PROTOCOL => self.dirty.push(Change::Delete(route)),
+            None if is_ours(route.protocol) => self.dirty.push(Change::Delete(route)),
             None => {}
         }
     }

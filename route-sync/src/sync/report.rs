@@ -1,7 +1,7 @@
 //! What the daemon says of itself.
 
 use super::{LOGGED, Sync, now};
-use crate::config::{Mode, Source};
+use crate::config::Mode;
 use crate::desired::PathTo;
 use crate::diff::Object;
 use crate::query::{Entry, Figures, Path, Problem, Report, State};
@@ -72,9 +72,7 @@ impl Sync {
             Entry { node, cidr, path: path.path, via: path.via, state, since, error }
         };
         let mut source = self.source.clone();
-        source.name = match &self.config.source {
-            Source::File { path } => format!("file {}", path.display()),
-        };
+        source.name = self.config.source.to_string();
         let mode = match self.config.mode {
             Mode::Auto => "auto",
             Mode::Direct => "direct",

@@ -61,6 +61,7 @@ pub fn config() -> Config {
         state_dir: "/var/lib/ferrule".into(),
         resync_interval: None,
         source: Source::File { path: "/nodes".into() },
+        bgp: None,
         vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
         masquerade: Masquerade { enabled: false, random_fully: true },
         metrics: None,

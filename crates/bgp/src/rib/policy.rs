@@ -11,6 +11,8 @@ pub struct Policy {
     /// A prefix is taken if it is one of these, or inside of one. A default route is never taken,
     /// even if 0.0.0.0/0 or ::/0 is among them.
     pub import_cidrs: Vec<IpNetwork>,
+    /// What is more specific, of IPv4 and of IPv6, is not taken.
+    pub max_length: (u8, u8),
     /// Our own CIDRs: they and what is inside of them are never taken. What covers one of them is;
     /// the own CIDR is more specific.
     pub own_cidrs: Vec<IpNetwork>,
@@ -27,6 +29,8 @@ pub enum Rejected {
     Default,
     /// It is in none of the import CIDRs.
     Outside,
+    /// It is too specific.
+    TooSpecific,
     /// It is ours.
     Own,
     /// Our AS is in its path (RFC 4271 section 9.1.2).
@@ -40,6 +44,7 @@ impl fmt::Display for Rejected {
         f.write_str(match self {
             Rejected::Default => "a default route",
             Rejected::Outside => "outside of import-cidrs",
+            Rejected::TooSpecific => "more specific than import-max-length",
             Rejected::Own => "inside of this node's own CIDRs",
             Rejected::AsLoop => "our AS is in its path",
             Rejected::OriginatorLoop => "it came from us",
@@ -54,12 +59,16 @@ impl Policy {
     /// Why not.
     pub fn admits(&self, prefix: &IpNetwork, path: &Path) -> Result<(), Rejected> {
         let inside = |cidrs: &[IpNetwork]| cidrs.iter().any(|cidr| contains(cidr, prefix));
+        let (four, six) = self.max_length;
+        let length = if prefix.is_ipv4() { four } else { six };
         if prefix.prefix() == 0 {
             Err(Rejected::Default)
         } else if inside(&self.own_cidrs) {
             Err(Rejected::Own)
         } else if !inside(&self.import_cidrs) {
             Err(Rejected::Outside)
+        } else if prefix.prefix() > length {
+            Err(Rejected::TooSpecific)
         } else if path.attributes.as_path.contains(&self.local_asn) {
             Err(Rejected::AsLoop)
         } else if path.attributes.originator_id == Some(self.router_id) {

@@ -42,6 +42,7 @@ impl Speaker {
     pub fn start(config: Config, peer: &str) -> Speaker {
         let policy = Policy {
             import_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00::/48".parse().unwrap()],
+            max_length: (32, 128),
             own_cidrs: vec![OWN4.parse().unwrap(), OWN6.parse().unwrap()],
             local_asn: config.local_asn,
             router_id: config.router_id,

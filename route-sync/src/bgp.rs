@@ -1,0 +1,19 @@
+//! The BGP speaker: sessions over TCP, what is heard as routes of the kernel, this node's CIDRs
+//! announced. The protocol itself is the crate `bgp-speaker`.
+//!
+//! [`Speaker`] is driven by the daemon's loop: it waits with [`Speaker::hear`], acts on what came
+//! ([`Speaker::act`]), and tells which routes changed ([`Speaker::follow`]). What is installed is
+//! [`crate::sync`]'s.
+
+pub mod config;
+mod driver;
+mod neighbor;
+mod reload;
+pub mod report;
+pub mod status;
+pub mod table;
+mod tcp;
+
+pub use driver::Speaker;
+pub use table::{Hops, Learned};
+pub use tcp::{Heard, Listeners};

@@ -1,0 +1,452 @@
+//! The sessions, driven by what the network tells and by time.
+
+use super::config::{Bgp, Peer};
+use super::neighbor::{Neighbor, now};
+use super::table::{Hops, Learned, Resolver, Table};
+use super::tcp::{self, Connection, Ear, Heard, Listeners};
+use crate::facts::Facts;
+use crate::nodes::Node;
+use bgp_speaker::codec::Family;
+use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
+use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Policy, Rib, Source};
+use ipnetwork::IpNetwork;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use tracing::{debug, info, warn};
+
+/// What the tasks of the connections may be ahead of the speaker.
+const QUEUE: usize = 256;
+/// Strangers that are logged; of more than that nobody can read.
+const STRANGERS: usize = 100;
+
+/// This node, as it speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub router_id: Ipv4Addr,
+    pub ipv4: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+    pub own: Vec<IpNetwork>,
+}
+
+/// The speaker.
+pub struct Speaker {
+    pub(super) bgp: Bgp,
+    /// `None` until the node set tells of this node: then no session begins.
+    pub(super) identity: Option<Identity>,
+    pub(super) peers: BTreeMap<IpAddr, Neighbor>,
+    pub(super) rib: Rib,
+    pub(super) table: Table,
+    pub(super) listeners: Listeners,
+    pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
+    socket: net::Socket,
+    /// The links as the next hops were last looked for on.
+    facts: Facts,
+    /// Links or routes of others changed.
+    moved: bool,
+    /// Until when routes of an earlier run stay; `None` once every peer has sent its own.
+    stale: Option<Instant>,
+    complete: bool,
+    ear: Ear,
+    heard: mpsc::Receiver<Heard>,
+    next: u64,
+    strangers: BTreeSet<IpAddr>,
+}
+
+impl Speaker {
+    /// A speaker that is silent until [`Speaker::identify`].
+    ///
+    /// # Errors
+    /// No netlink.
+    pub fn new(bgp: Bgp, listeners: Listeners) -> net::Result<Speaker> {
+        let (ear, heard) = mpsc::channel(QUEUE);
+        let mut speaker = Speaker {
+            rib: Rib::new(policy(&bgp, None)),
+            bgp,
+            identity: None,
+            peers: BTreeMap::new(),
+            table: Table::default(),
+            listeners,
+            connections: BTreeMap::new(),
+            socket: net::Socket::open()?,
+            facts: Facts::default(),
+            moved: false,
+            stale: None,
+            complete: false,
+            ear,
+            heard,
+            next: 0,
+            strangers: BTreeSet::new(),
+        };
+        speaker.serve();
+        Ok(speaker)
+    }
+
+    /// What this node is. The first time the sessions begin.
+    pub fn identify(&mut self, own: Option<&Node>) {
+        let Some(own) = own else { return };
+        let addresses = || own.addresses.iter().copied();
+        let (ipv4, ipv6) = (addresses().find_map(four), addresses().find_map(six));
+        let Some(router_id) = self.bgp.router_id.or(ipv4) else { return };
+        let identity = Identity { router_id, ipv4, ipv6, own: own.pod_cidrs.clone() };
+        if self.identity.as_ref() == Some(&identity) {
+            return;
+        }
+        let before = self.identity.replace(identity);
+        self.follow_identity(before.as_ref());
+        if self.stale.is_none() && !self.complete {
+            self.stale = Some(Instant::now() + self.bgp.stale_time);
+        }
+    }
+
+    /// Waits for the network or the next timer. It may be called off at any await.
+    pub async fn hear(&mut self) -> Option<Heard> {
+        let timers = self.peers.values().filter_map(|peer| peer.session.next_deadline());
+        let next = timers.chain(self.stale).min();
+        let timer = async {
+            match next {
+                Some(next) => sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            heard = self.heard.recv() => heard,
+            () = timer => None,
+        }
+    }
+
+    /// Acts on what [`Speaker::hear`] gave, on what came meanwhile, and on timers that are due.
+    pub fn act(&mut self, heard: Option<Heard>) {
+        let mut next = heard;
+        // Not without end: the rest of the daemon has its turn.
+        for _ in 0..QUEUE {
+            let Some(heard) = next else { break };
+            self.take(heard);
+            next = self.heard.try_recv().ok();
+        }
+        if let Some(heard) = next {
+            self.take(heard);
+        }
+        let now = Instant::now();
+        let due = |peer: &Neighbor| peer.session.next_deadline().is_some_and(|at| at <= now);
+        let due: Vec<IpAddr> =
+            self.peers.iter().filter(|(_, peer)| due(peer)).map(|(address, _)| *address).collect();
+        for peer in due {
+            self.event(peer, Event::Tick);
+        }
+        if self.stale.is_some_and(|until| until <= now) {
+            self.stale = None;
+            self.complete = true;
+            warn!("not every peer has sent its routes; those of an earlier run go all the same");
+        }
+    }
+
+    fn take(&mut self, heard: Heard) {
+        match heard {
+            Heard::Dialled(peer, Ok(stream)) => self.connected(peer, stream, false),
+            Heard::Dialled(peer, Err(error)) => {
+                self.event(peer, Event::ConnectFailed { error: tcp::words(&error) });
+            }
+            Heard::Accepted(stream, from) => self.accepted(stream, from),
+            Heard::Bytes(connection, bytes) => {
+                if let Some((peer, _)) = self.connections.get(&connection) {
+                    self.event(*peer, Event::Received { connection, bytes: &bytes });
+                }
+            }
+            Heard::Closed(connection, error) => {
+                if let Some((peer, _)) = self.connections.remove(&connection) {
+                    self.event(peer, Event::Closed { connection, error });
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, stream: TcpStream, from: SocketAddr) {
+        let address = from.ip().to_canonical();
+        let Some(peer) = self.peers.get(&address) else {
+            if self.strangers.len() < STRANGERS && self.strangers.insert(address) {
+                info!("{address} connected and is no peer: closed; write a [[bgp.peer]] for it");
+            }
+            return;
+        };
+        let local = stream.local_addr().map(|local| local.ip().to_canonical()).ok();
+        if peer.config.local_address.is_some_and(|wanted| Some(wanted) != local) {
+            return debug!(peer = %address, "connected to another address than local-address");
+        }
+        let internal = self.bgp.is_internal(&peer.config);
+        if let Err(error) = tcp::set_hops(&stream, &peer.config, internal) {
+            return warn!(peer = %address, "cannot set the TTL: {error}");
+        }
+        self.connected(address, stream, true);
+    }
+
+    fn connected(&mut self, peer: IpAddr, stream: TcpStream, incoming: bool) {
+        let connection = ConnectionId(self.next);
+        self.next += 1;
+        match Connection::start(connection, stream, &self.ear) {
+            Ok(started) => {
+                self.connections.insert(connection, (peer, started));
+                self.event(peer, Event::Connected { connection, incoming });
+            }
+            Err(error) if !incoming => {
+                self.event(peer, Event::ConnectFailed { error: tcp::words(&error) });
+            }
+            Err(error) => debug!(%peer, "an incoming connection is gone: {error}"),
+        }
+    }
+
+    /// Hands an event to a peer's session, and carries out what it answers.
+    pub(super) fn event(&mut self, address: IpAddr, event: Event<'_>) {
+        let random = RandomState::new().build_hasher().finish() as u32;
+        let Some(peer) = self.peers.get_mut(&address) else { return };
+        let mut actions = VecDeque::from(peer.session.handle(Instant::now(), random, event));
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Connect => self.dial(address),
+                Action::CancelConnect => self.hang_up(address),
+                Action::Send { connection, bytes } => {
+                    if let Some((_, connection)) = self.connections.get(&connection) {
+                        connection.send(bytes);
+                    }
+                }
+                Action::Close { connection } => drop(self.connections.remove(&connection)),
+                Action::Up(up) => self.up(address, &up),
+                Action::Down(reason) => self.down(address, &reason),
+                Action::Failed(reason) => self.failed(address, &reason),
+                Action::Update(update) => {
+                    self.rib.update(address, &update);
+                    self.note(address, &update);
+                }
+                Action::Resend(_) => self.resend(address),
+                Action::Unsendable(why) => warn!(peer = %address, "cannot announce: {why}"),
+            }
+        }
+    }
+
+    fn dial(&mut self, address: IpAddr) {
+        if self.is_cut(address) {
+            let error = format!(
+                "{address} is on no link of this node that is up; for a peer across a router \
+                 write multihop"
+            );
+            return self.event(address, Event::ConnectFailed { error });
+        }
+        let Some(peer) = self.peers.get_mut(&address) else { return };
+        let internal = self.bgp.is_internal(&peer.config);
+        peer.dialling = Some(tcp::dial(&peer.config, internal, &self.ear));
+    }
+
+    pub(super) fn hang_up(&mut self, address: IpAddr) {
+        let dialling = self.peers.get_mut(&address).and_then(|peer| peer.dialling.take());
+        dialling.inspect(|dialling| dialling.abort());
+    }
+
+    fn up(&mut self, address: IpAddr, up: &Negotiated) {
+        let (router_id, internal) = (up.router_id, up.context.internal);
+        self.rib.up(Source { address, router_id, internal });
+        let families: Vec<String> = up.context.families.iter().map(Family::to_string).collect();
+        let hold = up.hold_time.as_secs();
+        info!(peer = %address, %router_id, "established: {}, hold time {hold} s", families.join(" and "));
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.forget();
+            peer.logged.clear();
+            peer.since = now();
+        }
+        let Some(updates) = self.updates(address, Some(up)) else { return };
+        self.event(address, Event::Advertise(&updates));
+        self.log_untold(address);
+    }
+
+    /// What a peer has to be told; with `up`, all of it and the marks of its end.
+    pub(super) fn updates(
+        &mut self,
+        address: IpAddr,
+        up: Option<&Negotiated>,
+    ) -> Option<Vec<bgp_speaker::codec::Update>> {
+        let identity = self.identity.as_ref()?;
+        let peer = self.peers.get_mut(&address)?;
+        let connection = peer.session.established()?.connection;
+        let session = self.connections.get(&connection)?.1.local.ip().to_canonical();
+        let local = local(session, identity, &self.facts);
+        Some(match up {
+            Some(up) => peer.begin(&self.bgp, identity, local, up),
+            None => peer.announce(&self.bgp, identity, local),
+        })
+    }
+
+    fn log_untold(&self, address: IpAddr) {
+        for (prefix, why) in self.peers.get(&address).iter().flat_map(|peer| &peer.untold) {
+            warn!(peer = %address, %prefix, "not announced: {why}");
+        }
+    }
+
+    /// The peer asked for all of it again (RFC 2918).
+    fn resend(&mut self, address: IpAddr) {
+        debug!(peer = %address, "it asks for the routes again");
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.told = AdjRibOut::new();
+        }
+        if let Some(updates) = self.updates(address, None) {
+            self.event(address, Event::Advertise(&updates));
+        }
+    }
+
+    fn down(&mut self, address: IpAddr, reason: &Reason) {
+        let routes = self.rib.paths(address).count();
+        self.rib.down(address);
+        // Whoever stopped it has said why.
+        if *reason != Reason::Stopped {
+            warn!(peer = %address, routes, "the session is over: {reason}");
+        }
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.forget();
+            peer.since = now();
+        }
+    }
+
+    fn failed(&mut self, address: IpAddr, reason: &Reason) {
+        let Some(peer) = self.peers.get_mut(&address) else { return };
+        let text = peer.explain(reason);
+        if peer.logged != text {
+            warn!(peer = %address, "no session: {text}");
+            peer.logged = text;
+        }
+    }
+
+    fn note(&mut self, address: IpAddr, update: &bgp_speaker::codec::Update) {
+        let Some(peer) = self.peers.get_mut(&address) else { return };
+        if let Some(fault) = update.faults.first() {
+            let outcome =
+                if update.treated_as_withdraw { "its routes are withdrawn" } else { "ignored" };
+            let text = format!("an UPDATE is not sound, {outcome}: {}", update.faults.join("; "));
+            if peer.logged != text {
+                warn!(peer = %address, "{text}");
+                peer.logged = text;
+            }
+            peer.fault = Some(fault.clone());
+        }
+        let Some(family) = update.end_of_rib else { return };
+        peer.ended.insert(family);
+        debug!(peer = %address, "it has sent all its {family} routes");
+        if !self.complete && self.peers.values().all(Neighbor::complete) {
+            info!("every peer has sent its routes");
+            self.complete = true;
+            self.stale = None;
+        }
+    }
+
+    /// What the kernel tells: routes of others may lead to next hops.
+    pub fn events(&mut self, events: &[net::Event]) {
+        use net::Event::{Overrun, Route, RouteGone};
+        let foreign = |event: &net::Event| match event {
+            Overrun => true,
+            Route(route) | RouteGone(route) => {
+                route.table == net::route::MAIN && !crate::desired::is_ours(route.protocol)
+            }
+            _ => false,
+        };
+        self.moved |= events.iter().any(foreign);
+    }
+
+    /// The links as they are now. Sessions over one that carries nothing any more end at once, not
+    /// by their hold time.
+    pub fn links(&mut self, facts: &Facts) {
+        if self.facts == *facts {
+            return;
+        }
+        self.facts.clone_from(facts);
+        self.moved = true;
+        let cut = |(connection, (peer, _)): (&ConnectionId, &(IpAddr, Connection))| {
+            self.is_cut(*peer).then_some((*connection, *peer))
+        };
+        let cut: Vec<(ConnectionId, IpAddr)> = self.connections.iter().filter_map(cut).collect();
+        for (connection, peer) in cut {
+            self.connections.remove(&connection);
+            let error = "the link to it is down".to_owned();
+            self.event(peer, Event::Closed { connection, error });
+        }
+    }
+
+    /// A peer that has to be on a link is on none that carries packets.
+    fn is_cut(&self, address: IpAddr) -> bool {
+        let strict = self.peers.get(&address).is_some_and(|peer| {
+            !self.bgp.is_internal(&peer.config) && peer.config.multihop.is_none()
+        });
+        strict && self.facts.on_live_link(address).is_none()
+    }
+
+    /// Looks where next hops lead, and tells which routes changed: prefix → hops, `None` for what
+    /// is gone.
+    pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
+        let moved = std::mem::take(&mut self.moved);
+        let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut self.socket);
+        self.table.follow(&mut self.rib, &mut resolver, moved)
+    }
+
+    /// What is heard and leads somewhere.
+    pub fn learned(&self) -> &Learned {
+        self.table.learned()
+    }
+
+    /// Every peer has sent its routes, or the time for it is over.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Accepts connections from now on.
+    pub(super) fn serve(&mut self) {
+        // Keys first: whoever connects before is not asked for one.
+        self.bgp.peers.iter().for_each(|peer| self.set_key(peer));
+        if let Err(error) = self.listeners.serve(&self.ear) {
+            warn!("cannot accept BGP connections: {error}");
+        }
+    }
+
+    /// Sets the key of a peer's incoming connections, or takes it away.
+    pub(super) fn set_key(&self, peer: &Peer) {
+        let key = peer.password.as_ref().map(|password| &password.0[..]).unwrap_or_default();
+        if let Err(error) = self.listeners.set_key(peer.address, key) {
+            warn!(peer = %peer.address, "{error}");
+        }
+    }
+}
+
+/// Our addresses as a peer should use them: those of the session's link, where it has such, since
+/// a peer on that link may take no other; else the node's.
+fn local(session: IpAddr, identity: &Identity, facts: &Facts) -> LocalAddresses {
+    let link = facts.holder(session).map(|(_, link)| link);
+    let addresses = || link.into_iter().flat_map(|link| &link.addresses).map(IpNetwork::ip);
+    let v4 = addresses().find_map(four);
+    let v6 = addresses().find_map(six);
+    LocalAddresses {
+        session,
+        ipv4: v4.or(identity.ipv4),
+        ipv6: v6.or(identity.ipv6),
+        link_local: None,
+    }
+}
+
+fn four(address: IpAddr) -> Option<Ipv4Addr> {
+    if let IpAddr::V4(v4) = address { Some(v4) } else { None }
+}
+
+fn six(address: IpAddr) -> Option<Ipv6Addr> {
+    if let IpAddr::V6(v6) = address { Some(v6) } else { None }
+}
+
+/// What is taken from peers.
+pub(super) fn policy(bgp: &Bgp, identity: Option<&Identity>) -> Policy {
+    let mut own_cidrs = identity.map(|identity| identity.own.clone()).unwrap_or_default();
+    own_cidrs.extend(bgp.announce.iter().flatten());
+    Policy {
+        import_cidrs: bgp.import_cidrs.clone(),
+        max_length: bgp.import_max_length,
+        own_cidrs,
+        local_asn: bgp.asn,
+        router_id: identity.map_or(Ipv4Addr::UNSPECIFIED, |identity| identity.router_id),
+    }
+}

@@ -1,0 +1,103 @@
+//! One peer: its session, and what it was told.
+
+use super::config::{Bgp, Peer};
+use super::driver::Identity;
+use bgp_speaker::codec::{Family, Update};
+use bgp_speaker::fsm::{Config, Negotiated, Session};
+use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Unannounced, exports};
+use ipnetwork::IpNetwork;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::task::AbortHandle;
+
+/// A peer.
+#[derive(Debug)]
+pub(super) struct Neighbor {
+    pub config: Peer,
+    pub session: Session,
+    /// What it knows of us.
+    pub told: AdjRibOut,
+    /// What it cannot be told, and why.
+    pub untold: BTreeMap<IpNetwork, Unannounced>,
+    /// Families of which it has sent all its routes in this session.
+    pub ended: BTreeSet<Family>,
+    pub dialling: Option<AbortHandle>,
+    /// Since when there is a session, or none, seconds since 1970.
+    pub since: u64,
+    /// What was logged last, so that it is not logged again.
+    pub logged: String,
+    /// What was wrong with its last UPDATE that was not whole.
+    pub fault: Option<String>,
+}
+
+impl Neighbor {
+    pub fn new(peer: &Peer, bgp: &Bgp, identity: &Identity) -> Neighbor {
+        let config = Config {
+            hold_time: bgp.hold_time,
+            connect_retry: bgp.connect_retry,
+            passive: peer.passive,
+            extended_next_hop: peer.extended_next_hop,
+            ..Config::new(bgp.asn, identity.router_id, peer.asn)
+        };
+        Neighbor {
+            config: peer.clone(),
+            session: Session::new(config, Instant::now()),
+            told: AdjRibOut::new(),
+            untold: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            dialling: None,
+            since: now(),
+            logged: String::new(),
+            fault: None,
+        }
+    }
+
+    /// It has sent all its routes, of every family of the session.
+    pub fn complete(&self) -> bool {
+        let up = self.session.established();
+        up.is_some_and(|up| up.context.families.is_subset(&self.ended))
+    }
+
+    /// What it has to be told so that it knows what it shall; nothing while the session is down.
+    /// `local` are our addresses in the session.
+    pub fn announce(
+        &mut self,
+        bgp: &Bgp,
+        identity: &Identity,
+        local: LocalAddresses,
+    ) -> Vec<Update> {
+        let Some(up) = self.session.established() else { return vec![] };
+        let announced = bgp.announce.as_ref().unwrap_or(&identity.own);
+        let own = announced.iter().map(|cidr| (*cidr, bgp.communities.clone())).collect();
+        let (exports, untold) = exports(&own, bgp.asn, &local, &up.context);
+        self.untold = untold;
+        self.told.sync(exports)
+    }
+
+    /// The session came up: all from the beginning, and the marks of its end.
+    pub fn begin(
+        &mut self,
+        bgp: &Bgp,
+        identity: &Identity,
+        local: LocalAddresses,
+        up: &Negotiated,
+    ) -> Vec<Update> {
+        self.told = AdjRibOut::new();
+        self.ended.clear();
+        let mut updates = self.announce(bgp, identity, local);
+        updates.extend(AdjRibOut::end_of_rib(&up.context.families));
+        updates
+    }
+
+    /// Nothing of an earlier session counts any more.
+    pub fn forget(&mut self) {
+        self.told = AdjRibOut::new();
+        self.untold.clear();
+        self.ended.clear();
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

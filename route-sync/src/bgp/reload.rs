@@ -1,0 +1,137 @@
+//! Another configuration, another node set, and the end. A session is touched only by what concerns
+//! it.
+
+use super::config::Bgp;
+use super::driver::{Identity, Speaker, policy};
+use super::neighbor::Neighbor;
+use super::tcp::Listeners;
+use bgp_speaker::codec::{Family, cease};
+use bgp_speaker::fsm::Event;
+use std::net::IpAddr;
+use std::time::Duration;
+use tracing::{info, warn};
+
+impl Speaker {
+    /// Another configuration.
+    pub fn reconfigure(&mut self, bgp: Bgp) {
+        let before = std::mem::replace(&mut self.bgp, bgp);
+        if before.listen != self.bgp.listen {
+            self.listen_anew();
+        }
+        let all = |bgp: &Bgp| (bgp.asn, bgp.router_id, bgp.hold_time, bgp.connect_retry);
+        let every = all(&before) != all(&self.bgp);
+        for old in &before.peers {
+            let new = self.bgp.peers.iter().find(|peer| peer.address == old.address).cloned();
+            match new {
+                None => {
+                    self.end(old.address, cease::DECONFIGURED, "it is configured no more");
+                    self.set_key(&super::config::Peer { password: None, ..old.clone() });
+                }
+                Some(new) if every || new != *old => {
+                    self.end(old.address, cease::CONFIGURATION, "its configuration changed");
+                    self.set_key(&new);
+                }
+                Some(_) => {}
+            }
+        }
+        let known = |address: IpAddr| before.peers.iter().any(|peer| peer.address == address);
+        let fresh: Vec<_> =
+            self.bgp.peers.iter().filter(|peer| !known(peer.address)).cloned().collect();
+        fresh.iter().for_each(|peer| self.set_key(peer));
+        self.begin_missing();
+        let imports = |bgp: &Bgp| (bgp.import_cidrs.clone(), bgp.import_max_length);
+        let own_before = policy(&before, self.identity.as_ref()).own_cidrs;
+        let policy = policy(&self.bgp, self.identity.as_ref());
+        if imports(&before) != imports(&self.bgp) || own_before != policy.own_cidrs {
+            self.rib.set_policy(policy);
+            self.refresh();
+        }
+        self.advertise();
+    }
+
+    fn listen_anew(&mut self) {
+        // The old sockets first: the new may be at the same port.
+        self.listeners = Listeners::default();
+        match Listeners::open(&self.bgp.listen) {
+            Ok(listeners) => self.listeners = listeners,
+            Err(error) => warn!("cannot listen on {error}; a restart may"),
+        }
+        self.serve();
+    }
+
+    /// This node is another, or known at last.
+    pub(super) fn follow_identity(&mut self, before: Option<&Identity>) {
+        self.rib.set_policy(policy(&self.bgp, self.identity.as_ref()));
+        let id = |identity: &Identity| identity.router_id;
+        if before.map(id) != self.identity.as_ref().map(id) {
+            for peer in self.bgp.peers.clone() {
+                self.end(peer.address, cease::CONFIGURATION, "the router ID changed");
+            }
+            return self.begin_missing();
+        }
+        self.refresh();
+        self.advertise();
+    }
+
+    /// Begins the sessions of peers that have none.
+    fn begin_missing(&mut self) {
+        let Some(identity) = self.identity.clone() else { return };
+        for peer in self.bgp.peers.clone() {
+            if !self.peers.contains_key(&peer.address) {
+                let neighbor = Neighbor::new(&peer, &self.bgp, &identity);
+                self.peers.insert(peer.address, neighbor);
+                self.event(peer.address, Event::Start);
+            }
+        }
+    }
+
+    /// Ends a session, for `why`; its peer's routes are withdrawn.
+    fn end(&mut self, address: IpAddr, subcode: u8, why: &str) {
+        if !self.peers.contains_key(&address) {
+            return;
+        }
+        info!(peer = %address, "the session ends: {why}");
+        self.event(address, Event::Stop { subcode });
+        self.hang_up(address);
+        self.connections.retain(|_, (peer, _)| *peer != address);
+        self.rib.down(address);
+        self.peers.remove(&address);
+    }
+
+    /// Asks the peers for what the policy did not admit before (RFC 2918). Who cannot be asked is
+    /// asked by a new session.
+    fn refresh(&mut self) {
+        for address in self.peers.keys().copied().collect::<Vec<_>>() {
+            let up = self.peers.get(&address).and_then(|peer| peer.session.established());
+            if up.is_some_and(|up| !up.route_refresh) {
+                self.end(address, cease::CONFIGURATION, "it cannot send its routes again");
+            }
+            for family in [Family::Ipv4, Family::Ipv6] {
+                self.event(address, Event::Refresh(family));
+            }
+        }
+        self.begin_missing();
+    }
+
+    /// Tells every peer what changed.
+    fn advertise(&mut self) {
+        for address in self.peers.keys().copied().collect::<Vec<_>>() {
+            if let Some(updates) = self.updates(address, None) {
+                self.event(address, Event::Advertise(&updates));
+            }
+        }
+    }
+
+    /// Ends every session, for `why`.
+    pub fn end_all(&mut self, why: &str) {
+        for address in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.end(address, cease::SHUTDOWN, why);
+        }
+    }
+
+    /// Ends every session, and gives what was written a moment to go out.
+    pub async fn stop(&mut self) {
+        self.end_all("the daemon stops");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

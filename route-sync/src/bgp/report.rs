@@ -1,0 +1,238 @@
+//! What the speaker says of itself.
+
+use super::driver::Speaker;
+use super::neighbor::{Neighbor, now};
+use crate::query::Problem;
+use bgp_speaker::codec::Family;
+use bgp_speaker::fsm::{Reason, State};
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+/// The state of the speaker. Its JSON is `route-sync status bgp --json`, and its fields are frozen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BgpReport {
+    /// AS number.
+    pub asn: u32,
+    /// BGP Identifier; absent until the node set tells of this node.
+    pub router_id: Option<Ipv4Addr>,
+    /// What is announced.
+    pub announce: Vec<IpNetwork>,
+    /// Every peer has sent its routes once, or the time for it is over: routes of an earlier run
+    /// are gone.
+    pub complete: bool,
+    /// The peers, by address.
+    pub peers: Vec<PeerReport>,
+    /// What is heard and used, by prefix.
+    pub routes: Vec<RouteReport>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerReport {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its AS number.
+    pub asn: u32,
+    /// `Idle`, `Connect`, `Active`, `OpenSent`, `OpenConfirm` or `Established` (RFC 4271
+    /// section 8.2.2).
+    pub state: String,
+    /// Since when it is established, seconds since 1970.
+    pub since: Option<u64>,
+    /// What the two agreed on, while established.
+    pub session: Option<SessionReport>,
+    /// Seconds to the next timer: connect-retry, keepalive or hold.
+    pub next_timer: Option<u64>,
+    /// Prefixes that it announced and that are admitted.
+    pub prefixes_in: u64,
+    /// Announcements that are not admitted, since the session came up, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Prefixes that it was told.
+    pub prefixes_out: u64,
+    /// Prefixes that it cannot be told, and why.
+    pub unannounced: BTreeMap<IpNetwork, String>,
+    /// Counters of messages and sessions.
+    pub counters: Counters,
+    /// Why the session was last not there; it stays while it is there again.
+    pub last_error: Option<String>,
+    /// What was last wrong with an UPDATE of it.
+    pub last_fault: Option<String>,
+}
+
+/// What the OPENs of a session settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionReport {
+    /// The peer's BGP Identifier.
+    pub router_id: Ipv4Addr,
+    /// This node's address in it.
+    pub local_address: Option<IpAddr>,
+    /// Hold time in seconds; 0 for none.
+    pub hold_time: u64,
+    /// Seconds between keepalives.
+    pub keepalive: u64,
+    /// `IPv4`, `IPv6`.
+    pub families: Vec<String>,
+    /// Of both sides: `4-octet-as`, `extended-next-hop`, `route-refresh`, `graceful-restart`.
+    pub capabilities: Vec<String>,
+    /// Families of which the peer has sent all.
+    pub end_of_rib: Vec<String>,
+}
+
+/// Since the session's configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// Messages that came.
+    pub messages_in: u64,
+    /// Messages that went.
+    pub messages_out: u64,
+    /// UPDATEs that came.
+    pub updates_in: u64,
+    /// UPDATEs that went.
+    pub updates_out: u64,
+    /// UPDATEs whose routes were withdrawn for an error in them (RFC 7606).
+    pub treated_as_withdraw: u64,
+    /// Times that it was established.
+    pub established: u64,
+}
+
+/// A route that is heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteReport {
+    /// Where to.
+    pub prefix: IpNetwork,
+    /// Next hops that share the traffic.
+    pub via: Vec<IpAddr>,
+    /// Peers that announce it.
+    pub peers: Vec<IpAddr>,
+}
+
+impl Neighbor {
+    /// Why there is no session, in words, and with what the speaker cannot know.
+    pub(super) fn explain(&self, reason: &Reason) -> String {
+        let silent = matches!(reason, Reason::ConnectTimeout);
+        let password = match &self.config.password {
+            Some(_) if silent => "; it may know another password (nstat -az TcpExtTCPMD5*)",
+            None if silent => "; if it wants a password, write password-file",
+            _ => "",
+        };
+        format!("{reason}{password}")
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.session.last_error().map(|reason| self.explain(reason))
+    }
+}
+
+impl PeerReport {
+    /// The session is established.
+    pub fn is_up(&self) -> bool {
+        self.state == "Established"
+    }
+}
+
+fn names<'a>(families: impl IntoIterator<Item = &'a Family>) -> Vec<String> {
+    families.into_iter().map(Family::to_string).collect()
+}
+
+impl Speaker {
+    /// All of it.
+    pub fn report(&self) -> BgpReport {
+        let identity = self.identity.as_ref();
+        let own = identity.map(|identity| identity.own.clone()).unwrap_or_default();
+        let route = |(prefix, hops): (&IpNetwork, &super::Hops)| RouteReport {
+            prefix: *prefix,
+            via: hops.iter().filter_map(|hop| hop.gateway).collect(),
+            peers: self.peers.keys().copied().filter(|peer| self.rib.has(*peer, prefix)).collect(),
+        };
+        BgpReport {
+            asn: self.bgp.asn,
+            router_id: identity.map(|identity| identity.router_id),
+            announce: self.bgp.announce.clone().unwrap_or(own),
+            complete: self.is_complete(),
+            peers: self.peers.iter().map(|(address, peer)| self.peer(*address, peer)).collect(),
+            routes: self.learned().iter().map(route).collect(),
+        }
+    }
+
+    fn peer(&self, address: IpAddr, peer: &Neighbor) -> PeerReport {
+        let session = &peer.session;
+        let instant = Instant::now();
+        let counted = session.counters();
+        let rejected = self.rib.rejected(address);
+        PeerReport {
+            address,
+            asn: peer.config.asn,
+            state: session.state().to_string(),
+            since: session.established().map(|_| peer.since),
+            session: self.session(peer),
+            next_timer: session
+                .next_deadline()
+                .map(|at| at.saturating_duration_since(instant).as_secs()),
+            prefixes_in: self.rib.paths(address).count() as u64,
+            rejected: rejected.into_iter().map(|(why, n)| (why.to_string(), n)).collect(),
+            prefixes_out: peer.told.len() as u64,
+            unannounced: peer.untold.iter().map(|(p, why)| (*p, why.to_string())).collect(),
+            counters: Counters {
+                messages_in: counted.messages_in,
+                messages_out: counted.messages_out,
+                updates_in: counted.updates_in,
+                updates_out: counted.updates_out,
+                treated_as_withdraw: counted.treated_as_withdraw,
+                established: counted.established,
+            },
+            last_error: peer.last_error(),
+            last_fault: peer.fault.clone(),
+        }
+    }
+
+    fn session(&self, peer: &Neighbor) -> Option<SessionReport> {
+        let up = peer.session.established()?;
+        let connection = self.connections.get(&up.connection).map(|(_, connection)| connection);
+        let capabilities = [
+            (up.context.four_octet_asn, "4-octet-as"),
+            (up.context.extended_next_hop, "extended-next-hop"),
+            (up.route_refresh, "route-refresh"),
+            (up.graceful_restart.is_some(), "graceful-restart"),
+        ];
+        Some(SessionReport {
+            router_id: up.router_id,
+            local_address: connection.map(|connection| connection.local.ip().to_canonical()),
+            hold_time: up.hold_time.as_secs(),
+            keepalive: up.keepalive.as_secs(),
+            families: names(&up.context.families),
+            capabilities: capabilities
+                .iter()
+                .filter(|(there, _)| *there)
+                .map(|(_, name)| (*name).to_owned())
+                .collect(),
+            end_of_rib: names(&peer.ended),
+        })
+    }
+
+    /// What is not as it shall be: peers without a session.
+    pub fn problems(&self) -> Vec<Problem> {
+        if self.identity.is_none() {
+            let error = "the node set gives this node no IPv4 address to take the router ID from: \
+                         set router-id under [bgp]";
+            let (what, error) = ("bgp".to_owned(), error.to_owned());
+            return vec![Problem { what, error, since: now() }];
+        }
+        let down = |peer: &&Neighbor| peer.session.state() != State::Established;
+        let problem = |peer: &Neighbor| {
+            let state = peer.session.state();
+            let error = peer.last_error();
+            let error =
+                error.map_or_else(|| state.to_string(), |error| format!("{state}: {error}"));
+            let what = format!("bgp peer {}", peer.config.address);
+            Problem { what, error, since: peer.since }
+        };
+        self.peers.values().filter(down).map(problem).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! The speaker's report as tables.
+
+use super::report::{BgpReport, PeerReport};
+use crate::status::{age, columns, plain};
+use std::fmt::Write;
+
+/// Whether BGP is configured, every session established and everything told that should be.
+pub fn is_well(report: &Option<BgpReport>) -> bool {
+    let well = |peer: &PeerReport| peer.is_up() && peer.unannounced.is_empty();
+    report.as_ref().is_some_and(|report| report.complete && report.peers.iter().all(well))
+}
+
+/// The report for people, as of `now` in seconds since 1970.
+pub fn table(report: &Option<BgpReport>, now: u64) -> String {
+    let Some(report) = report else {
+        return "the configuration of the daemon has no [bgp]\n".to_owned();
+    };
+    let mut text = String::new();
+    let id = report.router_id.map_or_else(|| "not known yet".to_owned(), |id| id.to_string());
+    let announce: Vec<String> = report.announce.iter().map(ToString::to_string).collect();
+    let complete = if report.complete { "yes" } else { "not yet" };
+    // A String takes whatever is written.
+    let _ = writeln!(text, "asn        {}", report.asn);
+    let _ = writeln!(text, "router ID  {id}");
+    let _ = writeln!(text, "announces  {}", announce.join(" "));
+    let _ = writeln!(text, "complete   {complete}\n");
+    let head = ["PEER", "ASN", "STATE", "SINCE", "IN", "OUT", "NEXT TIMER", "LAST ERROR"];
+    let head = head.map(str::to_owned);
+    let rows: Vec<[String; 8]> = report.peers.iter().map(|peer| row(peer, now)).collect();
+    columns(&mut text, std::iter::once(&head).chain(&rows));
+    sessions(&mut text, report);
+    remarks(&mut text, report);
+    routes(&mut text, report);
+    text
+}
+
+fn row(peer: &PeerReport, now: u64) -> [String; 8] {
+    let dash = || "-".to_owned();
+    [
+        peer.address.to_string(),
+        peer.asn.to_string(),
+        plain(&peer.state),
+        peer.since.map_or_else(dash, |since| age(since, now)),
+        peer.prefixes_in.to_string(),
+        peer.prefixes_out.to_string(),
+        peer.next_timer.map_or_else(dash, |seconds| format!("{seconds}s")),
+        peer.last_error.as_deref().map_or_else(dash, plain),
+    ]
+}
+
+/// What was agreed on.
+fn sessions(text: &mut String, report: &BgpReport) {
+    let head = ["SESSION", "ROUTER ID", "LOCAL ADDRESS", "HOLD", "FAMILIES", "CAPABILITIES"];
+    let head = head.map(str::to_owned);
+    let rows = report.peers.iter().filter_map(|peer| {
+        let session = peer.session.as_ref()?;
+        Some([
+            peer.address.to_string(),
+            session.router_id.to_string(),
+            session.local_address.map_or_else(|| "-".to_owned(), |local| local.to_string()),
+            format!("{}s", session.hold_time),
+            plain(&session.families.join(" ")),
+            plain(&session.capabilities.join(" ")),
+        ])
+    });
+    let rows: Vec<[String; 6]> = rows.collect();
+    if !rows.is_empty() {
+        text.push('\n');
+        columns(text, std::iter::once(&head).chain(&rows));
+    }
+}
+
+/// What is not taken, not told, not sound.
+fn remarks(text: &mut String, report: &BgpReport) {
+    let mut rows = vec![["PEER".to_owned(), "REMARK".to_owned()]];
+    for peer in &report.peers {
+        let mut remark = |remark: String| rows.push([peer.address.to_string(), plain(&remark)]);
+        for (why, count) in &peer.rejected {
+            remark(format!("{count} prefixes not taken: {why}"));
+        }
+        for (prefix, why) in &peer.unannounced {
+            remark(format!("{prefix} not announced: {why}"));
+        }
+        let withdrawn = peer.counters.treated_as_withdraw;
+        if let Some(fault) = &peer.last_fault {
+            remark(format!("{withdrawn} UPDATEs treated as withdrawals; last fault: {fault}"));
+        }
+    }
+    if rows.len() > 1 {
+        text.push('\n');
+        columns(text, rows.iter());
+    }
+}
+
+fn routes(text: &mut String, report: &BgpReport) {
+    if report.routes.is_empty() {
+        return;
+    }
+    text.push('\n');
+    let list = |addresses: &[std::net::IpAddr]| {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        addresses.join(" ")
+    };
+    let head = ["PREFIX", "VIA", "HEARD FROM"].map(str::to_owned);
+    let rows: Vec<[String; 3]> = report
+        .routes
+        .iter()
+        .map(|route| [route.prefix.to_string(), list(&route.via), list(&route.peers)])
+        .collect();
+    columns(text, std::iter::once(&head).chain(&rows));
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,121 @@
+use super::*;
+use crate::bgp::report::{Counters, RouteReport, SessionReport};
+
+/// The frozen JSON: scripts read these fields. Add to them; change and remove none.
+const FIXTURE: &str = include_str!("../../../fixtures/status-bgp.json");
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// One peer that is up and one that is not.
+pub(crate) fn report() -> BgpReport {
+    let up = PeerReport {
+        address: "192.0.2.254".parse().unwrap(),
+        asn: 65100,
+        state: "Established".to_owned(),
+        since: Some(1_700_000_000),
+        session: Some(SessionReport {
+            router_id: [192, 0, 2, 254].into(),
+            local_address: Some("192.0.2.11".parse().unwrap()),
+            hold_time: 90,
+            keepalive: 30,
+            families: texts(&["IPv4", "IPv6"]),
+            capabilities: texts(&["4-octet-as", "route-refresh"]),
+            end_of_rib: texts(&["IPv4"]),
+        }),
+        next_timer: Some(12),
+        prefixes_in: 1,
+        rejected: [("a default route".to_owned(), 2)].into(),
+        prefixes_out: 1,
+        unannounced: [(
+            "fd00:10:244:1::/64".parse().unwrap(),
+            "this node has no IPv6 address to name as the next hop".to_owned(),
+        )]
+        .into(),
+        counters: Counters {
+            messages_in: 9,
+            messages_out: 8,
+            updates_in: 4,
+            updates_out: 2,
+            treated_as_withdraw: 1,
+            established: 1,
+        },
+        last_error: None,
+        last_fault: Some("ORIGIN is 7".to_owned()),
+    };
+    let down = PeerReport {
+        address: "2001:db8::fe".parse().unwrap(),
+        asn: 65001,
+        state: "Active".to_owned(),
+        since: None,
+        session: None,
+        next_timer: None,
+        prefixes_in: 0,
+        rejected: [].into(),
+        prefixes_out: 0,
+        unannounced: [].into(),
+        counters: Counters::default(),
+        last_error: Some("cannot connect: Connection refused".to_owned()),
+        last_fault: None,
+    };
+    BgpReport {
+        asn: 65001,
+        router_id: Some([192, 0, 2, 11].into()),
+        announce: vec!["10.244.1.0/24".parse().unwrap(), "fd00:10:244:1::/64".parse().unwrap()],
+        complete: false,
+        routes: vec![RouteReport {
+            prefix: "10.244.2.0/24".parse().unwrap(),
+            via: vec!["192.0.2.254".parse().unwrap()],
+            peers: vec![up.address],
+        }],
+        peers: vec![up, down],
+    }
+}
+
+#[test]
+fn the_fields_of_the_json_are_frozen() {
+    let fixture: serde_json::Value = serde_json::from_str(FIXTURE).unwrap();
+    assert_eq!(serde_json::to_value(report()).unwrap(), fixture);
+    assert_eq!(serde_json::from_str::<BgpReport>(FIXTURE).unwrap(), report());
+}
+
+#[test]
+fn the_tables_are_aligned() {
+    let expected = "\
+asn        65001
+router ID  192.0.2.11
+announces  10.244.1.0/24 fd00:10:244:1::/64
+complete   not yet
+
+PEER          ASN    STATE        SINCE  IN  OUT  NEXT TIMER  LAST ERROR
+192.0.2.254   65100  Established  2m     1   1    12s         -
+2001:db8::fe  65001  Active       -      0   0    -           cannot connect: Connection refused
+
+SESSION      ROUTER ID    LOCAL ADDRESS  HOLD  FAMILIES   CAPABILITIES
+192.0.2.254  192.0.2.254  192.0.2.11     90s   IPv4 IPv6  4-octet-as route-refresh
+
+PEER         REMARK
+192.0.2.254  2 prefixes not taken: a default route
+192.0.2.254  fd00:10:244:1::/64 not announced: this node has no IPv6 address to name as the next hop
+192.0.2.254  1 UPDATEs treated as withdrawals; last fault: ORIGIN is 7
+
+PREFIX         VIA          HEARD FROM
+10.244.2.0/24  192.0.2.254  192.0.2.254
+";
+    assert_eq!(table(&Some(report()), 1_700_000_120), expected);
+    assert_eq!(table(&None, 0), "the configuration of the daemon has no [bgp]\n");
+}
+
+#[test]
+fn well_is_what_is_up_and_told_whole() {
+    assert!(!is_well(&None) && !is_well(&Some(report())));
+    let mut well = report();
+    well.complete = true;
+    well.peers.pop();
+    assert!(!is_well(&Some(well.clone())));
+    well.peers[0].unannounced.clear();
+    assert!(is_well(&Some(well.clone())));
+    well.complete = false;
+    assert!(!is_well(&Some(well)));
+}

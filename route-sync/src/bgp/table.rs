@@ -1,0 +1,167 @@
+//! From next hops to the kernel's: over which links they are reached.
+
+use super::config::Bgp;
+use crate::desired;
+use crate::facts::Facts;
+use bgp_speaker::rib::{Rib, Source, Via};
+use ipnetwork::IpNetwork;
+use net::route::{self, Hop, Kind};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tracing::warn;
+
+/// The kernel's hops of a route, ascending.
+pub type Hops = Arc<[Hop]>;
+
+/// Routes that were heard, as far as they lead somewhere: prefix → hops.
+pub type Learned = BTreeMap<IpNetwork, Hops>;
+
+/// How next hops are reached.
+pub struct Resolver<'a> {
+    bgp: &'a Bgp,
+    facts: &'a Facts,
+    socket: &'a mut net::Socket,
+    known: HashMap<Via, Option<Way>>,
+}
+
+/// How one is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Way {
+    /// The metric of the route to it; 0 on a link.
+    cost: u32,
+    /// It is on a link of this node.
+    connected: bool,
+    hops: Vec<Hop>,
+}
+
+impl<'a> Resolver<'a> {
+    /// By the links as they are now, and the kernel's routes.
+    pub fn new(bgp: &'a Bgp, facts: &'a Facts, socket: &'a mut net::Socket) -> Resolver<'a> {
+        Resolver { bgp, facts, socket, known: HashMap::new() }
+    }
+
+    /// The cost to a next hop, as [`Rib::changes`] asks; `None` where it must not be used.
+    fn cost(&mut self, via: &Via, source: &Source) -> Option<u32> {
+        let way = self.way(via)?;
+        let strict = !source.internal && !self.is_multihop(source.address);
+        (way.connected || !strict).then_some(way.cost)
+    }
+
+    fn is_multihop(&self, peer: IpAddr) -> bool {
+        self.bgp.peers.iter().any(|known| known.address == peer && known.multihop.is_some())
+    }
+
+    fn way(&mut self, via: &Via) -> Option<Way> {
+        if let Some(known) = self.known.get(via) {
+            return known.clone();
+        }
+        let way = self.find(via);
+        self.known.insert(*via, way.clone());
+        way
+    }
+
+    fn find(&mut self, via: &Via) -> Option<Way> {
+        let gateway = via.address;
+        if self.facts.holder(gateway).is_some() {
+            return None;
+        }
+        let direct = |link| Way {
+            cost: 0,
+            connected: true,
+            hops: vec![Hop { gateway: Some(gateway), link, onlink: false }],
+        };
+        // A link-local address is on the link of the peer that named it, or nowhere.
+        match self.facts.on_live_link(via.peer.unwrap_or(gateway)) {
+            None if via.peer.is_none() => self.across(gateway),
+            link => link.map(direct),
+        }
+    }
+
+    /// Across a router: by the route that the kernel has to it, unless that is one of ours, or a
+    /// connected one whose link carries nothing.
+    fn across(&mut self, address: IpAddr) -> Option<Way> {
+        let found = self.socket.get(&route::toward(address)).unwrap_or_else(|error| {
+            // An unreachable network is an error of the lookup, not an empty answer.
+            tracing::debug!("{error}");
+            None
+        })?;
+        let ours = desired::is_ours(found.protocol) || found.protocol == desired::POD;
+        let live = |hop: &Hop| {
+            let link = self.facts.links.get(&hop.link);
+            hop.gateway.is_some() && link.is_none_or(|link| link.up && link.carrier)
+        };
+        let hops: Vec<Hop> = found.hops.into_iter().filter(live).collect();
+        let usable = found.kind == Kind::Unicast && !ours && !hops.is_empty();
+        // 0 is for what is on a link.
+        usable.then_some(Way { cost: found.priority.max(1), connected: false, hops })
+    }
+
+    /// The kernel's hops of next hops.
+    fn hops(&mut self, prefix: &IpNetwork, vias: &[Via]) -> Option<Hops> {
+        let mut hops: Vec<Hop> =
+            vias.iter().filter_map(|via| self.way(via)).flat_map(|w| w.hops).collect();
+        // IPv6 by a next hop of IPv4 there is not.
+        hops.retain(|hop| prefix.is_ipv4() || hop.gateway.is_some_and(|gateway| gateway.is_ipv6()));
+        hops.sort_unstable_by_key(|hop| (hop.gateway, hop.link));
+        hops.dedup();
+        (!hops.is_empty()).then(|| hops.into())
+    }
+}
+
+/// What was heard and leads somewhere, and what of it changed.
+#[derive(Debug, Default)]
+pub struct Table {
+    learned: Learned,
+}
+
+impl Table {
+    /// Brings it in step with the RIB, and tells what changed: prefix → hops, `None` for what is
+    /// gone. `all`: links or routes changed, so every next hop may be reached otherwise.
+    pub fn follow(
+        &mut self,
+        rib: &mut Rib,
+        resolver: &mut Resolver<'_>,
+        all: bool,
+    ) -> BTreeMap<IpNetwork, Option<Hops>> {
+        if all {
+            rib.recheck();
+        }
+        let changed = rib.changes(|via, source| resolver.cost(via, source));
+        let mut new = BTreeMap::new();
+        if all {
+            for (prefix, vias) in rib.routes() {
+                self.note(*prefix, resolver.hops(prefix, vias), &mut new);
+            }
+        }
+        for (prefix, vias) in changed {
+            let hops = resolver.hops(&prefix, &vias);
+            if hops.is_none() && !vias.is_empty() {
+                warn!(%prefix, "heard, and not used: its next hops cannot carry its family");
+            }
+            self.note(prefix, hops, &mut new);
+        }
+        new
+    }
+
+    fn note(
+        &mut self,
+        prefix: IpNetwork,
+        hops: Option<Hops>,
+        new: &mut BTreeMap<IpNetwork, Option<Hops>>,
+    ) {
+        if self.learned.get(&prefix) == hops.as_ref() {
+            return;
+        }
+        match &hops {
+            Some(hops) => drop(self.learned.insert(prefix, Arc::clone(hops))),
+            None => drop(self.learned.remove(&prefix)),
+        }
+        new.insert(prefix, hops);
+    }
+
+    /// All of it.
+    pub fn learned(&self) -> &Learned {
+        &self.learned
+    }
+}

@@ -1,0 +1,247 @@
+//! TCP of the sessions: dialling, listening, reading and writing, each in a task of its own that
+//! tells the speaker what happens.
+
+use super::config::{PORT, Peer};
+use bgp_speaker::fsm::ConnectionId;
+use net::tcp::set_md5_key;
+use nix::sys::socket::{setsockopt, sockopt};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+/// How long the peer may take to take in what is written: the usual hold time.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long what was written before a close may take to go out.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Bytes of one reading: some messages.
+const PART: usize = 16 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 64;
+
+/// What the network tells.
+#[derive(Debug)]
+pub enum Heard {
+    /// A dialled connection, or why there is none.
+    Dialled(IpAddr, io::Result<TcpStream>),
+    /// Somebody connected.
+    Accepted(TcpStream, SocketAddr),
+    /// Bytes came.
+    Bytes(ConnectionId, Vec<u8>),
+    /// A connection is over; in words.
+    Closed(ConnectionId, String),
+}
+
+/// Where the tasks tell.
+pub type Ear = mpsc::Sender<Heard>;
+
+/// An open connection. Dropped, it closes after what was written has gone out, or soon.
+#[derive(Debug)]
+pub struct Connection {
+    /// This node's address in it.
+    pub local: SocketAddr,
+    writing: mpsc::UnboundedSender<Vec<u8>>,
+    reading: AbortHandle,
+}
+
+impl Connection {
+    /// Begins to read and to write on the current runtime.
+    ///
+    /// # Errors
+    /// It is closed already.
+    pub fn start(id: ConnectionId, stream: TcpStream, ear: &Ear) -> io::Result<Connection> {
+        let local = stream.local_addr()?;
+        stream.set_nodelay(true)?;
+        let (from, to) = stream.into_split();
+        let (writing, queue) = mpsc::unbounded_channel();
+        let reading = tokio::spawn(read(id, from, ear.clone())).abort_handle();
+        tokio::spawn(write(id, to, queue, ear.clone()));
+        Ok(Connection { local, writing, reading })
+    }
+
+    /// Writes, after all that was written before. That it is closed is told by [`Heard`].
+    pub fn send(&self, bytes: Vec<u8>) {
+        let _ = self.writing.send(bytes);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+async fn read(id: ConnectionId, mut stream: OwnedReadHalf, ear: Ear) {
+    let mut part = vec![0; PART];
+    let error = loop {
+        match stream.read(&mut part).await {
+            Ok(0) => break "the peer closed the connection".to_owned(),
+            Ok(length) => {
+                let bytes = part.get(..length).unwrap_or_default().to_vec();
+                if ear.send(Heard::Bytes(id, bytes)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => break words(&error),
+        }
+    };
+    // Nobody listens where the daemon ends.
+    let _ = ear.send(Heard::Closed(id, error)).await;
+}
+
+async fn write(
+    id: ConnectionId,
+    mut stream: OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    ear: Ear,
+) {
+    while let Some(bytes) = queue.recv().await {
+        let limit = if queue.is_closed() { GOODBYE } else { PATIENCE };
+        let error = match timeout(limit, stream.write_all(&bytes)).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => words(&error),
+            Err(_) => format!("the peer takes in nothing for {} s", limit.as_secs()),
+        };
+        let _ = ear.send(Heard::Closed(id, error)).await;
+        return;
+    }
+    // The reading half is gone by now: this closes.
+    let _ = stream.shutdown().await;
+}
+
+/// An error without its number, which means nothing to a reader.
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// Dials a peer on the current runtime, and tells how it went.
+pub fn dial(peer: &Peer, internal: bool, ear: &Ear) -> AbortHandle {
+    let (peer, ear) = (peer.clone(), ear.clone());
+    tokio::spawn(async move {
+        let dialled = connect(&peer, internal).await;
+        let _ = ear.send(Heard::Dialled(peer.address, dialled)).await;
+    })
+    .abort_handle()
+}
+
+async fn connect(peer: &Peer, internal: bool) -> io::Result<TcpStream> {
+    let socket = if peer.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    set_hops(&socket, peer, internal)?;
+    if let Some(password) = &peer.password {
+        set_md5_key(&socket, peer.address, &password.0).map_err(io::Error::other)?;
+    }
+    if let Some(local) = peer.local_address {
+        socket.bind(SocketAddr::new(local, 0)).map_err(|error| {
+            let error = words(&error);
+            io::Error::other(format!("local-address {local} cannot be used: {error}"))
+        })?;
+    }
+    socket.connect(SocketAddr::new(peer.address, peer.port)).await
+}
+
+/// TTL of what a connection sends: 1 to a peer of another AS, so that none across a router is
+/// reached by mistake (RFC 4271 leaves it open, all speakers do it).
+pub fn set_hops(socket: &impl AsFd, peer: &Peer, internal: bool) -> io::Result<()> {
+    let hops = match peer.multihop {
+        Some(hops) => hops,
+        None if internal => return Ok(()),
+        None => 1,
+    };
+    match peer.address {
+        IpAddr::V4(_) => setsockopt(socket, sockopt::Ipv4Ttl, &hops.into())?,
+        IpAddr::V6(_) => setsockopt(socket, sockopt::Ipv6Ttl, &hops.into())?,
+    }
+    Ok(())
+}
+
+/// Where peers connect to.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    sockets: Vec<std::net::TcpListener>,
+    tasks: JoinSet<()>,
+}
+
+impl Listeners {
+    /// Opens them; peers are heard once [`Listeners::serve`] was called.
+    ///
+    /// # Errors
+    /// An address is not this node's or is taken, by its name.
+    pub fn open(addresses: &[SocketAddr]) -> io::Result<Listeners> {
+        let mut sockets = Vec::new();
+        for address in addresses {
+            let failed = |error: io::Error| {
+                let port = if address.port() == PORT && error.kind() == io::ErrorKind::AddrInUse {
+                    "; does another BGP speaker run here (ss -ltnp sport 179)?"
+                } else {
+                    ""
+                };
+                io::Error::new(error.kind(), format!("{address}: {}{port}", words(&error)))
+            };
+            sockets.push(listen(*address).map_err(failed)?);
+        }
+        Ok(Listeners { sockets, tasks: JoinSet::new() })
+    }
+
+    /// Accepts on the current runtime from now on.
+    ///
+    /// # Errors
+    /// The runtime takes no socket.
+    pub fn serve(&mut self, ear: &Ear) -> io::Result<()> {
+        for socket in &self.sockets {
+            let listener = TcpListener::from_std(socket.try_clone()?)?;
+            self.tasks.spawn(accept(listener, ear.clone()));
+        }
+        Ok(())
+    }
+
+    /// The key that a peer's connections must have; an empty one for none.
+    ///
+    /// # Errors
+    /// As [`set_md5_key`].
+    pub fn set_key(&self, peer: IpAddr, key: &[u8]) -> net::Result<()> {
+        let family = |socket: &&std::net::TcpListener| {
+            socket.local_addr().is_ok_and(|local| local.is_ipv4() == peer.is_ipv4())
+        };
+        for socket in self.sockets.iter().filter(family) {
+            match set_md5_key(socket, peer, key) {
+                Err(error) if key.is_empty() && error.errno == net::ENOENT => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        // [::] and 0.0.0.0 stand beside each other.
+        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+async fn accept(listener: TcpListener, ear: Ear) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                if ear.send(Heard::Accepted(stream, from)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a BGP connection: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Peers across a router.
+
+use crate::bird::Bird;
+use crate::pair::Pair;
+use ferrule_tests::node::Place;
+
+/// A peer of another AS two hops away wants `multihop`; the next hops that it names are reached as
+/// somebody else's routes say, and follow them.
+#[test]
+fn a_peer_across_a_router_wants_multihop() {
+    let pair = Pair::new();
+    let mut far = Bird::new();
+    let path = far.ns().net_path();
+    pair.router.sh(&format!(
+        "ip link add far type veth peer name eth0 netns {}
+         ip address add 172.17.0.1/24 dev far
+         ip address add 172.16.0.22/24 dev node1
+         ip link set far up",
+        path.display()
+    ));
+    far.sh("ip address add 172.17.0.2/24 dev eth0
+         ip link set eth0 up
+         ip route add default via 172.17.0.1");
+    far.start(
+        "192.0.2.253",
+        "protocol static s4 { ipv4; route 10.244.9.0/24 unreachable; }
+         protocol bgp node { local 172.17.0.2 as 65100; neighbor 172.16.0.1 as 65001; multihop 3;
+           connect delay time 1; ipv4 { import all; export all; }; }",
+    );
+    let (mut node, cidr) = (pair.node, "10.244.9.0/24");
+    node.run("ip route add default via 172.16.0.2");
+    let configure = |node: &crate::speaker::Speaker, more: &str| {
+        node.configure(&format!(
+            "[bgp]\nasn = 65001\nconnect-retry = 1\nannounce = [\"10.244.1.0/24\"]\n\
+             [[bgp.peer]]\naddress = \"172.17.0.2\"\nasn = 65100\n{more}\n"
+        ));
+    };
+    configure(&node, "");
+    node.start();
+    node.until("it says so", |s| {
+        let error = s.peer("172.17.0.2")["lastError"].as_str().unwrap_or_default().to_owned();
+        error.contains("is on no link of this node") && error.contains("multihop")
+    });
+    configure(&node, "multihop = 3");
+    node.is_up();
+    node.hears(cidr, 1);
+    let shown = || node.run(&format!("ip route show {cidr} proto 119"));
+    assert!(shown().contains("via 172.16.0.2 dev up0"), "{}", shown());
+    node.run("ip route replace default via 172.16.0.22");
+    node.until("the other gateway", |_| shown().contains("via 172.16.0.22 dev up0"));
+    node.run("ip route del default");
+    node.hears(cidr, 0);
+    node.run("ip route add default via 172.16.0.2");
+    node.until("back", |_| shown().contains("via 172.16.0.2 dev up0"));
+}

@@ -1,0 +1,92 @@
+//! A top-of-rack switch with FRR.
+
+use crate::speaker::Speaker;
+use ferrule_tests::background::Background;
+use ferrule_tests::node::{Node, Place};
+use ferrule_tests::packets::ping;
+use ferrule_tests::within;
+use serde_json::Value;
+use std::time::Duration;
+
+struct Frr {
+    node: Node,
+    _daemons: [Background; 2],
+}
+
+impl Frr {
+    /// zebra, which installs routes, and bgpd.
+    fn start(node: Node, bgp: &str) -> Frr {
+        node.write("/run/frr/bgpd.conf", bgp);
+        node.write("/run/frr/zebra.conf", "ip nht resolve-via-default\n");
+        // They drop root, and want to be in the group frrvty.
+        node.sh("chown -R frr:frr /run/frr");
+        let start = |daemon: &str| {
+            let command = node.spawn(&format!(
+                "/usr/lib/frr/{daemon} -f /run/frr/{daemon}.conf -i /run/frr/{daemon}.pid \
+                 -z /run/frr/zserv.api --vty_socket /run/frr"
+            ));
+            let up = || node.exists(&format!("/run/frr/{daemon}.vty")).then_some(());
+            within(Duration::from_secs(10), up)
+                .unwrap_or_else(|| panic!("{daemon} does not start: apt-get install frr"));
+            command
+        };
+        let daemons = [start("zebra"), start("bgpd")];
+        Frr { node, _daemons: daemons }
+    }
+
+    fn ask(&self, question: &str) -> Value {
+        let text = self.node.sh(&format!("vtysh --vty_socket /run/frr -c '{question} json'"));
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+}
+
+/// RFC 4271, 4760, 6793, 8950, 1997: links of IPv6 alone, both families of pods.
+#[test]
+fn pods_reach_each_other_through_frr_over_links_without_ipv4() {
+    let switch = Node::new();
+    switch.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+         sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0");
+    let mut bgp = "router bgp 65100\n bgp router-id 192.0.2.254\n no bgp ebgp-requires-policy\n \
+                   no bgp default ipv4-unicast\n"
+        .to_owned();
+    let mut nodes = vec![];
+    for n in [1_u8, 2] {
+        let mut node = Speaker::new(n);
+        let (near, far) = (format!("2001:db8:f{n}::1/64"), format!("2001:db8:f{n}::2/64"));
+        node.wire("up0", &switch, &format!("node{n}"), [&[&near], &[&far]]);
+        let asn = 4_200_000_000 + u32::from(n);
+        node.configure(&format!(
+            "[bgp]\nasn = {asn}\nconnect-retry = 1\ncommunities = [\"65001:{n}\"]\n\
+             [[bgp.peer]]\naddress = \"2001:db8:f{n}::2\"\nasn = 65100\n"
+        ));
+        let peer = format!(" neighbor 2001:db8:f{n}::1");
+        bgp.push_str(&format!(
+            "{peer} remote-as {asn}\n{peer} capability extended-nexthop\n{peer} timers connect 1\n"
+        ));
+        node.start();
+        nodes.push(node);
+    }
+    for family in ["ipv4", "ipv6"] {
+        bgp.push_str(&format!(
+            " address-family {family} unicast\n  neighbor 2001:db8:f1::1 activate\n  \
+             neighbor 2001:db8:f2::1 activate\n exit-address-family\n"
+        ));
+    }
+    let frr = Frr::start(switch, &bgp);
+    for (node, other) in nodes.iter().zip([2, 1]) {
+        node.is_up();
+        node.hears(&format!("10.244.{other}.0/24"), 1);
+        node.hears(&format!("fd00:10:244:{other}::/64"), 1);
+    }
+    let route = nodes[0].run("ip route show 10.244.2.0/24");
+    assert!(route.contains("via inet6 2001:db8:f1::2 dev up0 proto 119"), "{route}");
+    let told = frr.ask("show bgp ipv4 unicast 10.244.1.0/24");
+    let path = &told["paths"][0];
+    assert_eq!(path["aspath"]["string"], "4200000001", "{told:#}");
+    assert_eq!(path["community"]["string"], "65001:1", "{told:#}");
+    assert_eq!(path["nexthops"][0]["ip"], "2001:db8:f1::1", "{told:#}");
+    let pods = [nodes[0].pod(1), nodes[1].pod(1)];
+    ping(&pods[0], &pods[1].v4);
+    ping(&pods[0], &pods[1].v6);
+    ping(&pods[1], &pods[0].v4);
+}

@@ -1,0 +1,163 @@
+//! Peers that send what they should not, or nothing.
+
+use crate::pair::{Pair, ROUTER};
+use crate::raw_peer::{
+    AS_PATH, KEEPALIVE, NEXT_HOP, NOTIFICATION, ORIGIN, RawPeer, UPDATE, message, update,
+};
+use std::time::Instant;
+
+const CIDR: &str = "10.244.9.0/24";
+
+fn start() -> (Pair, RawPeer) {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    raw.open(90);
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 8));
+    pair.node.hears(CIDR, 1);
+    pair.node.hears("10.244.8.0/24", 1);
+    (pair, raw)
+}
+
+/// RFC 7606: a broken attribute costs the routes that it came with, and not the session.
+#[test]
+fn broken_attributes_withdraw_their_routes_alone() {
+    let (pair, mut raw) = start();
+    let broken: [(&str, Vec<&[u8]>); 7] = [
+        ("an ORIGIN that there is not", vec![&[0x40, 1, 1, 7], AS_PATH, NEXT_HOP]),
+        ("an ORIGIN of two bytes", vec![&[0x40, 1, 2, 0, 0], AS_PATH, NEXT_HOP]),
+        (
+            "a segment longer than AS_PATH",
+            vec![ORIGIN, &[0x40, 2, 6, 2, 9, 0, 0, 0xfe, 0x4c], NEXT_HOP],
+        ),
+        ("a NEXT_HOP of three bytes", vec![ORIGIN, AS_PATH, &[0x40, 3, 3, 172, 16, 0]]),
+        ("no NEXT_HOP", vec![ORIGIN, AS_PATH]),
+        ("no AS_PATH", vec![ORIGIN, NEXT_HOP]),
+        (
+            "an attribute longer than the attributes",
+            vec![ORIGIN, AS_PATH, NEXT_HOP, &[0xc0, 8, 40, 0]],
+        ),
+    ];
+    let since = pair.node.peer(ROUTER)["since"].clone();
+    for (at, (what, attributes)) in (1_u64..).zip(broken) {
+        raw.send(&update(&attributes, 9));
+        pair.node.until(what, |s| s.hops(CIDR) == 0);
+        let peer = pair.node.peer(ROUTER);
+        assert_eq!((&peer["state"], &peer["since"]), (&"Established".into(), &since), "{what}");
+        assert_eq!(peer["counters"]["treatedAsWithdraw"], at, "{what}: {peer:#}");
+        assert!(peer["lastFault"].is_string(), "{what}: {peer:#}");
+        // Its other route stays, and the same one sent well is taken again.
+        assert_eq!(pair.node.hops("10.244.8.0/24"), 1, "{what}");
+        raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+        pair.node.hears(CIDR, 1);
+    }
+    // An attribute of no consequence is dropped alone (attribute discard).
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP, &[0xc0, 7, 1, 0]], 7));
+    pair.node.hears("10.244.7.0/24", 1);
+    assert!(pair.node.log().contains("an UPDATE is not sound"));
+    let shown = pair.node.command("status bgp").stdout;
+    assert!(shown.contains("UPDATEs treated as withdrawals; last fault: "), "{shown}");
+}
+
+/// RFC 4271 section 6.1: what is no BGP, is too long or is cut short ends the session, and the peer
+/// is told why; a peer that mends itself is taken again.
+#[test]
+fn what_cannot_be_read_ends_the_session() {
+    let mut long = message(UPDATE, &[0; 8]);
+    long[16..18].copy_from_slice(&5000_u16.to_be_bytes());
+    let mut short = message(KEEPALIVE, &[]);
+    short[16..18].copy_from_slice(&18_u16.to_be_bytes());
+    let cases = [
+        ("garbage", b"GET / HTTP/1.1\r\n\r\n..............".to_vec(), [1, 1]),
+        ("5000 bytes", long, [1, 2]),
+        ("18 bytes", short, [1, 2]),
+        ("an unknown type", message(9, &[]), [1, 3]),
+        ("withdrawn routes longer than the message", message(UPDATE, &[0, 99, 0, 0]), [3, 1]),
+        ("attributes longer than the message", message(UPDATE, &[0, 0, 0, 99]), [3, 1]),
+        ("a second OPEN", message(1, &[4, 0xfe, 0x4c, 0, 90, 192, 0, 2, 254, 0]), [5, 3]),
+    ];
+    for (what, bytes, expected) in cases {
+        let (pair, mut raw) = start();
+        raw.send(&bytes);
+        let told = raw.expect(NOTIFICATION);
+        assert_eq!(told[..2], expected, "{what}");
+        pair.node.until(what, |s| s.learned().is_empty());
+        let error = pair.node.peer(ROUTER)["lastError"].as_str().unwrap_or_default().to_owned();
+        assert!(error.contains("told the peer"), "{what}: {error}");
+        raw.open(90);
+        raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+        pair.node.hears(CIDR, 1);
+    }
+}
+
+/// A message in pieces is one message; half of one, and then the end, is none.
+#[test]
+fn pieces_are_put_together() {
+    let (pair, mut raw) = start();
+    for byte in update(&[ORIGIN, AS_PATH, NEXT_HOP], 5) {
+        raw.send(&[byte]);
+    }
+    pair.node.hears("10.244.5.0/24", 1);
+    let half = update(&[ORIGIN, AS_PATH, NEXT_HOP], 4);
+    raw.send(&half[..half.len() / 2]);
+    raw.close();
+    pair.node.until("withdrawn", |s| s.learned().is_empty());
+    assert!(pair.node.log().contains("connection lost: "));
+}
+
+/// RFC 4271 section 6.5: a peer that goes silent is told so after the hold time, the smaller of the
+/// two offers.
+#[test]
+fn a_silent_peer_is_given_up() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    raw.open(3);
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+    let silent = Instant::now();
+    pair.node.hears(CIDR, 1);
+    assert_eq!(pair.node.peer(ROUTER)["session"]["holdTime"], 3);
+    let told = raw.expect(NOTIFICATION);
+    assert_eq!(told[..2], [4, 0], "Hold Timer Expired");
+    assert!(silent.elapsed().as_secs() >= 2, "{:?}", silent.elapsed());
+    pair.node.until("withdrawn", |s| s.learned().is_empty());
+    let error = pair.node.peer(ROUTER)["lastError"].clone();
+    assert!(error.as_str().is_some_and(|error| error.starts_with("nothing came")), "{error}");
+}
+
+/// Only prefixes inside of import-cidrs, not ours, not too long, never a default route.
+#[test]
+fn what_is_not_wanted_is_not_taken() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("import-max-length-ipv4 = 24", "");
+    raw.open(90);
+    let with = |prefix: &[u8]| {
+        let attributes = [ORIGIN, AS_PATH, NEXT_HOP].concat();
+        let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+        message(UPDATE, &[&[0, 0], &length[..], &attributes, prefix].concat())
+    };
+    let refused: [&[u8]; 5] =
+        [&[0], &[8, 10], &[24, 10, 245, 1], &[24, 10, 244, 1], &[32, 10, 244, 9, 1]];
+    refused.iter().for_each(|prefix| raw.send(&with(prefix)));
+    // A path with our AS in it has been here.
+    let looped = [0x40, 2, 10, 2, 2, 0, 0, 0xfe, 0x4c, 0, 0, 0xfd, 0xe9];
+    raw.send(&update(&[ORIGIN, &looped, NEXT_HOP], 6));
+    // A next hop that is on no link, and this node's own address.
+    raw.send(&update(&[ORIGIN, AS_PATH, &[0x40, 3, 4, 203, 0, 113, 1]], 5));
+    raw.send(&update(&[ORIGIN, AS_PATH, &[0x40, 3, 4, 172, 16, 0, 1]], 4));
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+    pair.node.hears(CIDR, 1);
+    assert_eq!(pair.node.learned().lines().count(), 1, "{}", pair.node.learned());
+    let rejected = pair.node.peer(ROUTER)["rejected"].clone();
+    for why in [
+        "a default route",
+        "outside of import-cidrs",
+        "inside of this node's own CIDRs",
+        "more specific than import-max-length",
+        "our AS is in its path",
+    ] {
+        assert!(rejected[why].is_u64(), "{why}: {rejected:#}");
+    }
+}

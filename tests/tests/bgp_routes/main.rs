@@ -1,0 +1,21 @@
+//! route-sync with BGP against BIRD 2 and FRR: fabrics of namespaces, pods, and the packets between
+//! them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod across;
+mod bird;
+mod frr;
+mod hostile;
+mod pair;
+mod raw_peer;
+mod reflector;
+mod sessions;
+mod speaker;
+mod stream;
+mod tors;
+mod tunnel;
+mod upkeep;

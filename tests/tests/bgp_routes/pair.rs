@@ -1,0 +1,71 @@
+//! One node and one router with BIRD on a wire.
+
+use crate::bird::Bird;
+use crate::speaker::Speaker;
+
+pub const NODE: &str = "172.16.0.1";
+pub const ROUTER: &str = "172.16.0.2";
+pub const NODE6: &str = "2001:db8:f::1";
+pub const ROUTER6: &str = "2001:db8:f::2";
+/// What the router tells.
+pub const TOLD: &str = "10.244.9.0/24";
+pub const TOLD6: &str = "fd00:10:244:9::/64";
+
+pub struct Pair {
+    pub node: Speaker,
+    pub router: Bird,
+}
+
+impl Pair {
+    /// Wired; nothing runs yet.
+    pub fn new() -> Pair {
+        let (node, router) = (Speaker::new(1), Bird::new());
+        let near = ["172.16.0.1/24", "2001:db8:f::1/64"];
+        let far = ["172.16.0.2/24", "2001:db8:f::2/64"];
+        node.wire("up0", &router, "node1", [&near, &far]);
+        Pair { node, router }
+    }
+
+    /// Starts BIRD with a peer of these words and what it tells.
+    pub fn start_router(&mut self, words: &str) {
+        self.router.start("192.0.2.254", &router(words));
+    }
+
+    /// Writes the node's configuration: under `[bgp]` and under its one peer, and starts it.
+    pub fn start_node(&mut self, bgp: &str, peer: &str) {
+        self.configure(bgp, peer);
+        self.node.start();
+    }
+
+    pub fn configure(&self, bgp: &str, peer: &str) {
+        self.node.configure(&format!(
+            "[bgp]\nasn = 65001\nconnect-retry = 1\n{bgp}\n[[bgp.peer]]\naddress = \"{ROUTER}\"\n\
+             asn = 65100\n{peer}\n"
+        ));
+    }
+
+    /// eBGP that works, and is up.
+    pub fn up() -> Pair {
+        let mut pair = Pair::new();
+        pair.start_router("");
+        pair.start_node("", "");
+        pair.node.is_up();
+        pair.node.hears(TOLD, 1);
+        pair.node.hears(TOLD6, 1);
+        pair
+    }
+}
+
+/// BIRD's side: `words` go into its protocol.
+pub fn router(words: &str) -> String {
+    format!(
+        "protocol static s4 {{ ipv4; route {TOLD} unreachable; }}
+         protocol static s6 {{ ipv6; route {TOLD6} unreachable; }}
+         protocol bgp node {{
+           local {ROUTER} as 65100; neighbor {NODE} as 65001;
+           connect delay time 1; connect retry time 1; error wait time 1, 2; {words}
+           ipv4 {{ import all; export all; }};
+           ipv6 {{ import all; export all; next hop address {ROUTER6}; }};
+         }}\n"
+    )
+}

@@ -1,0 +1,147 @@
+//! How a session begins, and how it ends.
+
+use crate::pair::{NODE6, Pair, ROUTER, TOLD, TOLD6, router};
+use ferrule_tests::node::Place;
+
+/// RFC 2385: with the same password there is a session, with another there is none, whoever dials.
+#[test]
+fn a_password_opens_the_session_and_a_wrong_one_does_not() {
+    for passive in ["", "passive on;"] {
+        let mut pair = Pair::new();
+        pair.node.write("/run/password", "secret\n");
+        pair.start_router(&format!("password \"secret\"; {passive}"));
+        let (bgp, peer) = match passive {
+            // BIRD dials.
+            "" => ("listen = [\"0.0.0.0\"]", "passive = true\npassword-file = \"/run/password\""),
+            _ => ("", "password-file = \"/run/password\""),
+        };
+        pair.start_node(bgp, peer);
+        pair.node.is_up();
+        pair.node.hears(TOLD, 1);
+        assert!(!pair.node.log().contains("secret"));
+
+        // Another one, read again at SIGHUP: the session ends and does not come back.
+        pair.node.write("/run/password", "other\n");
+        let pid = pair.node.daemon.as_ref().unwrap().pid();
+        pair.node.run(&format!("kill -HUP {pid}"));
+        pair.node.until("no session", |s| s.hops(TOLD) == 0);
+        let refused = |s: &crate::speaker::Speaker| {
+            let before = s.read("/proc/net/netstat");
+            before.contains("TCPMD5Failure") && s.peer(ROUTER)["state"] != "Established"
+        };
+        pair.node.until("it is refused", refused);
+        pair.router.run("sleep 2");
+        assert_ne!(pair.node.peer(ROUTER)["state"], "Established");
+
+        pair.node.write("/run/password", "secret");
+        pair.node.run(&format!("kill -HUP {pid}"));
+        pair.node.hears(TOLD, 1);
+    }
+}
+
+/// RFC 4271 section 6.8: both dial, and one session stays.
+#[test]
+fn both_dial_at_once_and_one_session_stays() {
+    for id in ["1.1.1.1", "250.1.1.1"] {
+        let mut pair = Pair::new();
+        pair.start_router("");
+        pair.start_node(&format!("listen = [\"0.0.0.0\", \"::\"]\nrouter-id = \"{id}\""), "");
+        for _ in 0..3 {
+            pair.node.is_up();
+            pair.node.hears(TOLD, 1);
+            let established = pair.node.peer(ROUTER)["counters"]["established"].as_u64();
+            pair.router.ask("restart node");
+            pair.node.until("a new session", |s| {
+                s.peer(ROUTER)["counters"]["established"].as_u64() > established
+            });
+        }
+        pair.node.is_up();
+        pair.node.until("BIRD agrees", |_| {
+            pair.router.ask("show protocols node").contains("Established")
+        });
+        let open = pair.node.run("ss -Htn state established sport = 179 or dport = 179");
+        assert_eq!(open.lines().count(), 1, "{open}");
+    }
+}
+
+/// A reload ends no session that it does not concern, and what it concerns it does.
+#[test]
+fn a_reload_touches_what_it_concerns() {
+    let mut pair = Pair::new();
+    let other = format!(
+        "protocol bgp second {{ local {} as 65100; neighbor {NODE6} as 65001; connect delay time 1;
+           ipv4 {{ import all; export none; }}; ipv6 {{ import all; export all; next hop self; }}; }}",
+        crate::pair::ROUTER6
+    );
+    pair.router.start("192.0.2.254", &(router("") + &other));
+    let second = |more: &str| {
+        format!("[[bgp.peer]]\naddress = \"{}\"\nasn = 65100\n{more}", crate::pair::ROUTER6)
+    };
+    pair.start_node("", &second(""));
+    pair.node.is_up();
+    let sessions = |node: &crate::speaker::Speaker| {
+        let of = |address| node.peer(address)["counters"]["established"].as_u64();
+        (of(ROUTER), of(crate::pair::ROUTER6))
+    };
+    let since = pair.node.peer(ROUTER)["since"].clone();
+    // One peer's key: its session alone begins anew.
+    pair.configure("", &second("multihop = 3\n"));
+    pair.node.until("anew", |s| s.log().contains("the session ends: its configuration changed"));
+    pair.node.is_up();
+    assert_eq!(pair.node.peer(ROUTER)["since"], since);
+    assert_eq!(sessions(&pair.node), (Some(1), Some(1)));
+    // What is announced, and its communities: told in the sessions that are there.
+    pair.configure(
+        "announce = [\"10.244.1.0/25\"]\ncommunities = [\"65001:42\"]",
+        &second("multihop = 3\n"),
+    );
+    let shown = |cidr: &str| pair.router.ask(&format!("show route {cidr} all"));
+    pair.node.until("told", |_| shown("10.244.1.0/25").contains("(65001,42)"));
+    pair.node.until("withdrawn", |_| !shown("10.244.1.0/24").contains("BGP.origin"));
+    pair.node
+        .until("a blackhole", |s| s.run("ip route show type blackhole").contains("10.244.1.0/25"));
+    // What counts: narrower at once, wider by a route refresh (RFC 2918).
+    pair.configure("import-cidrs = [\"10.244.9.0/24\"]", &second("multihop = 3\n"));
+    pair.node.until("narrower", |s| s.hops(TOLD6) == 0 && s.hops(TOLD) == 1);
+    pair.configure("", &second("multihop = 3\n"));
+    pair.node.hears(TOLD6, 1);
+    // A peer less: its session ends.
+    pair.configure("", "");
+    pair.node.until("gone", |s| s.bgp()["peers"].as_array().map(Vec::len) == Some(1));
+    pair.node.until("BIRD is told", |_| {
+        pair.router.ask("show protocols all second").contains("Peer de-configured")
+    });
+    assert_eq!(pair.node.peer(ROUTER)["since"], since);
+    // A broken one changes nothing; one without [bgp] ends it all.
+    pair.configure("hold-time = 1", "");
+    pair.node.until("refused", |s| s.log().contains("bgp.hold-time is 1"));
+    assert_eq!(pair.node.peer(ROUTER)["since"], since);
+    pair.node.configure_whole("[source]\ntype = \"file\"\npath = \"/run/nodes.toml\"\n");
+    pair.node.write(
+        "/run/nodes.toml",
+        "[[node]]\nname = \"node-1\"\naddresses = [\"172.16.0.1\"]\npod-cidrs = [\"10.244.1.0/24\"]\n",
+    );
+    pair.node.until("no speaker", |s| s.bgp().is_null() && s.learned().is_empty());
+    assert!(!pair.node.run("cat /run/ferrule/node.json").contains("bgp"));
+}
+
+/// CAP_NET_BIND_SERVICE is kept where it listens, and not where it does not.
+#[test]
+fn privileges_are_kept_as_far_as_they_are_needed() {
+    for (bgp, expected) in [("", 1_u64 << 12), ("listen = [\"0.0.0.0\"]", 1 << 12 | 1 << 10)] {
+        let mut pair = Pair::new();
+        pair.start_node(bgp, "");
+        pair.node.until("it runs", |s| !s.bgp().is_null());
+        let pid = pair.node.daemon.as_ref().unwrap().pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        for set in ["CapPrm", "CapEff"] {
+            assert!(status.contains(&format!("{set}:\t{expected:016x}\n")), "{bgp}: {status}");
+        }
+        assert!(status.contains("CapBnd:\t0000000000000000\n"), "{status}");
+        let node: serde_json::Value =
+            serde_json::from_str(&pair.node.run("cat /run/ferrule/node.json")).unwrap();
+        assert_eq!(node["bgp"]["asn"], 65001, "{node}");
+        assert_eq!(node["mtu"], 1500, "{node}");
+        assert_eq!(node["synced"], false, "no peer has told anything yet");
+    }
+}

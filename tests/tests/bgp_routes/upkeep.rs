@@ -1,0 +1,156 @@
+//! What is installed, kept and removed.
+
+use crate::pair::{Pair, ROUTER, TOLD, TOLD6, router};
+use ferrule_tests::node::Place;
+use serde_json::Value;
+use std::io::{Read, Write};
+
+fn status(pair: &Pair) -> Value {
+    serde_json::from_str(&pair.node.command("status --json").stdout).unwrap_or_default()
+}
+
+/// The CIDR's entry in `status --json`.
+fn entry(pair: &Pair, cidr: &str) -> Value {
+    let cidrs = status(pair)["cidrs"].as_array().cloned().unwrap_or_default();
+    cidrs.into_iter().find(|entry| entry["cidr"] == cidr).unwrap_or_default()
+}
+
+/// Killed at once, its routes stay; the next run keeps what its peers still say, without a moment's
+/// gap, and removes what they do not.
+#[test]
+fn a_killed_daemon_leaves_its_routes_and_the_next_sweeps_what_is_stale() {
+    let mut pair = Pair::up();
+    let before = pair.node.learned();
+    drop(pair.node.daemon.take());
+    assert_eq!(pair.node.learned(), before);
+    // One that no peer says any more, of both families.
+    pair.node.run("ip route add 10.244.8.0/24 via 172.16.0.2 proto 119");
+    pair.node.run("ip -6 route add fd00:10:244:8::/64 via 2001:db8:f::2 proto 119");
+    let mut changes = pair.node.ns().enter(|| {
+        let mut monitor = std::process::Command::new("ip");
+        monitor.args(["monitor", "route"]).stdout(std::process::Stdio::piped()).spawn().unwrap()
+    });
+    // While its peer is silent, all of it stays.
+    pair.router.kill();
+    pair.node.start();
+    pair.node.until("it tries", |s| s.peer(ROUTER)["lastError"].is_string());
+    assert_eq!(pair.node.hops("10.244.8.0/24"), 1);
+    assert_eq!(status(&pair)["synced"], false);
+    pair.start_router("");
+    pair.node.is_up();
+    pair.node.hears("10.244.8.0/24", 0);
+    pair.node.hears("fd00:10:244:8::/64", 0);
+    assert_eq!(pair.node.learned(), before);
+    assert_eq!(status(&pair)["synced"], true);
+    changes.kill().unwrap();
+    let told = changes.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(told.contains("Deleted 10.244.8.0/24"), "{told}");
+    assert!(!told.contains(TOLD) && !told.contains(TOLD6), "what is alive was touched: {told}");
+}
+
+/// A peer that never comes holds nothing up for ever.
+#[test]
+fn what_is_stale_goes_after_a_while_without_the_peer() {
+    let mut pair = Pair::new();
+    pair.node.run("ip route add 10.244.8.0/24 via 172.16.0.2 proto 119");
+    pair.start_node("stale-time = 1", "");
+    pair.node.until("swept", |s| s.hops("10.244.8.0/24") == 0);
+    assert_eq!(status(&pair)["synced"], true);
+    assert!(pair.node.log().contains("those of an earlier run go all the same"));
+}
+
+/// A stop tells the peers, and leaves all routes; `cleanup` removes them and no other's.
+#[test]
+fn a_stop_leaves_the_routes_and_cleanup_removes_them() {
+    let mut pair = Pair::up();
+    let (learned, mut daemon) = (pair.node.learned(), pair.node.daemon.take().unwrap());
+    assert!(learned.contains(TOLD) && learned.contains(TOLD6));
+    pair.node.run(&format!("kill -TERM {}", daemon.pid()));
+    pair.node.until("BIRD is told", |_| {
+        pair.router.ask("show protocols all node").contains("Administrative shutdown")
+    });
+    pair.node.until("it ends", |_| !daemon.running());
+    assert_eq!(pair.node.learned(), learned);
+    pair.node.run("ip route add 10.244.7.0/24 via 172.16.0.2 proto bird");
+    let done = pair.node.command("cleanup");
+    assert!(done.stdout.contains(&format!("removed route {TOLD}")), "{}", done.stdout);
+    assert!(pair.node.learned().trim().is_empty());
+    assert!(pair.node.run("ip route show proto 118").trim().is_empty());
+    assert!(pair.node.run("ip route").contains("10.244.7.0/24"));
+}
+
+/// What others delete or alter comes back; what others have in the place of ours is told and left.
+#[test]
+fn routes_are_kept_and_those_of_others_are_left_alone() {
+    let pair = Pair::new();
+    pair.node.run("ip route add 10.244.9.0/24 via 172.16.0.77");
+    let mut pair = pair;
+    pair.start_router("");
+    pair.start_node("", "");
+    pair.node.hears(TOLD6, 1);
+    pair.node.until("a conflict", |_| entry(&pair, TOLD)["state"] == "conflict");
+    assert_eq!(pair.node.hops(TOLD), 0);
+    assert!(pair.node.run("ip route").contains("10.244.9.0/24 via 172.16.0.77"));
+    pair.node.run("ip route del 10.244.9.0/24 via 172.16.0.77");
+    pair.node.hears(TOLD, 1);
+    pair.node.until("synced", |_| entry(&pair, TOLD)["state"] == "synced");
+    assert_eq!(entry(&pair, TOLD)["path"], "bgp");
+    assert_eq!(entry(&pair, TOLD)["via"], ROUTER);
+    for family in ["-4", "-6"] {
+        let shown = || pair.node.run(&format!("ip {family} route show proto 119"));
+        let before = shown();
+        let dst = if family == "-4" { TOLD } else { TOLD6 };
+        pair.node.run(&format!("ip {family} route del {dst} proto 119"));
+        pair.node.until("it is back", |_| shown() == before);
+        let metric = if family == "-4" { 0 } else { 1024 };
+        pair.node.run(&format!(
+            "ip {family} route replace {dst} dev up0 proto 119 metric {metric} mtu 1400"
+        ));
+        pair.node.until("it is mended", |_| shown() == before);
+    }
+    // A route that the peer withdraws goes.
+    pair.router.ask("disable s4");
+    pair.node.until("withdrawn", |s| s.hops(TOLD) == 0 && s.hops(TOLD6) == 1);
+    assert!(entry(&pair, TOLD).is_null());
+}
+
+/// What the metrics' address answers.
+fn scraped() -> String {
+    let mut stream = std::net::TcpStream::connect("127.0.0.1:9478").unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// The whole status tells of a session that is down, and metrics do.
+#[test]
+fn a_session_that_is_down_is_told() {
+    let mut pair = Pair::new();
+    pair.start_router("");
+    pair.start_node("", "[metrics]\nlisten = \"127.0.0.1:9478\"\n");
+    pair.node.is_up();
+    assert!(pair.node.command("status").status.success());
+    let metrics = |pair: &Pair| pair.node.ns().enter(scraped);
+    let up = format!("ferrule_route_sync_bgp_session_up{{peer=\"{ROUTER}\",asn=\"65100\"}}");
+    pair.node.until("prefixes", |_| metrics(&pair).contains("_bgp_prefixes_out{peer="));
+    assert!(metrics(&pair).contains(&format!("{up} 1\n")), "{}", metrics(&pair));
+    pair.router.kill();
+    let what = format!("bgp peer {ROUTER}");
+    let told = |pair: &Pair| {
+        let problems = status(pair)["problems"].as_array().cloned().unwrap_or_default();
+        problems.into_iter().find(|problem| problem["what"] == what.as_str())
+    };
+    pair.node.until("told", |_| {
+        told(&pair).is_some_and(|problem| {
+            problem["error"].as_str().is_some_and(|error| error.contains("Connection refused"))
+        })
+    });
+    assert!(metrics(&pair).contains(&format!("{up} 0\n")), "{}", metrics(&pair));
+    assert!(!pair.node.command("status").status.success());
+    assert!(!pair.node.command("status bgp").status.success());
+    pair.router.start("192.0.2.254", &router(""));
+    pair.node.is_up();
+    assert!(pair.node.command("status").status.success());
+}
