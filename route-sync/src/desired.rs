@@ -45,6 +45,8 @@ pub struct Desired {
     pub mtu: u32,
     /// How packets get to each CIDR.
     pub paths: Vec<PathTo>,
+    /// Source of what this node itself sends by what BGP tells.
+    pub source: Source,
     /// What is not well, and what it is about.
     pub problems: BTreeSet<(String, String)>,
     /// So much of this node is unknown that what is in the kernel shall stay there.
@@ -151,7 +153,8 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
     }
     desired.refusals(&nodes.refused);
     desired.announced(config, own);
-    desired.learned(config, learned, source.or(own, facts));
+    desired.source = source.or(own, facts);
+    desired.learned(config, learned);
     desired
 }
 
@@ -218,8 +221,8 @@ fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr),
 
 /// The source of what this node itself sends to pods of others, for each family: inside its own
 /// pod CIDR, so that it comes back the way that the pods' packets do.
-#[derive(Clone, Copy)]
-struct Source([Option<IpAddr>; 2]);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Source([Option<IpAddr>; 2]);
 
 impl Source {
     /// The tunnel's device has such addresses; without one, a bridge of pods may.
@@ -242,6 +245,10 @@ impl Source {
             same.find(|address| facts.holder(**address).is_some()).copied()
         };
         Source([four.or(held(true)), six.or(held(false))])
+    }
+
+    fn learned(self, cidr: IpNetwork, hops: &Hops) -> Way {
+        Way::Learned { hops: Hops::clone(hops), source: self.to(cidr) }
     }
 
     fn to(self, cidr: IpNetwork) -> Option<IpAddr> {
@@ -388,24 +395,42 @@ impl Desired {
 
     /// What BGP tells wins over what follows from the node set, whose nodes may be away; but
     /// `vxlan` means the tunnel, always.
-    fn learned(&mut self, config: &Config, learned: &Learned, source: Source) {
+    fn learned(&mut self, config: &Config, learned: &Learned) {
         let places = self.paths.iter().enumerate().map(|(at, path)| (path.cidr, at));
         let places: BTreeMap<IpNetwork, usize> =
             if learned.is_empty() { BTreeMap::new() } else { places.collect() };
         for (cidr, hops) in learned {
             let place = places.get(cidr).and_then(|at| self.paths.get_mut(*at));
-            let via = hops.iter().find_map(|hop| hop.gateway);
             match place {
                 Some(path) if path.path == Path::Local || config.mode == Mode::Vxlan => continue,
-                Some(path) => (path.path, path.via, path.refused) = (Path::Bgp, via, None),
-                None => {
-                    let (cidr, node) = (*cidr, String::new());
-                    self.paths.push(PathTo { node, cidr, path: Path::Bgp, via, refused: None });
+                Some(path) => {
+                    let via = hops.iter().find_map(|hop| hop.gateway);
+                    (path.path, path.via, path.refused) = (Path::Bgp, via, None);
+                    self.routes.insert(*cidr, self.source.learned(*cidr, hops));
                 }
+                None => drop(self.learn(*cidr, hops)),
             }
-            let (hops, source) = (Hops::clone(hops), source.to(*cidr));
-            self.routes.insert(*cidr, Way::Learned { hops, source });
         }
+    }
+
+    /// What BGP alone tells of; gives what was told before.
+    pub fn learn(&mut self, cidr: IpNetwork, hops: &Hops) -> Option<Way> {
+        let before = self.routes.insert(cidr, self.source.learned(cidr, hops));
+        let via = hops.iter().find_map(|hop| hop.gateway);
+        match self.paths.iter_mut().find(|path| before.is_some() && path.cidr == cidr) {
+            Some(path) => path.via = via,
+            None => {
+                let node = String::new();
+                self.paths.push(PathTo { node, cidr, path: Path::Bgp, via, refused: None });
+            }
+        }
+        before
+    }
+
+    /// What BGP alone told of is over.
+    pub fn unlearn(&mut self, cidr: IpNetwork) {
+        self.routes.remove(&cidr);
+        self.paths.retain(|path| path.cidr != cidr);
     }
 
     fn refusals(&mut self, refused: &[Refused]) {

@@ -58,8 +58,8 @@ NFT
 }
 
 # A node is a network namespace, and a mount namespace with its own /run/ferrule and /var/lib.
-make_node() {
-    local name=$1 link=$2 number=$3
+make_machine() {
+    local name=$1
     ip netns add "$name"
     mkdir -p /run/ferrule
     # Not through a function, which would be a shell of its own: here and below $! is the process.
@@ -70,6 +70,11 @@ make_node() {
         exec sleep infinity' &
     HOLDER[$name]=$!
     within 5 on "$name" test -e /run/ferrule/.made || die "node $name did not come up"
+}
+
+make_node() {
+    local name=$1 link=$2 number=$3
+    make_machine "$name"
     ip link add "$name" type veth peer name eth0 netns "$name"
     ip link set "$name" master "wire-$link" up
     # Some distributions turn IPv6 off by default; detection of duplicates takes a second or two.

@@ -9,6 +9,7 @@
     reason = "what does not hold has to stop the run"
 )]
 
+mod bgp;
 mod lease;
 mod leases;
 mod netlink;
@@ -16,6 +17,7 @@ mod prev_result;
 mod resolv_conf;
 mod stdin;
 
+pub use bgp::bgp;
 pub use lease::lease;
 pub use leases::leases;
 pub use netlink::{nftables, rtnetlink};
@@ -27,7 +29,7 @@ pub use stdin::stdin;
 pub type Body = fn(&[u8]);
 
 /// Every body, by the name of its target.
-pub const BODIES: [(&str, Body); 7] = [
+pub const BODIES: [(&str, Body); 8] = [
     ("stdin", stdin),
     ("prev_result", prev_result),
     ("lease", lease),
@@ -35,6 +37,7 @@ pub const BODIES: [(&str, Body); 7] = [
     ("resolv_conf", resolv_conf),
     ("rtnetlink", rtnetlink),
     ("nftables", nftables),
+    ("bgp", bgp),
 ];
 
 /// An error is one document in every version of the protocol.

@@ -1,9 +1,8 @@
 //! What the kernel tells: single objects become dirty, more is left to a full pass.
 
 use super::{Sync, is_link_local};
-use crate::desired::is_ours;
-use crate::diff::{self, Change, Diff};
-use ipnetwork::IpNetwork;
+use crate::desired::{PROTOCOL, is_ours};
+use crate::diff::{self, Change};
 use net::{Event, Link, address, fdb, neighbour, route};
 
 impl Sync {
@@ -17,7 +16,11 @@ impl Sync {
                 }
                 Event::Link(link) => self.link(&link),
                 Event::LinkGone(index, _) => {
-                    let tunnel = self.tunnel.as_ref().is_some_and(|link| link.index == index);
+                    let tunnel = match &self.tunnel {
+                        Some(link) => link.index == index,
+                        // It may be what held VNI and port.
+                        None => self.desired.vtep.is_some(),
+                    };
                     if tunnel || self.facts.links.contains_key(&index) {
                         self.pending = Some("a link is gone");
                     }
@@ -66,11 +69,6 @@ impl Sync {
         }
     }
 
-    fn wanted(&self, dst: IpNetwork) -> Option<route::Route> {
-        let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        Diff { desired: &self.desired, tunnel, sweep: self.sweep() }.wanted(dst)
-    }
-
     fn route(&mut self, route: route::Route) {
         if route.table != route::MAIN {
             return;
@@ -80,7 +78,10 @@ impl Sync {
             Some(wanted) if diff::same(&wanted, &route) => {}
             Some(wanted) if is_ours(route.protocol) => {
                 // It may be in the place of ours, or beside it (`ip route append`, IPv4 alone).
-                let beside = wanted.dst.is_ipv4() && wanted.hops != route.hops;
+                // One that was heard may just be older than our last change of it, and IPv4 would
+                // remove several hops by the first.
+                let of_set = route.protocol == PROTOCOL && wanted.protocol == PROTOCOL;
+                let beside = of_set && wanted.dst.is_ipv4() && wanted.hops != route.hops;
                 self.dirty.push(Change::Replace(wanted));
                 self.dirty.extend(beside.then_some(Change::Delete(route)));
             }

@@ -2,31 +2,67 @@
 
 use super::Sync;
 use crate::bgp::Hops;
-use crate::diff::Sweep;
+use crate::desired::PathTo;
+use crate::diff::{Change, Diff, Object, Sweep};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use ipnetwork::IpNetwork;
+use net::route::Route;
 use std::collections::BTreeMap;
+
+/// Of more changes at once a full pass takes no longer.
+const FEW: usize = 64;
 
 impl Sync {
     /// What changed of the routes that are heard by BGP: prefix → hops, `None` for what is gone;
     /// `complete`: every peer has sent its routes.
     pub fn learn(&mut self, changes: BTreeMap<IpNetwork, Option<Hops>>, complete: bool) {
-        if !changes.is_empty() {
-            self.pending = Some("BGP");
-        }
+        // Until then there may be routes of an earlier run, which only a full pass sees.
+        let few = self.heard.is_none() && changes.len() <= FEW && self.pending.is_none();
         if complete && self.heard.take().is_some() {
             self.pending = Some("every BGP peer has sent its routes");
+        } else if !few && !changes.is_empty() {
+            self.pending = Some("BGP");
         }
+        let mut single = Vec::new();
         for (prefix, hops) in changes {
             if let Some(heard) = &mut self.heard {
                 heard.insert(prefix);
             }
-            match hops {
-                Some(hops) => drop(self.learned.insert(prefix, hops)),
+            match &hops {
+                Some(hops) => drop(self.learned.insert(prefix, Hops::clone(hops))),
                 None => drop(self.learned.remove(&prefix)),
             }
+            if self.pending.is_none() {
+                match self.alone(prefix) {
+                    true => single.extend(self.single(prefix, hops.as_ref())),
+                    false => self.pending = Some("BGP"),
+                }
+            }
         }
+        if self.pending.is_none() && !single.is_empty() {
+            self.apply(&single, "BGP");
+            self.conditions();
+        }
+    }
+
+    /// BGP alone tells of a prefix, and its route is not in anybody's way.
+    fn alone(&self, prefix: IpNetwork) -> bool {
+        let known = |path: &PathTo| path.cidr == prefix && !path.node.is_empty();
+        !self.failures.contains_key(&Object::Route(prefix)) && !self.desired.paths.iter().any(known)
+    }
+
+    /// The one change that it takes.
+    fn single(&mut self, prefix: IpNetwork, hops: Option<&Hops>) -> Option<Change> {
+        let Some(hops) = hops else {
+            // Whatever hops the kernel has left of it.
+            let gone = self.wanted(prefix).map(|route| Route { hops: vec![], ..route });
+            self.desired.unlearn(prefix);
+            return gone.map(Change::Delete);
+        };
+        let before = self.desired.learn(prefix, hops);
+        let wanted = self.wanted(prefix)?;
+        Some(if before.is_some() { Change::Replace(wanted) } else { Change::Create(wanted) })
     }
 
     /// BGP is not configured any more: nothing is heard.
@@ -49,5 +85,11 @@ impl Sync {
     pub(super) fn sweep(&self) -> Sweep<'_> {
         let nodes = self.sweep && !self.desired.incomplete;
         Sweep { nodes, heard: self.heard.as_ref().filter(|_| self.config.bgp.is_some()) }
+    }
+
+    /// The route to a destination, as it shall be.
+    pub(super) fn wanted(&self, dst: IpNetwork) -> Option<Route> {
+        let tunnel = self.tunnel.as_ref().map(|link| link.index);
+        Diff { desired: &self.desired, tunnel, sweep: self.sweep() }.wanted(dst)
     }
 }

@@ -106,11 +106,15 @@ fn pods_of_four_nodes_reach_each_other() {
 /// RFC 8950: the link has no IPv4 at all.
 #[test]
 fn ipv4_goes_over_ipv6_next_hops() {
-    let cluster = Cluster::new(Underlay::Six);
+    let mut cluster = Cluster::new(Underlay::Six);
     let route = cluster.nodes[0].run("ip route show 10.244.2.0/24");
     assert!(route.contains("via inet6 2001:db8:f::2 dev eth0 proto 119"), "{route}");
     let heard = cluster.reflector.ask("show route 10.244.1.0/24 all");
     assert!(heard.contains("BGP.next_hop: 2001:db8:f::1"), "{heard}");
     let pods: Vec<Member> = cluster.nodes.iter().map(|node| node.pod(1)).collect();
     all_reach_all(&pods);
+    drop(cluster.nodes[3].daemon.take());
+    cluster.nodes[0].hears("10.244.4.0/24", 0);
+    cluster.nodes[0].run("ip route add 10.244.4.0/24 via inet6 2001:db8:f::4 proto 119");
+    cluster.nodes[0].hears("10.244.4.0/24", 0);
 }

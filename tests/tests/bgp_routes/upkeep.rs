@@ -1,6 +1,7 @@
 //! What is installed, kept and removed.
 
 use crate::pair::{Pair, ROUTER, TOLD, TOLD6, router};
+use crate::stream::Stream;
 use ferrule_tests::node::Place;
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -21,6 +22,11 @@ fn entry(pair: &Pair, cidr: &str) -> Value {
 fn a_killed_daemon_leaves_its_routes_and_the_next_sweeps_what_is_stale() {
     let mut pair = Pair::up();
     let before = pair.node.learned();
+    // What the router itself forgets of a node whose session is gone is not looked at here.
+    pair.router.sh("ip address add 10.244.9.1/32 dev lo
+         ip route add 10.244.1.0/24 via 172.16.0.1 metric 100");
+    let pod = pair.node.pod(1);
+    let flow = Stream::start(&pod, &pod.v4, "10.244.9.1");
     drop(pair.node.daemon.take());
     assert_eq!(pair.node.learned(), before);
     // One that no peer says any more, of both families.
@@ -47,6 +53,7 @@ fn a_killed_daemon_leaves_its_routes_and_the_next_sweeps_what_is_stale() {
     let told = String::from_utf8_lossy(&told.stdout);
     assert!(told.contains("Deleted 10.244.8.0/24"), "{told}");
     assert!(!told.contains(TOLD) && !told.contains(TOLD6), "what is alive was touched: {told}");
+    assert_eq!(flow.lost(), 0);
 }
 
 /// A peer that never comes holds nothing up for ever.
