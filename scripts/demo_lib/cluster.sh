@@ -149,7 +149,7 @@ node_of() { local all=('' one two three four) && echo "${all[${1:4:1}]}"; }
 
 # cnitool VERB POD : on the pod's node
 cnitool() {
-    on "$(node_of "$2")" env CNI_PATH="$STAGE/bin" NETCONFPATH=/run/net.d \
+    on "$(node_of "$2")" env CNI_PATH="$STAGE/bin" NETCONFPATH="$STAGE/net.d" \
         "$STAGE/tools/cnitool" "$1" ferrule "/run/netns/$2"
 }
 
@@ -365,8 +365,7 @@ take_down() {
 
 scene_cluster() {
     local node name pods=(pod-1a pod-1b pod-2a pod-2b pod-3a pod-3b)
-    mkdir /run/net.d
-    cp "$STAGE/net.d/10-vxlan.conflist" /run/net.d
+    use_conf 10-vxlan.conflist
     head1 'The cluster'
     diagram
     make_router

@@ -15,6 +15,12 @@ step() {
     fi
 }
 
+# use_conf FILE... : of conf/, and no other of the same network's name, for cnitool
+use_conf() {
+    mkdir "$STAGE/net.d"
+    cp "${@/#/$STAGE/conf/}" "$STAGE/net.d"
+}
+
 in_netns() { nsenter --net="/run/netns/$1" "${@:2}"; }
 
 # A namespace's own kernel notes where the pings that reach it come from.

@@ -123,6 +123,7 @@ compare() {
 }
 scene_node() {
     local pod
+    use_conf 10-bridge.conflist 99-loopback.conflist
     head1 'A node'
     make_node
     state >"$STAGE/before"

@@ -46,7 +46,7 @@ pub const OUTSIDE: [&str; 2] = ["203.0.113.1", "2001:db8:ffff::1"];
 /// Name, link, host part of its addresses, number of its pod CIDRs.
 const NODES: [(&str, char, u8); 3] = [("one", 'a', 1), ("two", 'a', 2), ("three", 'b', 3)];
 
-/// The names of all nodes.
+/// Every node's name.
 pub const ALL: [&str; 3] = ["one", "two", "three"];
 
 /// The part of an IPv4 address that says the link.
