@@ -132,6 +132,9 @@ impl Nft {
             }
             // Without the chain these are sets that were made for route-sync alone.
             let base = nft.chain(table, base.name)?.map(|_| base);
+            if state.objects as usize > empty.len() + usize::from(base.is_some()) {
+                return Ok(());
+            }
             nft.commit_removal(&removal(table, base, &empty), generation).map(drop)
         })
     }

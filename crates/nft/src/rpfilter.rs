@@ -147,11 +147,14 @@ impl Nft {
     /// also where an earlier call was ended before. The kernel decides: a set with elements is
     /// EBUSY.
     pub(crate) fn del_unused_rpfilter(&mut self) -> Result<()> {
-        self.at_generation(|nft, generation| {
+        let unused = self.at_generation(|nft, generation| {
             let set = nft.has_elements(TABLE, &LINKS)?;
-            let chain = nft.chain(TABLE, BASE.name)?;
-            if set == Some(true) || (set.is_none() && chain.is_none()) {
+            if set == Some(true) {
                 return Ok(false);
+            }
+            let chain = nft.chain(TABLE, BASE.name)?;
+            if set.is_none() && chain.is_none() {
+                return Ok(true);
             }
             let mut batch = Batch::new(TABLE);
             if chain.is_some() {
@@ -162,6 +165,6 @@ impl Nft {
             }
             nft.commit_removal(&batch, generation)
         })?;
-        self.del_unused_frame()
+        if unused { self.del_unused_frame() } else { Ok(()) }
     }
 }

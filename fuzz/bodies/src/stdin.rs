@@ -1,7 +1,8 @@
 //! A call: its environment, and the configuration on stdin.
 
 use crate::is_told;
-use bridge::plan::{Names, alias, comment, complete, layer3, link, up};
+use bridge::Network;
+use bridge::plan::{alias, comment};
 use cni::{Attachment, Env, NetConf, Request, Result};
 use plan::Item;
 use std::ffi::OsString;
@@ -53,6 +54,10 @@ pub(crate) fn understood(request: &Request) {
         Ok(config) => planned(request, &config),
         Err(error) => is_told(&error),
     }
+    match bgp::Config::read(request) {
+        Ok(config) => planned(request, &config),
+        Err(error) => is_told(&error),
+    }
     let ipam = host_local::config::Config::load(request);
     let planned = ipam.as_ref().map_err(Clone::clone).and_then(|config| config.plan().map(drop));
     if let Err(error) = planned {
@@ -79,14 +84,14 @@ fn marks_are_plain(attachment: &Attachment) {
 }
 
 /// What a valid configuration makes, with `prevResult` as what IPAM said.
-fn planned(request: &Request, config: &bridge::Config) {
-    let names = Names::of(&request.attachment(), config.mac, config.mtu);
-    let mut items = bridge::plan::bridge(config);
-    items.extend(link(config, &names));
-    items.extend(up(config, &names));
-    match complete(config, request.conf.prev_result.clone().unwrap_or_default(), 2) {
+fn planned(request: &Request, network: &impl Network) {
+    let names = network.names(&request.attachment());
+    let mut items = network.shared();
+    items.extend(network.link(&names));
+    items.extend(network.up(&names));
+    match network.complete(request.conf.prev_result.clone().unwrap_or_default()) {
         Ok(result) => {
-            items.extend(layer3(config, &names, &result));
+            items.extend(network.layer3(&names, &result));
             if let Err(error) = result.to_json(request.conf.version) {
                 is_told(&error);
             }

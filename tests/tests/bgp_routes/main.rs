@@ -11,6 +11,7 @@ mod bird;
 mod frr;
 mod hostile;
 mod pair;
+mod plugin;
 mod raw_peer;
 mod reflector;
 mod sessions;

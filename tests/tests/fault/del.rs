@@ -9,7 +9,7 @@ use ferrule_tests::{Node, Pod, Snapshot};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
-use crate::{full, long};
+use crate::{full, gateway, long, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
 
@@ -45,7 +45,9 @@ fn results(result: &Value, others: &Value) -> Vec<(&'static str, Option<Value>)>
 }
 
 fn veth(result: &Value) -> &str {
-    result["interfaces"][1]["name"].as_str().expect("the host's veth")
+    let names = result["interfaces"].as_array().into_iter().flatten().map(|link| &link["name"]);
+    let mut veths = names.filter_map(Value::as_str).filter(|name| name.starts_with("veth"));
+    veths.next().expect("the host's veth")
 }
 
 const NETNS: [&str; 5] = ["its own", "another pod's", "empty", "missing", "left out"];
@@ -54,13 +56,37 @@ const NETNS: [&str; 5] = ["its own", "another pod's", "empty", "missing", "left 
 /// cases, such that each two things still meet.
 #[test]
 fn every_damage_with_every_netns_and_every_result() {
+    every_case(&full(), &DAMAGES);
+}
+
+/// What somebody did to a node without a bridge.
+const ROUTED_DAMAGES: [&str; 11] = [
+    "true",
+    "ip link del VETH",
+    "ip link set VETH down",
+    "ip addr flush dev VETH",
+    "ip route flush dev VETH; ip -6 route flush dev VETH",
+    "nft flush ruleset",
+    "nft flush set inet ferrule rpfilter-links",
+    "nft flush chain inet ferrule rpfilter",
+    "rm -r /var/lib/cni/networks",
+    "rm -r /run/ferrule",
+    "truncate -s0 RECORD",
+];
+
+#[test]
+fn every_damage_to_a_routed_pods_node() {
+    every_case(&routed(&full()), &ROUTED_DAMAGES);
+}
+
+fn every_case(network: &Value, damages: &[&str]) {
     let mut cases = 0;
-    for (d, damage) in DAMAGES.into_iter().enumerate() {
-        let bench = Bench::used(&full());
+    for (d, damage) in damages.iter().enumerate() {
+        let bench = Bench::used(network);
         let neighbour = Pod::new();
         for (n, netns) in NETNS.into_iter().enumerate() {
             for r in (0..5).filter(|r| long() || (d + n + r) % 5 == 0) {
-                case(&bench, &neighbour, damage, netns, r);
+                case(&bench, network, &neighbour, damage, netns, r);
                 cases += 1;
             }
         }
@@ -68,11 +94,11 @@ fn every_damage_with_every_netns_and_every_result() {
     println!("\n{cases} cases of DEL: damage to the node, CNI_NETNS, prevResult");
 }
 
-fn case(bench: &Bench, neighbour: &Pod, damage: &str, netns: &str, result: usize) {
-    let next = bench.node.attach(&full(), neighbour);
+fn case(bench: &Bench, network: &Value, neighbour: &Pod, damage: &str, netns: &str, result: usize) {
+    let next = bench.node.attach(network, neighbour);
     let others = next.add();
     let with_neighbour = Snapshot::of(&bench.node);
-    let attachment = bench.attach_plainly(&full());
+    let attachment = bench.attach_plainly(network);
     let own = attachment.add();
     let (what, previous) = results(&own, &others).swap_remove(result);
     let case = format!("`{damage}`, CNI_NETNS {netns}, {what}");
@@ -95,7 +121,7 @@ fn case(bench: &Bench, neighbour: &Pod, damage: &str, netns: &str, result: usize
     assert!(!bench.node.links().contains(&veth(&own).to_owned()), "{case}");
     assert_eq!(neighbour.links(), ["eth0"], "{case}");
     if !["ip link del cni0", "nft", "rm"].iter().any(|part| damage.contains(part)) {
-        ping(neighbour, GATEWAY4);
+        ping(neighbour, gateway(network));
         next.check(&others);
     }
     next.del(Some(&others));

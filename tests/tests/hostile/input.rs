@@ -70,7 +70,7 @@ fn document() -> Value {
 }
 
 fn plugin() -> impl Strategy<Value = &'static str> {
-    select(&["bridge", "bridge", "host-local", "loopback"][..])
+    select(&["bridge", "bridge", "bgp", "host-local", "loopback"][..])
 }
 
 fn spoiled_stdin() -> impl Strategy<Value = Spoiled> {
@@ -181,7 +181,7 @@ fn refused(call: &Spoiled, outcome: &Outcome) -> bool {
         return false;
     }
     let error = outcome.err();
-    let by_ipam = call.plugin == "bridge"
+    let by_ipam = ["bridge", "bgp"].contains(&call.plugin)
         && (error.code == 7 || error.text().contains("CNI_ARGS: unknown args"));
     [1, 4, 6, 7].contains(&error.code) && !by_ipam
 }
