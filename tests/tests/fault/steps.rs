@@ -177,6 +177,7 @@ const HARMLESS: &[&str] = &[
     // A file's size before it is read, which is a hint, and a record's name, which is looked at
     // again.
     "statx(",
+    "stat(\"",
     "fstat(",
     // musl's second thought after open(2) with O_CLOEXEC.
     "F_SETFD, FD_CLOEXEC",
@@ -189,6 +190,10 @@ const HARMLESS: &[&str] = &[
     "\"/proc/sys/net/ipv",
     "write(9, \"0\", 1)",
     "write(9, \"1\", 1)",
+    "write(11, \"0\", 1)",
+    "write(11, \"1\", 1)",
+    // By this pipe a child tells that it could not be run: posix_spawn(3) of musl.
+    "read(11, 0x",
     // A lock ends with the process.
     "LOCK_UN",
     // The kernel's words for its errors.
@@ -203,6 +208,7 @@ const HARMLESS_TO_DEL: &[&str] = &[
     "fstatfs(",
     "/fd/",
     "statx(",
+    "stat(\"",
     "fstat(",
     "F_SETFD, FD_CLOEXEC",
     "lseek(",
@@ -213,6 +219,9 @@ const HARMLESS_TO_DEL: &[&str] = &[
     "nlmsg_type=RTM_GETLINK",
     "nlmsg_type=RTM_NEWLINK",
     "recvfrom(3, ",
+    // The pipe of posix_spawn(3), and what the daemon says, which DEL needs not.
+    "read(9, 0x",
+    "/node.json\"",
 ];
 
 /// What host-local can do without: its index and its map are made anew by the next call, and
