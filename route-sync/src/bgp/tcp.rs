@@ -192,7 +192,7 @@ impl Listeners {
         for address in addresses {
             let failed = |error: io::Error| {
                 let port = if address.port() == PORT && error.kind() == io::ErrorKind::AddrInUse {
-                    "; does another BGP speaker run here (ss -ltnp sport 179)?"
+                    "; does another BGP speaker run here (ss -ltnp sport = 179)?"
                 } else {
                     ""
                 };
