@@ -9,7 +9,8 @@ use ferrule_tests::bins::{Bins, workspace};
 use ferrule_tests::node::{Node, Place};
 use ferrule_tests::tool::Finished;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
+    "/opt/cni/bin/bgp",
     "/opt/cni/bin/bridge",
     "/opt/cni/bin/host-local",
     "/opt/cni/bin/loopback",
@@ -95,7 +96,7 @@ fn what_others_wrote_stays_theirs() {
 fn the_plugins_alone() {
     let node = Node::new();
     install(&node, "--plugins");
-    assert_eq!(files(&node), FILES[..4]);
+    assert_eq!(files(&node), FILES[..5]);
 }
 
 /// iproute2 names our routes by the file that is installed.

@@ -20,7 +20,7 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
     let list: &[&str] = match (folder, name) {
         ("crates", "plan") => &["net", "nft"],
         ("crates", _) => &[],
-        ("plugins", "vxlan") => &["cni", "plan", "node", "bridge"],
+        ("plugins", "vxlan" | "bgp") => &["cni", "plan", "node", "bridge"],
         ("plugins", _) => &["cni", "plan"],
         ("ipam", _) => &["cni"],
         ("route-sync", _) => &["net", "nft", "node", "bgp-speaker"],

@@ -8,6 +8,7 @@ use crate::log;
 use crate::result::CniResult;
 use crate::version::Version;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -30,6 +31,15 @@ impl Request {
     /// The attachment that ADD, DEL and CHECK are about.
     pub fn attachment(&self) -> Attachment {
         Attachment::new(&self.conf.name, &self.env.container_id, &self.env.ifname)
+    }
+
+    /// The same with other keys of its own in the configuration, also for delegated plugins; those
+    /// of the protocol stay.
+    pub fn with_keys(&self, object: Map<String, Value>) -> Request {
+        let mut other = self.clone();
+        other.stdin = Value::Object(object.clone()).to_string().into_bytes();
+        other.conf.object = object;
+        other
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Record {
     pub addresses: Vec<IpAddr>,
     /// The pod's MAC address, where elements against spoofing it may exist.
     pub macspoof: Option<String>,
+    /// Whether its host veth may have a reverse path filter.
+    pub rpfilter: bool,
     /// The IPAM plugin that holds its lease.
     pub ipam: Option<String>,
     /// ADD succeeded. Without it, and unlocked, the record is of a killed ADD.

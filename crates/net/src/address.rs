@@ -77,6 +77,19 @@ pub fn add_host(link: u32, address: IpAddr) -> Verb<()> {
     Verb::change(RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL, what)
 }
 
+/// Adds the address of a gateway that is one for each of many links, and known to the neighbours on
+/// each alone. Of IPv4 it has the scope of the host: what the node sends has another source.
+pub fn add_gateway(link: u32, address: IpNetwork) -> Verb<()> {
+    let mut message = message(link, address);
+    if address.is_ipv4() {
+        message.header.scope = AddressScope::Host;
+    } else {
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    let what = format!("add gateway address {address}");
+    Verb::change(RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL, what)
+}
+
 /// Removes an address.
 pub fn del(link: u32, address: IpNetwork) -> Verb<()> {
     let what = format!("remove address {address}");

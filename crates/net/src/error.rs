@@ -55,6 +55,11 @@ impl Error {
         )
     }
 
+    /// No route leads there, or one that says so.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.errno, libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)
+    }
+
     /// A file, such as a sysctl, cannot be written.
     pub fn is_read_only(&self) -> bool {
         matches!(self.errno, libc::EROFS | libc::EACCES)

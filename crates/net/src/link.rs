@@ -27,8 +27,8 @@ pub struct Veth<'a> {
     pub name: &'a str,
     /// The near end's MAC address.
     pub mac: Mac,
-    /// Index of the bridge that the near end becomes a port of.
-    pub master: u32,
+    /// Index of the bridge that the near end becomes a port of, if it does.
+    pub master: Option<u32>,
     /// MTU of both ends in bytes; the kernel's 1500 by default.
     pub mtu: Option<u32>,
     /// The far end's name.
@@ -62,8 +62,10 @@ pub fn add_veth(veth: &Veth<'_>, peer_netns: &NetNs) -> Verb<()> {
     let mut near = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(veth.name)
         .address(veth.mac.0.to_vec())
-        .controller(veth.master)
         .up();
+    if let Some(master) = veth.master {
+        near = near.controller(master);
+    }
     if let Some(mtu) = veth.mtu {
         far = far.mtu(mtu);
         near = near.mtu(mtu);
@@ -95,6 +97,12 @@ fn unspec(link: u32) -> LinkMessageBuilder<LinkUnspec> {
 /// Sets a link up.
 pub fn set_up(link: u32, name: &str) -> Verb<()> {
     change(unspec(link).up().build(), format!("set {name} up"))
+}
+
+/// Gives a link that is down its MAC address, and sets it up.
+pub fn set_up_as(link: u32, mac: Mac, name: &str) -> Verb<()> {
+    let what = format!("set {name} up with MAC address {mac}");
+    change(unspec(link).address(mac.0.to_vec()).up().build(), what)
 }
 
 /// Sets a link down.

@@ -16,7 +16,9 @@ pub(crate) const RTM_GETNEIGH: u16 = 30;
 pub(crate) const NDA_DST: u16 = 1;
 pub(crate) const NDA_LLADDR: u16 = 2;
 const NDA_IFINDEX: u16 = 8;
+const NUD_STALE: u16 = 0x04;
 const NUD_PERMANENT: u16 = 0x80;
+const NTF_EXT_LEARNED: u8 = 0x10;
 /// Bytes of struct ndmsg.
 const HEADER: usize = 12;
 
@@ -35,9 +37,12 @@ pub struct Neighbour {
 
 /// The fixed header and MAC address of a neighbour or an FDB entry.
 pub(crate) fn message(family: libc::c_int, link: u32, mac: Option<Mac>, flags: u8) -> Message {
+    in_state(if mac.is_some() { NUD_PERMANENT } else { 0 }, family, link, mac, flags)
+}
+
+fn in_state(state: u16, family: libc::c_int, link: u32, mac: Option<Mac>, flags: u8) -> Message {
     let mut message = Message::new(&[family as u8, 0, 0, 0]);
     message.raw(&link.to_ne_bytes());
-    let state = if mac.is_some() { NUD_PERMANENT } else { 0 };
     message.raw(&state.to_ne_bytes());
     message.raw(&[flags, 0]);
     if let Some(mac) = mac {
@@ -70,6 +75,18 @@ pub fn replace(neighbour: &Neighbour) -> Verb<()> {
     Verb::change(RTM_NEWNEIGH, &message, NLM_F_CREATE | NLM_F_REPLACE, what)
 }
 
+/// Sets a neighbour as one that was learned elsewhere (NUD_STALE, NTF_EXT_LEARNED): packets take its
+/// MAC address at once, the kernel asks for it when it is used, and follows where it changes. The
+/// kernel does not count it, and does not forget it when there are many (net/core/neighbour.c,
+/// gc_thresh3).
+pub fn learn(link: u32, address: IpAddr, mac: Mac) -> Verb<()> {
+    let what = format!("set neighbour {address} to {mac}");
+    let family = family(address.is_ipv6());
+    let mut message = in_state(NUD_STALE, family, link, Some(mac), NTF_EXT_LEARNED);
+    message.put_ip(NDA_DST, address);
+    Verb::change(RTM_NEWNEIGH, &message, NLM_F_CREATE | NLM_F_REPLACE, what)
+}
+
 /// Removes a neighbour, whatever its MAC address.
 pub fn del(neighbour: &Neighbour) -> Verb<()> {
     let what = format!("remove neighbour {}", neighbour.address);
@@ -80,6 +97,13 @@ pub fn del(neighbour: &Neighbour) -> Verb<()> {
 pub fn of_link(link: u32, v6: bool) -> Verb<Neighbour> {
     let what = "list neighbours".to_owned();
     Verb::new(RTM_GETNEIGH, &dump(family(v6), link), NLM_F_DUMP, parse, what)
+}
+
+/// One neighbour, in every state.
+pub fn of_address(link: u32, address: IpAddr) -> Verb<Neighbour> {
+    let mut message = message(family(address.is_ipv6()), link, None, 0);
+    message.put_ip(NDA_DST, address);
+    Verb::new(RTM_GETNEIGH, &message, 0, parse, format!("look up neighbour {address}"))
 }
 
 /// A report's family, link, whether it is permanent, flags and attributes.

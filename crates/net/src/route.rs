@@ -277,21 +277,31 @@ pub fn del_one(route: &Route) -> Verb<()> {
     Verb::change(RTM_DELROUTE, &message, 0, what)
 }
 
-/// The route that packets of this node to an address take, as it is in its table; "not there" where
-/// there is none, or one that drops them.
-pub fn lookup(address: IpAddr) -> Verb<Route> {
-    let v6 = address.is_ipv6();
-    let length = if v6 { 128 } else { 32 };
-    let mut message = Message::new(&[family(v6), length, 0, 0, 0, 0, 0, 0]);
-    message.raw(&RTM_F_FIB_MATCH.to_ne_bytes());
-    message.put_ip(RTA_DST, address);
-    let what = format!("look up the route to {address}");
-    Verb::new(RTM_GETROUTE, &message, 0, parse::route, what)
-}
-
 /// The kernel skips routes of another protocol or type; 0 is any (strict checking, since 4.20).
 fn dump(v6: bool, protocol: u8, kind: u8) -> Message {
     Message::new(&[family(v6), 0, 0, 0, 0, protocol, 0, kind, 0, 0, 0, 0])
+}
+
+/// The route that packets to an address take, found as packets find it (RTM_F_FIB_MATCH, since
+/// 4.13): its cost does not grow with the table. Of several hops, those that it has.
+///
+/// Where none leads there the kernel says ENETUNREACH.
+pub fn toward(address: IpAddr) -> Verb<Route> {
+    lookup(address, RTM_F_FIB_MATCH)
+}
+
+/// As [`toward`], with what a packet of the node's own would have there: one hop, and its source.
+pub fn taken_to(address: IpAddr) -> Verb<Route> {
+    lookup(address, 0)
+}
+
+fn lookup(address: IpAddr, flags: u32) -> Verb<Route> {
+    let v6 = address.is_ipv6();
+    let length = if v6 { 128 } else { 32 };
+    let mut message = Message::new(&[family(v6), length, 0, 0, 0, 0, 0, 0]);
+    message.raw(&flags.to_ne_bytes());
+    message.put_ip(RTA_DST, address);
+    Verb::new(RTM_GETROUTE, &message, 0, parse::route, format!("look up the route to {address}"))
 }
 
 /// The unicast routes of one family in every table.

@@ -72,6 +72,16 @@ pub(crate) const IPV6_ADDR: KeyType = KeyType { id: 8, len: 16, byte_order: 2 };
 pub(crate) const IFNAME: KeyType = KeyType { id: 41, len: 16, byte_order: 1 };
 pub(crate) const IFNAME_ETHER_ADDR: KeyType = KeyType { id: 41 << 6 | 9, len: 24, byte_order: 0 };
 
+/// IFNAMSIZ, the NUL included.
+pub(crate) const NAME_LEN: usize = 16;
+
+/// An interface's name as a key; None when it is none: it has 1 to 15 bytes.
+pub(crate) fn name_key(name: &str) -> Option<Vec<u8>> {
+    let mut key = name.as_bytes().to_vec();
+    key.resize(NAME_LEN, 0);
+    (!name.is_empty() && name.len() < NAME_LEN).then_some(key)
+}
+
 /// A set, or with `verdicts` a map to verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Set {

@@ -20,7 +20,7 @@ pub(crate) type Expr = ListAttribute<ExpressionAttribute>;
 pub(crate) type Rule = Vec<Expr>;
 
 /// NF_DROP (linux/netfilter.h); the crate names only the verdicts below zero.
-const NF_DROP: Verdict = Verdict::Other(0);
+pub(crate) const NF_DROP: Verdict = Verdict::Other(0);
 
 // enum nft_payload_bases
 const LINK_HEADER: u32 = 0;
@@ -249,7 +249,7 @@ fn normal(expr: &Expr) -> Expr {
     expr
 }
 
-fn expr(data: Expressions) -> Expr {
+pub(crate) fn expr(data: Expressions) -> Expr {
     data.into()
 }
 
@@ -286,7 +286,7 @@ fn in_network(ip: Ip, offset: u32, network: IpNetwork) -> Rule {
     ]
 }
 
-fn meta(key: MetaKey, to: Register) -> Expr {
+pub(crate) fn meta(key: MetaKey, to: Register) -> Expr {
     expr(Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(to)]))
 }
 
@@ -300,7 +300,7 @@ fn load(base: u32, offset: u32, len: u32, to: Register) -> Expr {
 }
 
 /// Register 1 equals the bytes.
-fn equal(bytes: Vec<u8>) -> Expr {
+pub(crate) fn equal(bytes: Vec<u8>) -> Expr {
     compare(Operator::Equal, bytes)
 }
 
@@ -312,7 +312,7 @@ fn compare(operator: Operator, bytes: Vec<u8>) -> Expr {
     ]))
 }
 
-fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
+pub(crate) fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
     expr(Expressions::Lookup(vec![
         Lookup::Set(set.to_owned()),
         Lookup::SourceRegister(from),
@@ -320,7 +320,7 @@ fn lookup(set: &str, from: Register, inverted: bool) -> Expr {
     ]))
 }
 
-fn verdict(verdict: Verdict) -> Expr {
+pub(crate) fn verdict(verdict: Verdict) -> Expr {
     expr(Expressions::Immediate(vec![
         Immediate::DestinationRegister(Register::Verdict),
         Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(verdict)])),

@@ -1,8 +1,7 @@
 //! Ferrule's nftables tables over netlink: sets, maps and chains, never a spawned `nft`.
 //!
-//! Everything of ours is in two tables, `inet ferrule` ([`Masquerade`],
-//! [`NodeRules`]) and `bridge ferrule`
-//! ([`Macspoof`]). Pods are elements of maps and sets, so a packet costs one lookup however many
+//! Everything of ours is in two tables, `inet ferrule` ([`Masquerade`], [`Rpfilter`],
+//! [`NodeRules`]) and `bridge ferrule` ([`Macspoof`]). Pods are elements of maps and sets, so a packet costs one lookup however many
 //! pods there are; each element carries a comment that says whose it is, and only an element
 //! with the caller's own comment is ever deleted.
 //!
@@ -39,6 +38,7 @@ mod node;
 mod owned;
 mod query;
 mod reference;
+mod rpfilter;
 mod socket;
 mod sound;
 
@@ -51,6 +51,7 @@ pub use monitor::Monitor;
 pub use node::{Guard, NodeMasquerade, NodeRules};
 pub use owned::Owned;
 pub use reference::macspoof_chain as reference_macspoof_chain;
+pub use rpfilter::Rpfilter;
 pub use socket::read;
 
 /// Our tables in one network namespace, through one netlink socket.

@@ -15,7 +15,9 @@ use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::InetHookNumber;
 
 use crate::Nft;
-use crate::batch::{BaseChain, Batch, Element, IFNAME, IFNAME_ETHER_ADDR, Set, Table};
+use crate::batch::{
+    BaseChain, Batch, Element, IFNAME, IFNAME_ETHER_ADDR, NAME_LEN, Set, Table, name_key,
+};
 use crate::change::Chain;
 use crate::comment;
 use crate::error::{Error, Result};
@@ -38,9 +40,6 @@ const MACS: Set =
     Set { name: "spoof-macs", key: IFNAME_ETHER_ADDR, intervals: false, verdicts: false };
 const SETS: [Set; 2] = [PORTS, MACS];
 
-/// IFNAMSIZ, the NUL included.
-const NAME_LEN: usize = 16;
-
 /// One bridge port from which only one source MAC address is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Macspoof {
@@ -54,11 +53,9 @@ pub struct Macspoof {
 
 /// The two elements. The address first: the port must never be watched without it.
 fn elements(port: &str, mac: [u8; 6], comment: &str) -> Result<[Element; 2]> {
-    if port.is_empty() || port.len() >= NAME_LEN {
+    let Some(key) = name_key(port) else {
         return Err(Error::Invalid(format!("macspoof: {port:?} is no interface name")));
-    }
-    let mut key = port.as_bytes().to_vec();
-    key.resize(NAME_LEN, 0);
+    };
     // The second part of the concatenation is padded to whole registers of 4 bytes.
     let both = [&key[..], &mac, &[0, 0]].concat();
     let shown = mac.map(|byte| format!("{byte:02x}")).join(":");

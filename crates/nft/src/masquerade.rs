@@ -226,7 +226,7 @@ impl Nft {
         })?;
         let Some(chain) = chain else { return Ok(false) };
         if chain.starts_with(CHAIN_PREFIX) && self.del_unused_chain(&chain)? {
-            self.del_empty_frame(TABLE, &BASE, &SETS)?;
+            self.del_unused_frame()?;
         }
         Ok(true)
     }
@@ -239,6 +239,11 @@ impl Nft {
         for chain in self.chains(TABLE, CHAIN_PREFIX)? {
             self.del_unused_chain(&chain)?;
         }
+        self.del_unused_frame()
+    }
+
+    /// Removes the table with what every masquerade needs, if nothing else is in it.
+    pub(crate) fn del_unused_frame(&mut self) -> Result<()> {
         self.del_empty_frame(TABLE, &BASE, &SETS)
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::error::Result;
 use crate::query::GENERATIONS;
-use crate::{Nft, macspoof, masquerade};
+use crate::{Nft, macspoof, masquerade, rpfilter};
 
 /// The elements of our tables, each with its comment.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Owned {
     pub masquerades: Vec<(IpAddr, String)>,
     /// Bridge ports with the one source address that they may send from.
     pub macspoofs: Vec<(String, [u8; 6], String)>,
+    /// Links by which only sources come in that are routed to them.
+    pub rpfilters: Vec<(String, String)>,
 }
 
 impl Nft {
@@ -25,8 +27,11 @@ impl Nft {
         let mut owned = Owned::default();
         for _ in 0..GENERATIONS {
             let before = self.generation()?;
-            owned =
-                Owned { masquerades: masquerade::owned(self)?, macspoofs: macspoof::owned(self)? };
+            owned = Owned {
+                masquerades: masquerade::owned(self)?,
+                macspoofs: macspoof::owned(self)?,
+                rpfilters: rpfilter::owned(self)?,
+            };
             if self.generation()? == before {
                 break;
             }
@@ -51,6 +56,11 @@ impl Nft {
                 self.del_macspoof(&port, mac, &comment)?;
             }
         }
+        for (link, comment) in owned.rpfilters {
+            if accepts(&comment) {
+                self.del_rpfilter(&link, &comment)?;
+            }
+        }
         self.del_unused()
     }
 
@@ -61,6 +71,7 @@ impl Nft {
     /// As the kernel reports them.
     pub fn del_unused(&mut self) -> Result<()> {
         self.del_unused_masquerade()?;
+        self.del_unused_rpfilter()?;
         self.del_unused_macspoof()
     }
 }

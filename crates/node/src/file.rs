@@ -104,12 +104,17 @@ impl Node {
     /// The version of the file that this code reads and writes.
     pub const VERSION: u32 = 1;
 
+    /// Where it is.
+    pub fn path(run_dir: &Path) -> PathBuf {
+        run_dir.join(NAME)
+    }
+
     /// Reads `<run_dir>/node.json`; `None` when there is none.
     ///
     /// # Errors
     /// It cannot be read, is damaged, or is of another version.
     pub fn read(run_dir: &Path) -> Result<Option<Node>, Error> {
-        let path = run_dir.join(NAME);
+        let path = Node::path(run_dir);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -138,7 +143,7 @@ impl Node {
     /// # Errors
     /// The file system refuses.
     pub fn write(&self, run_dir: &Path) -> Result<(), Error> {
-        let path = run_dir.join(NAME);
+        let path = Node::path(run_dir);
         let aside = run_dir.join(".node.json.new");
         let write = || {
             fs::create_dir_all(run_dir)?;
@@ -155,7 +160,7 @@ impl Node {
     /// # Errors
     /// The file system refuses.
     pub fn remove(run_dir: &Path) -> Result<(), Error> {
-        let path = run_dir.join(NAME);
+        let path = Node::path(run_dir);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Io { path, error }),
             _ => Ok(()),

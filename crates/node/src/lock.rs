@@ -5,8 +5,14 @@ use fs2::FileExt;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 const NAME: &str = "route-sync.lock";
+/// Who asks whether it is held holds it shared for microseconds ([`Lock::is_held`]); a daemon that
+/// starts meanwhile tries so often, with such a pause in between.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The lock, held until it is dropped or its process ends.
 #[derive(Debug)]
@@ -23,11 +29,14 @@ impl Lock {
         fs::create_dir_all(run_dir)?;
         let file =
             File::options().create(true).truncate(false).write(true).open(run_dir.join(NAME))?;
-        match FileExt::try_lock_exclusive(&file) {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+        for _ in 0..TRIES {
+            match FileExt::try_lock_exclusive(&file) {
+                Ok(()) => return Ok(Some(Lock { _file: file })),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(None)
     }
 
     /// Whether a daemon holds it. It makes nothing.
@@ -65,5 +74,21 @@ mod tests {
         drop(lock);
         assert!(!Lock::is_held(&run_dir).unwrap());
         assert!(Lock::take(&run_dir).unwrap().is_some());
+    }
+
+    /// A plugin's STATUS at the instant of the daemon's start.
+    #[test]
+    fn one_who_asks_does_not_keep_the_daemon_out() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Lock::take(dir.path()).unwrap());
+        let asks = File::open(dir.path().join(NAME)).unwrap();
+        FileExt::try_lock_shared(&asks).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                thread::sleep(PAUSE * 3);
+                drop(asks);
+            });
+            assert!(Lock::take(dir.path()).unwrap().is_some());
+        });
     }
 }

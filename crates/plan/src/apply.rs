@@ -55,6 +55,10 @@ impl Kernel {
                 let index = self.index(*place, name)?;
                 Ok(self.socket(*place)?.set(&link::set_up(index, name))?)
             }
+            Item::UpAs(name, mac) => {
+                let index = self.index(Place::Pod, name)?;
+                Ok(self.pod()?.socket.set(&link::set_up_as(index, *mac, name))?)
+            }
             Item::Address(name, address, dad) => {
                 let index = self.index(Place::Pod, name)?;
                 let verb = net::address::add(index, *address, *dad);
@@ -69,6 +73,13 @@ impl Kernel {
             Item::Forwarding(family) => self.ensure_forwarding(*family),
             Item::Masquerade(masquerade) => Ok(self.nft()?.add_masquerade(masquerade)?),
             Item::Macspoof(macspoof) => Ok(self.nft()?.add_macspoof(macspoof)?),
+            Item::Rpfilter(rpfilter) => Ok(self.nft()?.add_rpfilter(rpfilter)?),
+            Item::PodGateway(link, address) => {
+                let index = self.index(Place::Host, link)?;
+                Ok(self.host.set(&net::address::add_gateway(index, *address))?)
+            }
+            Item::HostRoute(route) => self.add_host_route(route),
+            Item::Neighbour(neighbour) => self.set_neighbour(neighbour),
         }
     }
 
@@ -166,7 +177,8 @@ impl Kernel {
     }
 
     fn add_veth(&mut self, veth: &Veth) -> Result<()> {
-        let master = self.index(Place::Host, &veth.bridge)?;
+        let bridge = veth.bridge.as_deref();
+        let master = bridge.map(|bridge| self.index(Place::Host, bridge)).transpose()?;
         let new = link::Veth {
             name: &veth.host,
             mac: veth.host_mac.unwrap_or_else(Mac::random),

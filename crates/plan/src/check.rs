@@ -1,11 +1,12 @@
 //! Comparing items with the kernel, field by field.
 
-use crate::item::{Bridge, Family, Gateway, Item, Place, Port, Route, Sysctl, Veth, Vlans};
+use crate::item::{Bridge, Family, Item, Place, Port, Route, Sysctl, Veth, Vlans};
 use crate::kernel::{Error, Kernel, Result};
+use ipnetwork::IpNetwork;
 use net::{Link, link, sysctl};
 
 /// What differs, in words; empty when nothing does.
-type Differences = Vec<String>;
+pub(crate) type Differences = Vec<String>;
 
 impl Kernel {
     /// Compares every item with the kernel. Each difference begins with the item's name; what is
@@ -36,17 +37,16 @@ impl Kernel {
                 Place::Host => Ok(check_sysctl(sysctl)?),
                 Place::Pod => Ok(self.pod()?.netns.enter(|| check_sysctl(sysctl))?),
             },
-            Item::Up(place, name) => Ok(match self.link(*place, name)? {
-                None => missing(),
-                Some(link) => unless(link.up, || "it is down".to_owned()),
-            }),
+            Item::Up(place, name) => self.check_up(*place, name),
+            // Its MAC address is that of the veth pair's item.
+            Item::UpAs(name, _) => self.check_up(Place::Pod, name),
             Item::Address(name, address, _) => {
                 let index = self.index(Place::Pod, name)?;
                 let present = self.pod()?.socket.list(&net::address::of_link(index))?;
                 Ok(unless(present.iter().any(|a| a.address == *address), || "missing".to_owned()))
             }
             Item::Route(route) => self.check_route(route),
-            Item::Gateway(gateway) => self.check_gateway(gateway),
+            Item::Gateway(gateway) => self.check_host_address(&gateway.link, gateway.address),
             Item::Forwarding(family) => {
                 let key = match family {
                     Family::V4 => "net/ipv4/ip_forward",
@@ -58,7 +58,18 @@ impl Kernel {
             }
             Item::Masquerade(masquerade) => Ok(self.nft()?.check_masquerade(masquerade)?),
             Item::Macspoof(macspoof) => Ok(self.nft()?.check_macspoof(macspoof)?),
+            Item::Rpfilter(rpfilter) => Ok(self.nft()?.check_rpfilter(rpfilter)?),
+            Item::PodGateway(link, address) => self.check_host_address(link, *address),
+            Item::HostRoute(route) => self.check_host_route(route),
+            Item::Neighbour(neighbour) => self.check_neighbour(neighbour),
         }
+    }
+
+    fn check_up(&mut self, place: Place, name: &str) -> Result<Differences> {
+        Ok(match self.link(place, name)? {
+            None => missing(),
+            Some(link) => unless(link.up, || "it is down".to_owned()),
+        })
     }
 
     fn check_bridge(&mut self, bridge: &Bridge) -> Result<Differences> {
@@ -88,7 +99,8 @@ impl Kernel {
     }
 
     fn check_veth(&mut self, veth: &Veth) -> Result<Differences> {
-        let master = self.index(Place::Host, &veth.bridge)?;
+        let bridge = veth.bridge.as_deref();
+        let master = bridge.map(|bridge| self.index(Place::Host, bridge)).transpose()?;
         let Some(host) = self.link(Place::Host, &veth.host)? else {
             return Ok(vec![format!("{} is missing", veth.host)]);
         };
@@ -105,8 +117,9 @@ impl Kernel {
         }
         // Whether the pod's end is up is an item of its own.
         differences.extend(unless(host.up, || format!("{} is down", host.name)));
-        differences.extend(unless(host.master == master, || {
-            format!("{} is not a port of {}", host.name, veth.bridge)
+        differences.extend(unless(host.master == master.unwrap_or(0), || match bridge {
+            Some(bridge) => format!("{} is not a port of {bridge}", host.name),
+            None => format!("{} is a port of another link", host.name),
         }));
         differences.extend(unless(veth.alias.is_empty() || host.alias == veth.alias, || {
             format!("the alias of {} is {:?}, not {:?}", host.name, host.alias, veth.alias)
@@ -172,10 +185,10 @@ impl Kernel {
         Ok(differences)
     }
 
-    fn check_gateway(&mut self, gateway: &Gateway) -> Result<Differences> {
-        let index = self.index(Place::Host, &gateway.link)?;
+    fn check_host_address(&mut self, link: &str, address: IpNetwork) -> Result<Differences> {
+        let index = self.index(Place::Host, link)?;
         let present = self.host.list(&net::address::of_link(index))?;
-        Ok(unless(present.iter().any(|a| a.address == gateway.address), || "missing".to_owned()))
+        Ok(unless(present.iter().any(|a| a.address == address), || "missing".to_owned()))
     }
 }
 
@@ -200,7 +213,7 @@ fn check_sysctl(wanted: &Sysctl) -> net::Result<Differences> {
     })
 }
 
-fn missing() -> Differences {
+pub(crate) fn missing() -> Differences {
     vec!["missing".to_owned()]
 }
 
@@ -212,6 +225,10 @@ fn kind(link: &Link, wanted: &str) -> Differences {
     unless(link.kind == wanted, || format!("it is not a {wanted} but {:?}", link.kind))
 }
 
-fn differs<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Differences {
+pub(crate) fn differs<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: T,
+    wanted: T,
+) -> Differences {
     unless(found == wanted, || format!("{what} is {found:?}, not {wanted:?}"))
 }

@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 use net::Mac;
 use net::link::Vlan;
-use nft::{Macspoof, Masquerade};
+use nft::{Macspoof, Masquerade, Rpfilter};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -49,6 +49,8 @@ pub enum Item {
     Sysctl(Sysctl),
     /// A link that is administratively up: where, and its name.
     Up(Place, String),
+    /// The pod's interface, up with a MAC address that was not known as it was made.
+    UpAs(String, Mac),
     /// An address in the pod: link, address, whether IPv6 waits for duplicate address detection.
     Address(String, IpNetwork, bool),
     /// A route in the pod.
@@ -61,12 +63,22 @@ pub enum Item {
     Masquerade(Masquerade),
     /// Frames with another source MAC address are dropped; owned.
     Macspoof(Macspoof),
+    /// Packets from sources that are not routed to the link are dropped; owned.
+    Rpfilter(Rpfilter),
+    /// The address of the pod's gateway on the host end of its veth pair: link, address. It, the
+    /// route and the neighbour go with the veth pair.
+    PodGateway(String, IpNetwork),
+    /// The host's route to a pod's address.
+    HostRoute(HostRoute),
+    /// A neighbour at the other end of a veth pair.
+    Neighbour(Neighbour),
 }
 
 impl Item {
     /// Whether it ends with the attachment, and is removed by name.
     pub(crate) fn is_owned(&self) -> bool {
-        matches!(self, Item::Veth(_) | Item::Masquerade(_) | Item::Macspoof(_))
+        use Item::{Macspoof, Masquerade, Rpfilter, Veth};
+        matches!(self, Veth(_) | Masquerade(_) | Macspoof(_) | Rpfilter(_))
     }
 }
 
@@ -92,8 +104,8 @@ pub struct Veth {
     pub host_mac: Option<Mac>,
     /// The host end's alias; empty in a CHECK of an attachment that another suite made.
     pub alias: String,
-    /// The bridge that the host end is a port of.
-    pub bridge: String,
+    /// The bridge that the host end is a port of; none where the host routes.
+    pub bridge: Option<String>,
     /// The pod end's name.
     pub pod: String,
     /// The pod end's MAC address; `None` in a CHECK that cannot know it.
@@ -149,6 +161,35 @@ pub struct Route {
     pub route: net::route::Route,
 }
 
+/// The host's route to one address of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRoute {
+    /// The host end of the pod's veth pair.
+    pub link: String,
+    /// The pod's address.
+    pub address: IpAddr,
+    /// The source of what the node itself sends there, if it has no other: with IPv4 alone that may
+    /// be.
+    pub last_source: Option<IpAddr>,
+    /// Who made it, as rtnetlink numbers it.
+    pub protocol: u8,
+}
+
+/// A neighbour at the other end of a veth pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// On whose side it is known.
+    pub place: Place,
+    /// The link's name there.
+    pub link: String,
+    /// The neighbour's address.
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// It keeps this MAC address for good; otherwise it is asked and heard as any other.
+    pub permanent: bool,
+}
+
 /// A gateway's address on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
@@ -166,6 +207,8 @@ impl Item {
         match self {
             Item::Sysctl(sysctl) => sysctl.place,
             Item::Up(place, _) => *place,
+            Item::UpAs(..) => Place::Pod,
+            Item::Neighbour(neighbour) => neighbour.place,
             Item::Address(..) | Item::Route(_) => Place::Pod,
             _ => Place::Host,
         }
@@ -181,7 +224,7 @@ impl fmt::Display for Item {
             Item::Port(port) => write!(f, "bridge port {}", port.link),
             Item::Vlans(vlans) => write!(f, "VLANs of {}", vlans.link),
             Item::Sysctl(sysctl) => write!(f, "sysctl {}", sysctl.key),
-            Item::Up(_, link) => write!(f, "link {link}"),
+            Item::Up(_, link) | Item::UpAs(link, _) => write!(f, "link {link}"),
             Item::Address(link, address, _) => write!(f, "address {address} of {link}"),
             Item::Route(route) => write!(f, "route {} of {}", route.route, route.link),
             Item::Gateway(gateway) => {
@@ -191,6 +234,10 @@ impl fmt::Display for Item {
             Item::Forwarding(Family::V6) => write!(f, "IPv6 forwarding"),
             Item::Masquerade(masquerade) => write!(f, "masquerade of {}", masquerade.address),
             Item::Macspoof(macspoof) => write!(f, "MAC spoofing check of {}", macspoof.port),
+            Item::Rpfilter(rpfilter) => write!(f, "reverse path filter of {}", rpfilter.link),
+            Item::PodGateway(link, address) => write!(f, "gateway address {address} of {link}"),
+            Item::HostRoute(route) => write!(f, "route {} of {}", route.address, route.link),
+            Item::Neighbour(n) => write!(f, "neighbour {} of {}", n.address, n.link),
         }
     }
 }

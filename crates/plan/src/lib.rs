@@ -9,12 +9,15 @@ mod check;
 mod item;
 mod kernel;
 mod remove;
+mod routed;
 mod tunnel;
 
-pub use item::{Bridge, Family, Gateway, Item, Place, Port, Route, Sysctl, Veth, Vlans};
+pub use item::{
+    Bridge, Family, Gateway, HostRoute, Item, Neighbour, Place, Port, Route, Sysctl, Veth, Vlans,
+};
 pub use kernel::{Error, Kernel, Result};
 pub use net::link::Vlan;
 pub use net::route::Route as NetRoute;
 pub use net::{Link, Mac};
-pub use nft::{Macspoof, Masquerade, reference_macspoof_chain};
+pub use nft::{Macspoof, Masquerade, Rpfilter, reference_macspoof_chain};
 pub use tunnel::TunnelDevice;

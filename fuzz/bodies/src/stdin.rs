@@ -1,7 +1,7 @@
 //! A call: its environment, and the configuration on stdin.
 
 use crate::is_told;
-use bridge::plan::{Names, alias, comment, complete, layer3, link};
+use bridge::plan::{Names, alias, comment, complete, layer3, link, up};
 use cni::{Attachment, Env, NetConf, Request, Result};
 use plan::Item;
 use std::ffi::OsString;
@@ -80,9 +80,10 @@ fn marks_are_plain(attachment: &Attachment) {
 
 /// What a valid configuration makes, with `prevResult` as what IPAM said.
 fn planned(request: &Request, config: &bridge::Config) {
-    let names = Names::of(&request.attachment(), config);
+    let names = Names::of(&request.attachment(), config.mac, config.mtu);
     let mut items = bridge::plan::bridge(config);
     items.extend(link(config, &names));
+    items.extend(up(config, &names));
     match complete(config, request.conf.prev_result.clone().unwrap_or_default(), 2) {
         Ok(result) => {
             items.extend(layer3(config, &names, &result));

@@ -1,22 +1,23 @@
 //! ADD.
 
-use crate::config::Config;
-use crate::plan::{self, Names};
+use crate::network::Network;
+use crate::plan::Names;
 use crate::{PLUGIN, del, failed};
-use ::plan::{Item, Kernel, Link, Place};
+use ::plan::{Item, Kernel, Link, Mac, Place};
 use cni::record::{Claim, Record, Records};
 use cni::{CniResult, Command, Delegate, Error, Interface, Request, Result, Running, code, log};
+use std::net::IpAddr;
 
-/// Index of the pod's interface in a result: bridge, host end, pod end.
-const POD_INTERFACE: usize = 2;
-
-pub(crate) fn add(request: &Request) -> Result<CniResult> {
-    let config = Config::read(request)?;
+/// Attaches a pod to a network.
+///
+/// # Errors
+/// What the runtime shall see; nothing is left of the attachment.
+pub fn add<N: Network>(request: &Request, network: &N) -> Result<CniResult> {
     let attachment = request.attachment();
-    let names = Names::of(&attachment, &config);
+    let names = network.names(&attachment);
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
-    let mut claim = Records::new(&config.run_dir, PLUGIN).claim(&attachment)?;
+    let mut claim = Records::new(network.run_dir(), PLUGIN).claim(&attachment)?;
     let live = live_link(&mut kernel, &names)?;
     let unfinished = claim.record.as_ref().is_some_and(|record| !record.complete);
     match (&live, &claim.record) {
@@ -34,7 +35,7 @@ pub(crate) fn add(request: &Request) -> Result<CniResult> {
         (_, None) => {}
     }
     let done = Vec::new();
-    let mut work = Work { request, config, names, kernel, done, ipam, asked: Asked::No };
+    let mut work = Work { request, network, names, kernel, done, ipam, asked: Asked::No };
     match work.attach(&mut claim) {
         Ok(result) => Ok(result),
         Err(error) => Err(work.undo(claim, error)),
@@ -60,9 +61,9 @@ fn refusal(names: &Names, link: &Link) -> Error {
 }
 
 /// An ADD under way.
-struct Work<'a> {
+struct Work<'a, N> {
     request: &'a Request,
-    config: Config,
+    network: &'a N,
     names: Names,
     kernel: Kernel,
     done: Vec<Item>,
@@ -77,8 +78,9 @@ enum Asked {
     Answered,
 }
 
-impl Work<'_> {
+impl<N: Network> Work<'_, N> {
     fn attach(&mut self, claim: &mut Claim) -> Result<CniResult> {
+        let link = self.network.link(&self.names);
         let mut record = Record {
             network: self.names.network.clone(),
             container_id: self.request.env.container_id.clone(),
@@ -87,25 +89,39 @@ impl Work<'_> {
             addresses: Vec::new(),
             ipam: self.request.conf.ipam.clone(),
             complete: false,
-            macspoof: self.names.pod_mac.filter(|_| self.config.macspoof).map(|m| m.to_string()),
+            macspoof: None,
+            rpfilter: link.iter().any(|item| matches!(item, Item::Rpfilter(_))),
         };
         claim.write(&record)?;
         self.look_into_pod()?;
-        self.apply(&plan::bridge(&self.config))?;
+        self.apply(&self.network.shared())?;
         // The lock is ours and no veth of the attachment lives: a lease from now on is ours to
         // undo. So IPAM works beside the making of the link.
         self.ask_ipam()?;
-        self.apply(&plan::link(&self.config, &self.names))?;
+        self.apply(&link)?;
+        let mut taken = self.take_ipv6()?;
         let mut result = CniResult::default();
         if let Some(from_ipam) = self.ipam_result()? {
-            result = plan::complete(&self.config, from_ipam, POD_INTERFACE)?;
-            if self.config.masquerade {
-                record.addresses = result.ips.iter().map(|ip| ip.address.ip()).collect();
-                claim.write(&record)?;
-            }
-            self.apply(&plan::layer3(&self.config, &self.names, &result))?;
+            result = self.network.complete(from_ipam)?;
         }
+        self.network.name(&mut self.names, &result);
+        let up = self.network.up(&self.names);
+        let layer3 = match self.ipam {
+            Some(_) => self.network.layer3(&self.names, &result),
+            None => Vec::new(),
+        };
+        record.macspoof = up.iter().find_map(source_mac);
+        record.addresses = layer3.iter().filter_map(masqueraded).collect();
+        if record.macspoof.is_some() || !record.addresses.is_empty() {
+            claim.write(&record)?;
+        }
+        self.apply(&up)?;
+        if uses_v6(&result) {
+            self.give_ipv6(&mut taken)?;
+        }
+        self.apply(&layer3)?;
         let links = self.settle(&result)?;
+        self.give_ipv6(&mut taken)?;
         result.interfaces = links;
         if !self.request.conf.dns.is_empty() {
             result.dns = self.request.conf.dns.clone();
@@ -124,6 +140,20 @@ impl Work<'_> {
                 "the pod has an interface {:?} already, with the MAC address {}",
                 link.name, link.mac
             ))),
+        }
+    }
+
+    fn take_ipv6(&mut self) -> Result<bool> {
+        if !self.network.floods() {
+            return Ok(false);
+        }
+        self.kernel.take_ipv6(&self.names.pod).map_err(|error| failed(&error))
+    }
+
+    fn give_ipv6(&mut self, taken: &mut bool) -> Result<()> {
+        match std::mem::take(taken) {
+            true => self.kernel.give_ipv6(&self.names.pod).map_err(|error| failed(&error)),
+            false => Ok(()),
         }
     }
 
@@ -148,14 +178,13 @@ impl Work<'_> {
         }
     }
 
-    /// Waits until the first packet would pass, announces the addresses, and reads what the
-    /// kernel made.
+    /// Waits until the first packet would pass, and reads what the kernel made.
     fn settle(&mut self, result: &CniResult) -> Result<Vec<Interface>> {
-        let settled = settle(&mut self.kernel, &self.config, &self.names, result);
+        let settled = self.network.settle(&mut self.kernel, &self.names, result);
         let links = settled.map_err(|error| failed(&error))?;
         let sandbox = self.request.env.netns.as_deref().map(|path| path.display().to_string());
         let mut interfaces: Vec<_> = links.iter().map(interface).collect();
-        if let Some(pod) = interfaces.get_mut(POD_INTERFACE) {
+        if let Some(pod) = interfaces.get_mut(N::POD_INTERFACE) {
             pod.sandbox = sandbox.unwrap_or_default();
         }
         Ok(interfaces)
@@ -185,36 +214,24 @@ impl Work<'_> {
     }
 }
 
-/// Waits and announces; returns bridge, host end, pod end, and the VLAN's gateway if there is one.
-fn settle(
-    kernel: &mut Kernel,
-    config: &Config,
-    names: &Names,
-    result: &CniResult,
-) -> ::plan::Result<Vec<Link>> {
-    let (host, pod) = if config.pod_up {
-        kernel.wait_running(&names.host, &names.pod)?
-    } else {
-        let host = kernel.known_link(Place::Host, &names.host)?;
-        (host, kernel.known_link(Place::Pod, &names.pod)?)
-    };
-    if config.dad && result.ips.iter().any(|ip| ip.address.is_ipv6()) {
-        kernel.wait_for_dad(&names.pod)?;
+fn source_mac(item: &Item) -> Option<String> {
+    match item {
+        Item::Macspoof(macspoof) => Some(Mac(macspoof.mac).to_string()),
+        _ => None,
     }
-    let addresses = result.ips.iter().map(|ip| ip.address.ip());
-    kernel.wait_reachable(Place::Pod, &names.pod, addresses)?;
-    if config.gateway {
-        let gateways = result.ips.iter().filter_map(|ip| ip.gateway);
-        kernel.wait_reachable(Place::Host, &plan::gateway_link(config), gateways)?;
+}
+
+fn masqueraded(item: &Item) -> Option<IpAddr> {
+    match item {
+        Item::Masquerade(masquerade) => Some(masquerade.address),
+        _ => None,
     }
-    if !result.ips.is_empty() {
-        kernel.announce(&pod)?;
-    }
-    let mut links = vec![kernel.known_link(Place::Host, &config.bridge)?, host, pod];
-    if config.gateway && config.vlan.is_some() {
-        links.push(kernel.known_link(Place::Host, &plan::gateway_link(config))?);
-    }
-    Ok(links)
+}
+
+fn uses_v6(result: &CniResult) -> bool {
+    let mut addresses = result.ips.iter().map(|ip| ip.address);
+    addresses.any(|address| address.is_ipv6())
+        || result.routes.iter().any(|route| route.dst.is_ipv6())
 }
 
 fn interface(link: &Link) -> Interface {

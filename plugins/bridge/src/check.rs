@@ -1,25 +1,28 @@
 //! CHECK and STATUS.
 
-use crate::config::Config;
-use crate::plan::{self, Names};
+use crate::network::Network;
+use crate::plan::Names;
 use crate::{PLUGIN, del, failed};
 use ::plan::{Item, Kernel};
 use cni::record::Records;
 use cni::{CniResult, Command, Error, Interface, Request, Result, code};
 
-pub(crate) fn check(request: &Request) -> Result<()> {
-    let config = Config::read(request)?;
+/// Compares an attachment with its network and `prevResult`.
+///
+/// # Errors
+/// What differs.
+pub fn check(request: &Request, network: &impl Network) -> Result<()> {
     let Some(result) = &request.conf.prev_result else {
         return Err(Error::config("Required prevResult missing")
             .details("CHECK compares the node with the result of ADD, which the runtime keeps"));
     };
     let pod = pod_interface(request, result)?;
-    let names = names(request, &config, result, pod);
+    let names = names(request, network, result, pod);
     let ipam = match &request.conf.ipam {
         Some(ipam) => Some(request.delegate(ipam)?.start(Command::Check, &request.stdin)?),
         None => None,
     };
-    let checked = compare(request, &config, &names, result);
+    let checked = compare(request, network, &names, result);
     ipam.map_or(Ok(()), cni::Running::done)?;
     let differences = checked?;
     if differences.is_empty() {
@@ -31,15 +34,16 @@ pub(crate) fn check(request: &Request) -> Result<()> {
 
 fn compare(
     request: &Request,
-    config: &Config,
+    network: &impl Network,
     names: &Names,
     result: &CniResult,
 ) -> Result<Vec<String>> {
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|error| failed(&error))?;
-    let mut items = plan::bridge(config);
-    items.extend(plan::link(config, names));
+    let mut items = network.shared();
+    items.extend(network.link(names));
+    items.extend(network.up(names));
     if request.conf.ipam.is_some() {
-        items.extend(plan::layer3(config, names, result));
+        items.extend(network.layer3(names, result));
     }
     if names.alias.is_empty() {
         items.retain(|item| !is_said_otherwise_by_others(item));
@@ -49,7 +53,7 @@ fn compare(
 
 /// What another suite that made the attachment has rules and settings of its own for.
 fn is_said_otherwise_by_others(item: &Item) -> bool {
-    matches!(item, Item::Sysctl(_) | Item::Masquerade(_) | Item::Macspoof(_))
+    matches!(item, Item::Sysctl(_) | Item::Masquerade(_) | Item::Macspoof(_) | Item::Rpfilter(_))
 }
 
 /// The pod's interface in the result, which must be in the namespace that we are asked about.
@@ -75,13 +79,13 @@ fn pod_interface<'a>(request: &Request, result: &'a CniResult) -> Result<&'a Int
 }
 
 /// The names of our own attachment, or those that another suite chose, as the result has them.
-fn names(request: &Request, config: &Config, result: &CniResult, pod: &Interface) -> Names {
+fn names(request: &Request, network: &impl Network, result: &CniResult, pod: &Interface) -> Names {
     let attachment = request.attachment();
-    let ours = Names::of(&attachment, config);
+    let ours = network.names(&attachment);
     let pod_mac = pod.mac.parse().ok();
     // A plugin behind this one may set another, and says so in the result, or (before 1.1.0) not.
     let pod_mtu = pod.mtu;
-    let recorded = Records::new(&config.run_dir, PLUGIN).exists(&attachment);
+    let recorded = Records::new(network.run_dir(), PLUGIN).exists(&attachment);
     let host = result
         .interfaces
         .iter()
@@ -99,11 +103,14 @@ fn names(request: &Request, config: &Config, result: &CniResult, pod: &Interface
     }
 }
 
-pub(crate) fn status(request: &Request) -> Result<()> {
+/// Whether ADD could be served.
+///
+/// # Errors
+/// Code 50 or 51 and the reason.
+pub fn status(request: &Request, network: &impl Network) -> Result<()> {
     let not_available = |error: Error| Error { code: code::NOT_AVAILABLE, ..error };
-    let config = Config::read(request)?;
     let mut kernel = Kernel::open(None).map_err(|error| not_available(failed(&error)))?;
-    if config.masquerade || config.macspoof {
+    if network.needs_nft() {
         let probed = kernel.nft().and_then(|nft| Ok(nft.probe()?));
         probed.map_err(|error| not_available(failed(&error)))?;
     }

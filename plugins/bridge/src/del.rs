@@ -132,7 +132,7 @@ pub(crate) fn remove_recorded(
 ) -> Result<bool> {
     let comment = comment(attachment);
     let macspoof = record.macspoof.as_ref().and_then(|mac| mac.parse::<Mac>().ok());
-    if record.addresses.is_empty() && macspoof.is_none() {
+    if record.addresses.is_empty() && macspoof.is_none() && !record.rpfilter {
         return Ok(true);
     }
     let nft = kernel.nft().map_err(|error| failed(&error))?;
@@ -144,6 +144,9 @@ pub(crate) fn remove_recorded(
     }
     if let Some(mac) = macspoof {
         problem = problem.and(nft.del_macspoof(&attachment.host_veth(), mac.0, &comment));
+    }
+    if record.rpfilter {
+        problem = problem.and(nft.del_rpfilter(&attachment.host_veth(), &comment));
     }
     problem.map(|()| all_there).map_err(|error| failed(&error.into()))
 }

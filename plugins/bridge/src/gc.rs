@@ -22,6 +22,7 @@ struct Marked {
     /// Elements, each with its comment.
     masquerades: Vec<(IpAddr, String)>,
     macspoofs: Vec<(String, [u8; 6], String)>,
+    rpfilters: Vec<(String, String)>,
 }
 
 /// An attachment that reaches nobody any more and has no rules; its link is to be removed.
@@ -88,6 +89,9 @@ fn candidates(
             }
             for (port, mac, comment) in owned.macspoofs {
                 mark(&mut found, &comment.clone(), |to| to.macspoofs.push((port, mac, comment)));
+            }
+            for (link, comment) in owned.rpfilters {
+                mark(&mut found, &comment.clone(), |to| to.rpfilters.push((link, comment)));
             }
         }
         Err(::plan::Error::Nft(error)) if error.is_unsupported() => {}
@@ -183,6 +187,9 @@ fn remove_marked(kernel: &mut Kernel, marked: &Marked) -> ::plan::Result<()> {
     }
     for (port, mac, comment) in &marked.macspoofs {
         kernel.nft()?.del_macspoof(port, *mac, comment)?;
+    }
+    for (link, comment) in &marked.rpfilters {
+        kernel.nft()?.del_rpfilter(link, comment)?;
     }
     Ok(())
 }

@@ -4,6 +4,9 @@
 //! Configuration ([`Config`]) → plan ([`plan`]) → kernel. `ADD` claims the attachment first: the
 //! lock of its record, and no veth of the name that derives from it. The IPAM plugin runs beside
 //! the making of the link.
+//!
+//! Other plugins that give a pod a veth pair are networks of their own ([`Network`]); the rest they
+//! share: records, IPAM, undoing, CHECK, and DEL and GC, which go by what was recorded.
 
 mod add;
 mod check;
@@ -11,9 +14,13 @@ mod config;
 mod del;
 mod foreign;
 mod gc;
+mod network;
 pub mod plan;
 
+pub use add::add;
+pub use check::{check, status};
 pub use config::Config;
+pub use network::Network;
 
 use cni::{CniResult, Error, Plugin, Request, Result, code};
 
@@ -22,7 +29,7 @@ pub struct Bridge;
 
 impl Plugin for Bridge {
     fn add(&self, request: &Request) -> Result<CniResult> {
-        add::add(request)
+        add(request, &Config::read(request)?)
     }
 
     fn del(&self, request: &Request) -> Result<()> {
@@ -30,7 +37,7 @@ impl Plugin for Bridge {
     }
 
     fn check(&self, request: &Request) -> Result<()> {
-        check::check(request)
+        check(request, &Config::read(request)?)
     }
 
     fn gc(&self, request: &Request) -> Result<()> {
@@ -38,7 +45,7 @@ impl Plugin for Bridge {
     }
 
     fn status(&self, request: &Request) -> Result<()> {
-        check::status(request)
+        status(request, &Config::read(request)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
-use node::{Node, RUN_DIR};
+use node::{Node, RUN_DIR, ranges};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -39,20 +39,6 @@ struct Wire {
     port: Option<u64>,
     underlay: String,
     mtu: i64,
-    ipam: Ipam,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Ipam {
-    subnet: String,
-    ranges: Vec<Vec<Range>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Range {
-    subnet: String,
 }
 
 impl Overlay {
@@ -66,7 +52,7 @@ impl Overlay {
         let node = Node::read(&run_dir).map_err(|error| Error::config(error.to_string()))?;
         match node {
             Some(node) => of_node(&wire, run_dir, node),
-            None => of_keys(&wire, run_dir),
+            None => of_keys(&wire, run_dir, ranges::of(&request.conf.object)),
         }
     }
 
@@ -123,7 +109,7 @@ fn of_node(wire: &Wire, run_dir: PathBuf, node: Node) -> Result<Overlay> {
 }
 
 /// Without a daemon the configuration has to say all of it.
-fn of_keys(wire: &Wire, run_dir: PathBuf) -> Result<Overlay> {
+fn of_keys(wire: &Wire, run_dir: PathBuf, pod_cidrs: Vec<IpNetwork>) -> Result<Overlay> {
     let missing = [
         (wire.vni.is_none(), "vni"),
         (wire.port.is_none(), "port"),
@@ -150,9 +136,6 @@ fn of_keys(wire: &Wire, run_dir: PathBuf) -> Result<Overlay> {
         return Err(Error::config(format!("invalid port {}", wire.port.unwrap_or_default()))
             .details("a UDP port is 1 to 65535; VXLAN's own is 4789"));
     };
-    let subnets = wire.ipam.ranges.iter().flatten().map(|range| &range.subnet);
-    let subnets = subnets.chain([&wire.ipam.subnet]).filter(|subnet| !subnet.is_empty());
-    let pod_cidrs: Vec<IpNetwork> = subnets.filter_map(|subnet| subnet.parse().ok()).collect();
     if pod_cidrs.is_empty() {
         return Err(Error::config("ipam has no ranges").details(
             "without route-sync's node.json the node's pod CIDRs must stand in ipam.ranges",

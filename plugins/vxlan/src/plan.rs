@@ -4,12 +4,11 @@ use crate::config::Overlay;
 use crate::failed;
 use cni::{Error, Request, Result};
 use ipnetwork::IpNetwork;
-use node::{Node, RUN_DIR, vtep};
+use node::{Node, ranges, vtep};
 use plan::{Kernel, Mac, TunnelDevice};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::net::IpAddr;
-use std::path::Path;
 
 /// The tunnel's device; what the node does not say, the underlay link does.
 pub(crate) fn tunnel(kernel: &mut Kernel, wanted: &Overlay) -> Result<TunnelDevice> {
@@ -52,15 +51,6 @@ struct Given {
     is_gateway: Option<bool>,
     is_default_gateway: Option<bool>,
     mtu: i64,
-    ipam: GivenIpam,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct GivenIpam {
-    r#type: String,
-    subnet: String,
-    ranges: Vec<Value>,
 }
 
 /// The request that the bridge plugin gets: with a gateway, with the tunnel's MTU, and with the
@@ -77,48 +67,17 @@ pub(crate) fn for_bridge(request: &Request, wanted: &Overlay) -> Result<Request>
     if let (0, Some(mtu)) = (given.mtu, wanted.mtu) {
         object.insert("mtu".to_owned(), json!(mtu));
     }
-    ranges(&mut object, &given.ipam, &wanted.pod_cidrs);
-    Ok(rewritten(request, object))
+    ranges::fill(&mut object, &wanted.pod_cidrs);
+    Ok(request.with_keys(object))
 }
 
 /// The request for what removes: it needs no node.json, and takes from it what it can.
 pub(crate) fn for_teardown(request: &Request) -> Request {
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct Only {
-        run_dir: String,
-        ipam: GivenIpam,
-    }
-    let only: Only = request.conf.decode().unwrap_or_default();
-    let run_dir = if only.run_dir.is_empty() { RUN_DIR } else { &only.run_dir };
-    let cidrs = match Node::read(Path::new(run_dir)) {
+    let cidrs = match Node::read(&bridge::Config::run_dir(request)) {
         Ok(Some(node)) => node.pod_cidrs,
         _ => Vec::new(),
     };
     let mut object = request.conf.object.clone();
-    ranges(&mut object, &only.ipam, &cidrs);
-    rewritten(request, object)
-}
-
-/// One range set for each family, as host-local reads them.
-fn ranges(object: &mut Map<String, Value>, given: &GivenIpam, cidrs: &[IpNetwork]) {
-    if given.r#type != "host-local" || !given.subnet.is_empty() || !given.ranges.is_empty() {
-        return;
-    }
-    let of = |v4: bool| -> Vec<Value> {
-        let same = cidrs.iter().filter(|cidr| cidr.is_ipv4() == v4);
-        same.map(|cidr| json!({"subnet": cidr.to_string()})).collect()
-    };
-    let sets: Vec<Vec<Value>> =
-        [of(true), of(false)].into_iter().filter(|s| !s.is_empty()).collect();
-    if let (false, Some(Value::Object(ipam))) = (sets.is_empty(), object.get_mut("ipam")) {
-        ipam.insert("ranges".to_owned(), json!(sets));
-    }
-}
-
-fn rewritten(request: &Request, object: Map<String, Value>) -> Request {
-    let mut rewritten = request.clone();
-    rewritten.stdin = Value::Object(object.clone()).to_string().into_bytes();
-    rewritten.conf.object = object;
-    rewritten
+    ranges::fill(&mut object, &cidrs);
+    request.with_keys(object)
 }

@@ -389,7 +389,7 @@ impl Speaker {
         let moved = std::mem::take(&mut self.moved);
         let socket = &mut self.socket;
         let mut lookup = |address| {
-            socket.get(&net::route::lookup(address)).unwrap_or_else(|error| {
+            socket.get(&net::route::toward(address)).unwrap_or_else(|error| {
                 // An unreachable network is an error of the lookup, not an empty answer.
                 debug!("{error}");
                 None

@@ -16,7 +16,11 @@ impl Sync {
                 }
                 Event::Link(link) => self.link(&link),
                 Event::LinkGone(index, _) => {
-                    let tunnel = self.tunnel.as_ref().is_some_and(|link| link.index == index);
+                    let tunnel = match &self.tunnel {
+                        Some(link) => link.index == index,
+                        // It may be what held VNI and port.
+                        None => self.desired.vtep.is_some(),
+                    };
                     if tunnel || self.facts.links.contains_key(&index) {
                         self.pending = Some("a link is gone");
                     }

@@ -164,6 +164,36 @@ fn a_foreign_route_is_reported_and_left_alone() {
     });
 }
 
+/// The kernel refuses a gateway that it takes for a broadcast address.
+#[test]
+fn one_that_is_refused_holds_nothing_up_and_is_tried_again() {
+    on_a_node(|| {
+        ip("route add broadcast 192.0.2.2 dev eth0 table local");
+        let mut node = Node1::new(&cluster(3));
+        let failing = |node: &Node1| {
+            let report = node.sync.report();
+            let failing = report.cidrs.into_iter().filter(|entry| entry.state == State::Failing);
+            failing.map(|entry| (entry.cidr.to_string(), entry.error.unwrap())).collect::<Vec<_>>()
+        };
+        let refused = failing(&node);
+        assert!(refused.len() == 1 && refused[0].0 == "10.1.2.0/24", "{refused:?}");
+        let (what, cause) = ("create route 10.1.2.0/24 via 192.0.2.2: ", "invalid gateway");
+        assert!(refused[0].1.starts_with(what) && refused[0].1.ends_with(cause), "{refused:?}");
+        assert!(ip("route show proto 118").contains("11.0.2.0/24"), "the rest is served");
+        let first = node.sync.next_try().expect("it is tried again");
+        std::thread::sleep(first.saturating_duration_since(std::time::Instant::now()));
+        node.sync.work();
+        assert_eq!(failing(&node), refused);
+        assert!(node.sync.next_try().unwrap() > first + std::time::Duration::from_millis(500));
+        ip("route del broadcast 192.0.2.2 dev eth0 table local");
+        let next = node.sync.next_try().unwrap();
+        std::thread::sleep(next.saturating_duration_since(std::time::Instant::now()));
+        node.settle();
+        assert_eq!((failing(&node), node.sync.next_try()), (vec![], None));
+        assert!(ip("route show proto 118").contains("10.1.2.0/24 via 192.0.2.2 dev eth0"));
+    });
+}
+
 #[test]
 fn a_node_that_leaves_takes_its_routes_along_and_a_cidr_moves() {
     on_a_node(|| {
@@ -211,8 +241,13 @@ fn a_device_of_another_is_left_alone_and_named() {
         );
         // What needs no tunnel is served.
         assert!(ip("route show 10.1.2.0/24").contains("via 192.0.2.2"));
+        // By then it is tried again every few seconds: the event is what counts.
+        for _ in 0..3 {
+            let next = node.sync.next_try().unwrap();
+            std::thread::sleep(next.saturating_duration_since(std::time::Instant::now()));
+            node.sync.work();
+        }
         ip("link del vxlan.calico");
-        std::thread::sleep(std::time::Duration::from_secs(1));
         node.settle();
         assert!(node.sync.report().synced, "{:#?}", node.sync.report());
     });

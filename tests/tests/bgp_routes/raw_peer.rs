@@ -87,7 +87,8 @@ impl RawPeer {
             match self.stream.as_ref().unwrap().read(&mut part) {
                 Ok(0) => panic!("the node closed the connection before a message of type {kind}"),
                 Ok(length) => self.heard.extend(&part[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => panic!("{error}"),
             }
         }

@@ -9,7 +9,7 @@ use ferrule_tests::conf::{self, BRIDGE, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::raw::{self, Sniffer};
-use ferrule_tests::{Node, Pod};
+use ferrule_tests::{Bins, Node, Pod};
 use serde_json::json;
 
 /// The very first ADD of a node, which also makes the bridge and its addresses.
@@ -104,4 +104,47 @@ fn a_reused_address_works_at_once() {
     }
     let known = observer.run("ip neigh") + &node.run(&format!("ip neigh show dev {BRIDGE}"));
     assert!(known.contains("10.1.0.9"), "the caches that this is about: {known}");
+}
+
+/// The same with IPv4 alone, where the MAC address comes back with the address; and where it does
+/// not, since the old pod was the reference's or had a MAC address of its own.
+#[test]
+fn a_reused_ipv4_address_works_at_once() {
+    let wanted = json!({"cniVersion": "1.0.0", "runtimeConfig": {"ips": ["10.1.0.9"]}});
+    let config = conf::with(&conf::v4(), &wanted);
+    let other = json!({"runtimeConfig": {"mac": "0a:00:00:00:00:09"}});
+    let other = conf::with(&config, &other);
+    let before = [(Bins::ours(), &config), (Bins::ours(), &other), (Bins::reference(), &config)];
+    for (by, config_before) in before {
+        let (node, observer, old, pod) = (Node::new(), Pod::new(), Pod::new(), Pod::new());
+        node.attach(&conf::v4(), &observer).add();
+        let attachment = node.attach(config_before, &old).by(&by);
+        let result = attachment.add();
+        let talks = |pod: &Pod| {
+            ping(pod, GATEWAY4);
+            ping(&observer, "10.1.0.9");
+            ping(&node, "10.1.0.9");
+        };
+        talks(&old);
+        attachment.del(Some(&result));
+        node.attach(&config, &pod).add();
+        ping(&observer, "10.1.0.9");
+        ping(&node, "10.1.0.9");
+        let mac = pod.link("eth0").unwrap()["address"].clone();
+        assert_eq!(mac, "0a:58:0a:01:00:09", "the address's own");
+    }
+}
+
+/// What a new pod without IPv6 addresses sends while ADD works is sent to every pod of the bridge,
+/// by a kernel that holds RTNL: nothing is. Its link-local address comes when ADD is done.
+#[test]
+fn a_pod_without_ipv6_addresses_gets_its_link_local_one_last() {
+    for off in ["0", "1"] {
+        let (node, pod) = (Node::new(), Pod::new());
+        pod.set_sysctl("net/ipv6/conf/default/disable_ipv6", off);
+        node.attach(&conf::v4(), &pod).add();
+        assert_eq!(pod.sysctl("net/ipv6/conf/eth0/disable_ipv6"), off);
+        let addresses = pod.run("ip -6 address show dev eth0 scope link");
+        assert_eq!(addresses.contains("fe80::858:aff:fe01:2/64"), off == "0", "{addresses}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Packets between pods of different nodes.
 
-use crate::cluster::{Cluster, network};
+use crate::cluster::{Cluster, network, node_list};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{bulk, first_ping, ping, tcp_source};
 use ferrule_tests::within;
@@ -35,6 +35,38 @@ fn every_pod_reaches_every_other_by_its_own_address() {
     assert_eq!(mtu, Some(1450), "pods get the tunnel's MTU");
     // A full-size packet that must not be fragmented.
     pods[0].0.run(&format!("ping -n -c1 -W2 -M do -s {} {}", 1450 - 28, pods[2].1[0]));
+}
+
+/// The node set gives no IPv4 addresses: the tunnel goes over IPv6, and carries both families.
+#[test]
+fn a_tunnel_over_ipv6() {
+    let cluster = Cluster::new();
+    let mut list = node_list(&["one", "two", "three"]);
+    for four in ["192.0.2.1", "192.0.2.2", "198.51.100.3"] {
+        list = list.replace(&format!("\"{four}\", "), "");
+    }
+    cluster.tell_text(&list);
+    for member in &cluster.members {
+        let device = || member.node.try_run("ip -d link show dev fvxlan.100").stdout;
+        let remade = || device().contains("local 2001:db8:").then_some(());
+        let remade = within(Duration::from_secs(10), remade);
+        assert!(remade.is_some(), "{}", member.log());
+        member.in_sync();
+    }
+    let pods: Vec<_> = cluster.members.iter().map(crate::cluster::Member::pod).collect();
+    let before = cluster.tunnelled().0;
+    for (from, own) in &pods {
+        for (to, addresses) in pods.iter().filter(|(to, _)| to.id() != from.id()) {
+            for (address, own) in addresses.iter().zip(own) {
+                let seen = tcp_source(from, to, address).map(|seen| seen.to_string());
+                assert_eq!(seen.as_ref(), Ok(own), "the source that {address} saw");
+            }
+        }
+    }
+    assert!(cluster.tunnelled().0 > before, "nothing went through the tunnel");
+    let most = 1500 - 70;
+    assert_eq!(pods[0].0.link("eth0").unwrap()["mtu"], most);
+    pods[0].0.run(&format!("ping -n -c1 -W2 -M do -s {} {}", most - 28, pods[2].1[0]));
 }
 
 /// GSO would carry segments of many times the MTU from pod to pod, and show nothing.

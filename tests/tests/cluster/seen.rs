@@ -1,7 +1,7 @@
 //! The daemon from outside: its configuration read anew, its metrics, its privileges, what it
 //! tells systemd.
 
-use crate::cluster::{Cluster, Member};
+use crate::cluster::{Cluster, LOG, Member};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::within;
@@ -113,6 +113,7 @@ fn systemd_is_told_and_stopping_leaves_all() {
     let manager = member.node.ns().enter(|| UnixDatagram::bind("/run/notify").unwrap());
     manager.set_read_timeout(Some(LIMIT)).unwrap();
     member.start_with(&[("NOTIFY_SOCKET", "/run/notify")]);
+    let log = member.node.ns().duplicate();
     let heard = |wanted: &str| {
         let mut all = vec![];
         let mut text = [0; 512];
@@ -122,7 +123,10 @@ fn systemd_is_told_and_stopping_leaves_all() {
                 return;
             }
         }
-        panic!("{wanted} is not told, but {all:?}");
+        panic!(
+            "{wanted} is not told, but {all:?}: {}",
+            log.enter(|| std::fs::read_to_string(LOG).unwrap_or_default())
+        );
     };
     heard("READY=1");
     heard("STATUS=3 nodes, 6 CIDRs");

@@ -46,7 +46,9 @@ fn every_text_of_the_section_is_in_the_sources() {
     ];
     let mut lost = vec![];
     for text in rows.iter().flat_map(|row| row.text.split('`').step_by(2)) {
-        let pieces = text.split('…').map(|piece| piece.trim_matches([' ', ':', ';', '"']));
+        // What stands before a colon is often put there by whom the error passes.
+        let pieces = text.split('…').flat_map(|piece| piece.split(": "));
+        let pieces = pieces.map(|piece| piece.trim_matches([' ', ',', ':', ';', '"']));
         let pieces = pieces.filter(|piece| piece.len() > 8 && !others.contains(piece));
         lost.extend(pieces.filter(|piece| !all.contains(piece)).map(str::to_owned));
     }
@@ -86,7 +88,9 @@ fn every_complaint_of_the_sources_is_in_the_section() {
     let section = section().replace('…', "");
     let mut lost = vec![];
     for (path, text) in code(&["route-sync/src"]) {
-        if !FILES.iter().any(|file| path.ends_with(&format!("/{file}"))) {
+        // BGP's are put together from its state machine's reasons.
+        let chosen = FILES.iter().any(|file| path.ends_with(&format!("/{file}")));
+        if !chosen || path.contains("/bgp/") {
             continue;
         }
         for (before, literal) in literals(&text) {

@@ -7,7 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ferrule_tests::conf::{self, GATEWAY4};
+use ferrule_tests::conf;
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::bench::Bench;
 use crate::report::Counts;
-use crate::{full, long};
+use crate::{full, gateway, long, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
 /// How many pods the network holds, in each family.
@@ -36,8 +36,8 @@ fn small() -> Value {
 }
 
 /// The same network's addresses by themselves.
-fn ipam_alone() -> Value {
-    conf::with(&small(), &json!({"type": "host-local"}))
+fn ipam_alone(network: &Value) -> Value {
+    conf::with(network, &json!({"type": "host-local"}))
 }
 
 /// Who is killed.
@@ -164,6 +164,7 @@ fn median(bench: &Bench, command: &str, config: &Value) -> Duration {
 /// One bench and its dice, and what came of it.
 struct Kills {
     bench: Bench,
+    network: Value,
     dice: Dice,
     /// How long the call takes.
     whole: Duration,
@@ -175,15 +176,23 @@ struct Kills {
 }
 
 impl Kills {
-    fn new(command: &str) -> Self {
-        let bench = Bench::used(&small());
-        let whole = median(&bench, command, &small());
-        let ipam = median(&bench, command, &ipam_alone());
-        Self { bench, dice: Dice::new(), whole, ipam, at_death: Counts::default(), late: 0 }
+    fn new(command: &str, network: Value) -> Self {
+        let bench = Bench::used(&network);
+        let whole = median(&bench, command, &network);
+        let ipam = median(&bench, command, &ipam_alone(&network));
+        Self {
+            bench,
+            network,
+            dice: Dice::new(),
+            whole,
+            ipam,
+            at_death: Counts::default(),
+            late: 0,
+        }
     }
 
     fn attach(&self) -> Attachment<'_> {
-        self.bench.attach_plainly(&small())
+        self.bench.attach_plainly(&self.network)
     }
 
     /// Kills one call and sees to what is left.
@@ -250,7 +259,7 @@ impl Kills {
                 self.quiet();
                 match attachment.try_add() {
                     again if again.code == Some(0) => {
-                        ping(&self.bench.pod, GATEWAY4);
+                        ping(&self.bench.pod, gateway(&self.network));
                         attachment.check(&again.ok());
                     }
                     // The call was over before it was killed.
@@ -283,7 +292,7 @@ impl Kills {
 
     /// Every address of the network can be leased, and none twice.
     fn all_addresses(&self, what: &str) {
-        let config = ipam_alone();
+        let config = ipam_alone(&self.network);
         let lease = |n: usize| {
             let mut attachment = self.bench.node.attach(&config, &self.bench.pod);
             attachment.container = format!("fills-{n}");
@@ -299,7 +308,12 @@ impl Kills {
 }
 
 fn run(command: &str, whom: Whom, normal: usize, all: usize) {
-    let mut kills = Kills::new(command);
+    run_on(small(), command, whom, normal, all);
+}
+
+fn run_on(network: Value, command: &str, whom: Whom, normal: usize, all: usize) {
+    let by = network["type"].as_str().unwrap_or_default().to_owned();
+    let mut kills = Kills::new(command, network);
     let seed = kills.dice.0;
     let count = if long() { all } else { normal };
     while kills.at_death.of(|_| true) < count {
@@ -314,7 +328,7 @@ fn run(command: &str, whom: Whom, normal: usize, all: usize) {
         Whom::Ipam => "the IPAM plugin alone",
     };
     let title = format!(
-        "{command}, {whom} killed {count} times (seed {seed}; the call takes {whole:.1?}, its \
+        "{command} by {by}, {whom} killed {count} times (seed {seed}; the call takes {whole:.1?}, its \
          IPAM plugin {ipam:.1?}; over too soon and not counted: {})",
         kills.late
     );
@@ -351,4 +365,16 @@ fn the_process_group_of_del() {
 #[test]
 fn the_ipam_plugin_of_del() {
     run("DEL", Whom::Ipam, 12, 200);
+}
+
+#[test]
+fn bgp_in_add() {
+    run_on(routed(&small()), "ADD", Whom::Plugin, 12, 250);
+    run_on(routed(&small()), "ADD", Whom::Group, 12, 250);
+}
+
+#[test]
+fn bgp_in_del() {
+    run_on(routed(&small()), "DEL", Whom::Plugin, 12, 200);
+    run_on(routed(&small()), "DEL", Whom::Group, 12, 200);
 }

@@ -17,7 +17,7 @@ mod report;
 mod seam;
 mod steps;
 
-use ferrule_tests::conf;
+use ferrule_tests::conf::{self, GATEWAY4};
 use serde_json::{Value, json};
 
 /// Whether the whole of it is asked for.
@@ -28,4 +28,16 @@ fn long() -> bool {
 /// Both families, masquerade and the check of MAC addresses.
 fn full() -> Value {
     conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))
+}
+
+/// The same network without a bridge, by the plugin bgp.
+fn routed(network: &Value) -> Value {
+    let others = ["bridge", "isGateway", "macspoofchk"].map(|key| (key.to_owned(), Value::Null));
+    let others = Value::Object(others.into_iter().collect());
+    conf::with(&conf::with(network, &others), &json!({"type": "bgp", "ipam": {"routes": null}}))
+}
+
+/// What answers a pod of a network of [`full`] or [`routed`].
+fn gateway(network: &Value) -> &'static str {
+    if network["type"] == "bgp" { "169.254.1.1" } else { GATEWAY4 }
 }

@@ -18,6 +18,8 @@ const DIR: &str = "/run/seam";
 pub enum Victim {
     /// The plugin that the runtime calls.
     Plugin,
+    /// The same where it is bgp.
+    Bgp,
     /// The IPAM plugin that it runs.
     Ipam,
 }
@@ -26,6 +28,7 @@ impl Victim {
     fn name(self) -> &'static str {
         match self {
             Self::Plugin => "bridge",
+            Self::Bgp => "bgp",
             Self::Ipam => "host-local",
         }
     }
@@ -84,7 +87,7 @@ impl<'a> Seam<'a> {
             std::env::split_paths(&path).any(|dir| dir.join("strace").exists())
         });
         assert!(strace, "strace is missing: apt-get install strace");
-        for victim in [Victim::Plugin, Victim::Ipam] {
+        for victim in [Victim::Plugin, Victim::Bgp, Victim::Ipam] {
             let (name, real) = (victim.name(), Bins::ours().exe(victim.name()));
             // Written once: a script that is being written cannot be run (ETXTBSY).
             // It strikes once: what undoes a failure is not to fail too.
@@ -94,7 +97,7 @@ impl<'a> Seam<'a> {
             node.write(&format!("{DIR}/{name}"), &script);
             node.write(&format!("{DIR}/{name}.with"), "");
         }
-        node.sh(&format!("chmod 755 {DIR}/bridge {DIR}/host-local"));
+        node.sh(&format!("chmod 755 {DIR}/bridge {DIR}/bgp {DIR}/host-local"));
         Self { node }
     }
 

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use ferrule_tests::conf::{self, GATEWAY4};
+use ferrule_tests::conf;
 use ferrule_tests::packets::ping;
 use ferrule_tests::{Attachment, Outcome};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::bench::Bench;
 use crate::report::Counts;
 use crate::seam::{Operation, Victim};
-use crate::{full, long};
+use crate::{full, gateway, long, routed};
 
 /// Which failures are tried on an operation, with the text by which an error tells of each.
 fn errors(operation: &Operation) -> Vec<(&'static str, &'static str)> {
@@ -161,7 +161,7 @@ impl Scenario {
 
     /// What succeeded is whole.
     fn works(&self, attachment: &Attachment, bench: &Bench, result: &Value, end: &mut End) {
-        ping(&bench.pod, GATEWAY4);
+        ping(&bench.pod, gateway(&self.config));
         end.succeeds(&attachment.try_check(result));
     }
 }
@@ -247,8 +247,8 @@ const UNDONE_BY_DEL: &[&str] = &[
 fn scenario(title: &'static str, command: &'static str, victim: Victim) -> Scenario {
     let harmless = match (victim, command) {
         (Victim::Ipam, _) => HARMLESS_TO_IPAM,
-        (Victim::Plugin, "DEL") => HARMLESS_TO_DEL,
-        (Victim::Plugin, _) => HARMLESS,
+        (_, "DEL") => HARMLESS_TO_DEL,
+        _ => HARMLESS,
     };
     let config = full();
     Scenario { title, command, config, victim, fresh: false, stride: 8, harmless }
@@ -288,4 +288,16 @@ fn del_of_ipv4_alone() {
 #[test]
 fn the_ipam_plugin_of_del() {
     scenario("DEL, in the IPAM plugin", "DEL", Victim::Ipam).run();
+}
+
+#[test]
+fn add_of_a_routed_pod() {
+    let config = routed(&full());
+    Scenario { config, ..scenario("ADD by bgp, both families", "ADD", Victim::Bgp) }.run();
+}
+
+#[test]
+fn del_of_a_routed_pod() {
+    let config = routed(&full());
+    Scenario { config, ..scenario("DEL by bgp, both families", "DEL", Victim::Bgp) }.run();
 }

@@ -123,7 +123,7 @@ pub fn new_bridge(socket: &mut Socket, name: &str) -> u32 {
 
 /// What the tests make a veth pair of.
 pub fn veth(master: u32) -> Veth<'static> {
-    Veth { name: "near", mac: NEAR, master, mtu: None, peer: "far", peer_mac: FAR }
+    Veth { name: "near", mac: NEAR, master: Some(master), mtu: None, peer: "far", peer_mac: FAR }
 }
 
 /// A namespace with `far`, up, whose other end is `near`, a port of bridge `br` here; the

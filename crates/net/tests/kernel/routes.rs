@@ -167,7 +167,7 @@ fn a_route_is_told_in_words() {
 fn the_route_to_an_address_is_looked_up() {
     with_pod(|netns, inside, far| {
         let lookup =
-            |inside: &mut Socket, text: &str| inside.get(&route::lookup(text.parse().unwrap()));
+            |inside: &mut Socket, text: &str| inside.get(&route::toward(text.parse().unwrap()));
         for (dst, first, second, address) in [
             ("10.9.0.0/16", "10.1.0.8", "10.1.0.9", "10.9.1.2"),
             ("fd09::/32", "fd00:1::8", "fd00:1::9", "fd09::1:2"),

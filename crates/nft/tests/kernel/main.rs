@@ -8,3 +8,4 @@ mod concurrency;
 mod macspoof;
 mod masquerade;
 mod node;
+mod rpfilter;

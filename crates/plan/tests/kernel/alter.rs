@@ -2,8 +2,8 @@
 
 use crate::common::{Pod, sh};
 use plan::{
-    Family, Gateway, Item, Kernel, Macspoof, Masquerade, NetRoute, Place, Port, Route, Sysctl,
-    Veth, Vlans,
+    Family, Gateway, HostRoute, Item, Kernel, Macspoof, Masquerade, Neighbour, NetRoute, Place,
+    Port, Route, Rpfilter, Sysctl, Veth, Vlans,
 };
 use std::net::IpAddr;
 
@@ -43,6 +43,7 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
             vec![(sysctl.place, format!("echo {other} > /proc/sys/{}", sysctl.key))]
         }
         Item::Up(place, name) => vec![(*place, format!("ip link set {name} down"))],
+        Item::UpAs(name, _) => vec![(Place::Pod, format!("ip link set {name} down"))],
         Item::Address(name, address, _) => {
             // The last IPv4 address of a link would take its routes along.
             let other = "192.0.2.1/32";
@@ -62,16 +63,49 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
         }
         Item::Masquerade(masquerade) => on_host(of_masquerade(masquerade)),
         Item::Macspoof(macspoof) => on_host(of_macspoof(macspoof)),
+        Item::Rpfilter(rpfilter) => on_host(of_rpfilter(rpfilter)),
+        Item::PodGateway(link, address) => {
+            // As above.
+            let keep = format!("ip addr add 192.0.2.1/32 dev {link}");
+            on_host(vec![format!("{keep}; ip addr del {address} dev {link}")])
+        }
+        Item::HostRoute(HostRoute { link, address, .. }) => {
+            let gone = format!("ip route del {address}");
+            on_host(vec![
+                gone.clone(),
+                format!("{gone}; ip route add {address} dev {link} proto static"),
+                format!(
+                    "ip link add elsewhere up type bridge
+                         ip route replace {address} dev elsewhere proto 117 metric 1
+                         {gone} dev {link}"
+                ),
+            ])
+        }
+        Item::Neighbour(Neighbour { place, link, address, permanent: true, .. }) => {
+            let other = format!("{address} lladdr 02:00:00:00:00:99");
+            vec![(*place, format!("ip neigh replace {other} dev {link} nud permanent"))]
+        }
+        // It is whatever it became.
+        Item::Neighbour(_) => vec![],
     }
+}
+
+fn of_rpfilter(rpfilter: &Rpfilter) -> Vec<String> {
+    let link = &rpfilter.link;
+    let gone = format!("nft 'delete element inet ferrule rpfilter-links {{ \"{link}\" }}'");
+    let add = format!(
+        "nft 'add element inet ferrule rpfilter-links {{ \"{link}\" comment \"someone else\" }}'"
+    );
+    vec![gone.clone(), format!("{gone}; {add}"), "nft flush chain inet ferrule rpfilter".to_owned()]
 }
 
 fn of_veth(veth: &Veth) -> Vec<Alteration> {
     let (host, pod) = (&veth.host, &veth.pod);
     // A port elsewhere, with the same flags.
     let elsewhere = format!(
-        "flags=$(bridge -d link show dev {host} | grep -o 'hairpin [onf]*\\|isolated [onf]*')
+        "flags=$(bridge -d link show dev {host} | grep -o 'hairpin [onf]*\\|isolated [onf]*' || :)
          ip link add elsewhere type bridge; ip link set {host} master elsewhere
-         bridge link set dev {host} $flags"
+         [ -z \"$flags\" ] || bridge link set dev {host} $flags"
     );
     let mut all = vec![
         (Place::Host, elsewhere),
@@ -203,6 +237,7 @@ fn takes_along(item: &Item, other: &Item) -> bool {
         Item::Up(place, name) => {
             matches!(other, Item::Route(r) if *place == Place::Pod && r.link == *name)
         }
+        Item::UpAs(name, _) => matches!(other, Item::Route(r) if r.link == *name),
         // Nor has one without IPv6 anything of it.
         Item::Sysctl(Sysctl { place, key, .. }) => match other {
             Item::Address(link, address, _) => {

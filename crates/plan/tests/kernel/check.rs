@@ -26,7 +26,7 @@ pub fn veth(host: &str, alias: &str) -> Veth {
         host: host.to_owned(),
         host_mac: Some(Mac([0xfe, 0, 0, 0, 0, 1])),
         alias: alias.to_owned(),
-        bridge: BRIDGE.to_owned(),
+        bridge: Some(BRIDGE.to_owned()),
         pod: "eth0".to_owned(),
         pod_mac: Some(Mac([0x0a, 0, 0, 0, 0, 1])),
         mtu: Some(1450),

@@ -8,5 +8,6 @@ mod check;
 mod common;
 mod races;
 mod remove;
+mod routed;
 mod shared;
 mod undo;

@@ -6,7 +6,7 @@ use cni::Ip;
 use proptest::prelude::*;
 
 fn names(config: &Config) -> Names {
-    Names::of(&Attachment::new("pods", "c1", "eth0"), config)
+    Names::of(&Attachment::new("pods", "c1", "eth0"), config.mac, config.mtu)
 }
 
 fn ip(address: &str, gateway: Option<&str>) -> Ip {
@@ -277,6 +277,7 @@ proptest! {
         let result = complete(&config, from_ipam, 2).unwrap();
         let mut plan = bridge(&config);
         plan.extend(link(&config, &names));
+        plan.extend(up(&config, &names));
         plan.extend(layer3(&config, &names, &result));
         for (at, item) in plan.iter().enumerate() {
             prop_assert!(!plan[..at].contains(item), "{item} twice: {plan:#?}");

@@ -12,7 +12,7 @@ mod common;
 
 use alter::{alterations, names_it};
 use bridge::Config;
-use bridge::plan::{Names, bridge, complete, layer3, link};
+use bridge::plan::{Names, bridge, complete, layer3, link, up};
 use cni::{Attachment, CniResult, Ip, Route};
 use common::{Pod, in_netns};
 use plan::{Item, Kernel};
@@ -55,9 +55,10 @@ fn from_ipam() -> CniResult {
 }
 
 fn plan_of(config: &Config, from_ipam: Option<CniResult>) -> Vec<Item> {
-    let names = Names::of(&Attachment::new("pods", "c1", "eth0"), config);
+    let names = Names::of(&Attachment::new("pods", "c1", "eth0"), config.mac, config.mtu);
     let mut items = bridge(config);
     items.extend(link(config, &names));
+    items.extend(up(config, &names));
     if let Some(from_ipam) = from_ipam {
         let result = complete(config, from_ipam, 2).unwrap();
         items.extend(layer3(config, &names, &result));
@@ -86,13 +87,16 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
         Item::Port(_) => "port",
         Item::Vlans(_) => "VLANs",
         Item::Sysctl(_) => "sysctl",
-        Item::Up(..) => "up",
+        Item::Up(..) | Item::UpAs(..) => "up",
         Item::Address(..) => "address",
         Item::Route(_) => "route",
         Item::Gateway(_) => "gateway",
         Item::Forwarding(_) => "forwarding",
         Item::Masquerade(_) => "masquerade",
         Item::Macspoof(_) => "macspoof",
+        Item::Rpfilter(_) | Item::PodGateway(..) | Item::HostRoute(_) | Item::Neighbour(_) => {
+            "routed"
+        }
     };
     items.iter().map(kind).collect()
 }

@@ -1,0 +1,167 @@
+//! Reverse path filter: what comes in by a pod's link has a source that the way back to leads out
+//! by that same link (RFC 3704 section 2.2), both families. IPv6 has no sysctl for it, and IPv4's
+//! is void where somebody set that of `all` to 2.
+//!
+//! ```text
+//! table inet ferrule {
+//!     set rpfilter-links { type ifname; }                     "veth0" comment "…"
+//!     chain rpfilter {
+//!         type filter hook prerouting priority raw; policy accept;
+//!         iifname @rpfilter-links fib saddr . iif oif missing drop
+//!     }
+//! }
+//! ```
+
+use netlink_packet_core::DefaultNla;
+use netlink_packet_netfilter::nftables::{Expressions, InetHookNumber, MetaKey, Register};
+
+use crate::Nft;
+use crate::batch::{BaseChain, Batch, Element, IFNAME, Set, name_key};
+use crate::change::Chain;
+use crate::comment;
+use crate::error::{Error, Result};
+use crate::expr::{self, Rule};
+use crate::masquerade::TABLE;
+
+/// -300 is raw: before connection tracking, which has nothing to remember of what is dropped.
+const BASE: BaseChain = BaseChain {
+    name: "rpfilter",
+    kind: "filter",
+    hook: InetHookNumber::PreRouting,
+    priority: -300,
+};
+
+const LINKS: Set = Set { name: "rpfilter-links", key: IFNAME, intervals: false, verdicts: false };
+
+/// NFTA_FIB_DREG, NFTA_FIB_RESULT, NFTA_FIB_FLAGS; NFT_FIB_RESULT_OIF; NFTA_FIB_F_SADDR,
+/// NFTA_FIB_F_IIF and NFTA_FIB_F_PRESENT (1 where there is a route, else 0).
+const FIB_DREG: u16 = 1;
+const FIB_RESULT: u16 = 2;
+const FIB_FLAGS: u16 = 3;
+const FIB_OIF: u32 = 1;
+const FIB_SADDR_IIF_PRESENT: u32 = 1 | 1 << 3 | 1 << 5;
+
+/// One link by which only sources come in that are routed to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rpfilter {
+    /// The name of the link on the host's side, 1 to 15 bytes.
+    pub link: String,
+    /// Whose it is; cut to [`crate::COMMENT_MAX`] bytes by [`crate::fit`].
+    pub comment: String,
+}
+
+fn element(link: &str, comment: &str) -> Result<Element> {
+    let Some(key) = name_key(link) else {
+        return Err(Error::Invalid(format!("rpfilter: {link:?} is no interface name")));
+    };
+    let (title, comment) = (link.to_owned(), comment::fit(comment));
+    Ok(Element { set: LINKS, key, title, jump: None, comment })
+}
+
+/// `iifname @rpfilter-links fib saddr . iif oif missing drop`
+fn drop_not_routed_back() -> Rule {
+    // NFT_REG_1.
+    let attributes = [(FIB_DREG, 1), (FIB_RESULT, FIB_OIF), (FIB_FLAGS, FIB_SADDR_IIF_PRESENT)];
+    let attributes =
+        attributes.map(|(kind, value)| DefaultNla::new(kind, u32::to_be_bytes(value).to_vec()));
+    vec![
+        expr::meta(MetaKey::Iifname, Register::Reg1),
+        expr::lookup(LINKS.name, Register::Reg1, false),
+        expr::expr(Expressions::Other {
+            expression_type: "fib".to_owned(),
+            attributes: attributes.into(),
+        }),
+        expr::equal(vec![0; 4]),
+        expr::verdict(expr::NF_DROP),
+    ]
+}
+
+fn base_rules() -> Vec<Rule> {
+    vec![drop_not_routed_back()]
+}
+
+fn frame(batch: &mut Batch) {
+    batch.add_table();
+    batch.add_base_chain(&BASE);
+    batch.add_set(&LINKS);
+}
+
+/// Every element, by link and comment.
+pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(String, String)>> {
+    let elements = nft.list_elements(TABLE, &LINKS)?.into_iter();
+    let name = |key: Vec<u8>| String::from_utf8_lossy(&key).trim_end_matches('\0').to_owned();
+    Ok(elements.filter_map(|(key, comment)| Some((name(key), comment?))).collect())
+}
+
+impl Nft {
+    /// Drops what comes in by the link from a source that is not routed to it. Idempotent, as
+    /// [`Self::add_masquerade`] is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a link that is no interface name; [`Error::is_unsupported`] on a
+    /// kernel without nf_tables or its fib expression (CONFIG_NFT_FIB_INET); EEXIST or EOPNOTSUPP
+    /// when table `inet ferrule` holds something of our names that is not like ours.
+    pub fn add_rpfilter(&mut self, r: &Rpfilter) -> Result<()> {
+        let element = element(&r.link, &r.comment)?;
+        let base = Chain { name: BASE.name, rules: base_rules(), add: &frame };
+        self.put(TABLE, &[element], &[base])
+    }
+
+    /// What is not as [`Self::add_rpfilter`] would make it, in words; empty: nothing.
+    ///
+    /// # Errors
+    /// As the kernel reports them; a missing object is a difference and no error.
+    pub fn check_rpfilter(&mut self, r: &Rpfilter) -> Result<Vec<String>> {
+        let element = element(&r.link, &r.comment)?;
+        let mut differences = match self.table(TABLE)? {
+            None => return Ok(vec![format!("table {} is missing", TABLE.title)]),
+            Some(state) if state.dormant => vec![format!("table {} is dormant", TABLE.title)],
+            Some(_) => Vec::new(),
+        };
+        differences.extend(self.base_differences(TABLE, &BASE, &base_rules())?);
+        differences.extend(self.element_differences(TABLE, &element)?);
+        Ok(differences)
+    }
+
+    /// Ends what [`Self::add_rpfilter`] began, if the element carries this comment; another's is
+    /// left alone, and gone is success. The last one takes chain and set, and the last of all the
+    /// table.
+    ///
+    /// # Errors
+    /// As the kernel reports them, but for "gone" and "still in use".
+    pub fn del_rpfilter(&mut self, link: &str, comment: &str) -> Result<()> {
+        let wanted = element(link, comment)?;
+        self.at_generation(|nft, generation| {
+            let found = nft.element(TABLE, &LINKS, &wanted.key)?;
+            if !found.is_some_and(|found| found.is(&wanted)) {
+                return Ok(false);
+            }
+            let mut batch = Batch::new(TABLE);
+            batch.del_element(&LINKS, &wanted.key);
+            nft.commit_removal(&batch, generation)
+        })?;
+        self.del_unused_rpfilter()
+    }
+
+    /// Removes chain and set if the set is empty, and then the table if nothing else is in it,
+    /// also where an earlier call was ended before. The kernel decides: a set with elements is
+    /// EBUSY.
+    pub(crate) fn del_unused_rpfilter(&mut self) -> Result<()> {
+        self.at_generation(|nft, generation| {
+            let set = nft.has_elements(TABLE, &LINKS)?;
+            let chain = nft.chain(TABLE, BASE.name)?;
+            if set == Some(true) || (set.is_none() && chain.is_none()) {
+                return Ok(false);
+            }
+            let mut batch = Batch::new(TABLE);
+            if chain.is_some() {
+                batch.del_chain(BASE.name);
+            }
+            if set.is_some() {
+                batch.del_empty_set(&LINKS);
+            }
+            nft.commit_removal(&batch, generation)
+        })?;
+        self.del_unused_frame()
+    }
+}

@@ -1,0 +1,101 @@
+//! The configuration of the bgp plugin, and what the node's daemon says of the node.
+
+use cni::{Error, Request, Result, code};
+use ipnetwork::IpNetwork;
+use node::{Node, ranges};
+use plan::Mac;
+use std::path::{Path, PathBuf};
+
+/// What a network wants of its pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `ipMasq`.
+    pub masquerade: bool,
+    /// `mtu` in bytes. Without it ADD takes the node's; then CHECK expects none.
+    pub mtu: Option<u32>,
+    /// From `CNI_ARGS`, `args.cni.mac` or `runtimeConfig.mac`.
+    pub mac: Option<Mac>,
+    /// The pod CIDRs of this node.
+    pub pod_cidrs: Vec<IpNetwork>,
+    /// `runDir`.
+    pub run_dir: PathBuf,
+}
+
+impl Config {
+    /// Reads and validates the keys, which are the bridge plugin's; the request's ranges are
+    /// [`with_ranges`] already.
+    ///
+    /// # Errors
+    /// Code 7 naming key and value, 4 for `CNI_ARGS`.
+    pub fn read(request: &Request) -> Result<Config> {
+        let bridge::Config { masquerade, mtu, mac, run_dir, .. } = bridge::Config::read(request)?;
+        let Some(ipam) = &request.conf.ipam else {
+            return Err(Error::config("ipam is missing").details(
+                "a pod of this plugin is reached by its address: set ipam.type, as host-local",
+            ));
+        };
+        let pod_cidrs = ranges::of(&request.conf.object);
+        if pod_cidrs.is_empty() && ipam == "host-local" {
+            let msg =
+                format!("there is no {}, and ipam has no ranges", Node::path(&run_dir).display());
+            return Err(
+                Error::config(msg).details("start route-sync, which writes it, or set ipam.ranges")
+            );
+        }
+        Ok(Config { masquerade, mtu, mac, pod_cidrs, run_dir })
+    }
+}
+
+/// What the daemon says of the node, if it ever ran.
+///
+/// # Errors
+/// Code 7 where its file cannot be read.
+pub(crate) fn node(request: &Request) -> Result<Option<Node>> {
+    let run_dir = bridge::Config::run_dir(request);
+    Node::read(&run_dir).map_err(|error| Error::config(error.to_string()))
+}
+
+/// The request with the node's CIDRs as host-local's ranges where there are none.
+pub(crate) fn with_ranges(request: &Request, node: Option<&Node>) -> Request {
+    let mut object = request.conf.object.clone();
+    ranges::fill(&mut object, node.map(|node| node.pod_cidrs.as_slice()).unwrap_or_default());
+    request.with_keys(object)
+}
+
+/// Whether a daemon tells other nodes of this one's pods.
+///
+/// # Errors
+/// Code 50 and the reason.
+pub(crate) fn ready(run_dir: &Path, node: Option<&Node>) -> Result<()> {
+    let unready =
+        |msg: &str, details: String| Err(Error::new(code::NOT_AVAILABLE, msg).details(details));
+    let held = match node::Lock::is_held(run_dir) {
+        Ok(held) => held,
+        Err(error) => return unready("cannot tell whether route-sync runs", error.to_string()),
+    };
+    match node {
+        Some(_) if !held => unready(
+            "route-sync does not run",
+            "nobody tells other nodes of this one's pods; start it".to_owned(),
+        ),
+        None => {
+            let path = Node::path(run_dir);
+            let details =
+                format!("there is no {}; start route-sync, or wait for it", path.display());
+            unready("route-sync has not said yet what this node is", details)
+        }
+        Some(Node { bgp: None, .. }) => unready(
+            "route-sync runs without BGP",
+            "nobody tells other nodes of this one's pods; add [bgp] to its configuration"
+                .to_owned(),
+        ),
+        Some(Node { synced: false, .. }) => unready(
+            "route-sync has not installed the routes to other nodes yet",
+            "see `route-sync status`".to_owned(),
+        ),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! The `bgp` executable.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::run(cni::about!(), &bgp::Bgp)
+}

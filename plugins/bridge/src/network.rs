@@ -1,0 +1,167 @@
+//! What differs between the plugins that attach a pod by a veth pair and are built on this library.
+
+use crate::config::Config;
+use crate::plan::{self, Names};
+use ::plan::{Item, Kernel, Link, Mac, Place};
+use cni::{Attachment, CniResult, Result};
+use std::path::Path;
+
+/// A network's configuration, and what it makes of an attachment. All but [`Network::settle`] are
+/// pure functions.
+pub trait Network {
+    /// Index of the pod's interface in a result.
+    const POD_INTERFACE: usize;
+
+    /// `runDir`.
+    fn run_dir(&self) -> &Path;
+
+    /// The names that an attachment's items carry.
+    fn names(&self, attachment: &Attachment) -> Names;
+
+    /// What must exist before IPAM is asked, shared by all pods.
+    fn shared(&self) -> Vec<Item>;
+
+    /// The link, as far as it needs no address: the veth pair and what belongs to it.
+    fn link(&self, names: &Names) -> Vec<Item>;
+
+    /// What an IPAM plugin's result becomes.
+    ///
+    /// # Errors
+    /// Code 7 where it does not fit the network.
+    fn complete(&self, from_ipam: CniResult) -> Result<CniResult>;
+
+    /// Names that a result decides: none, unless a network says otherwise.
+    fn name(&self, _names: &mut Names, _result: &CniResult) {}
+
+    /// The pod's end, up, and what must hold before; where that waits for the names.
+    fn up(&self, _names: &Names) -> Vec<Item> {
+        Vec::new()
+    }
+
+    /// Whether what a pod sends to all is copied to every other pod.
+    fn floods(&self) -> bool {
+        false
+    }
+
+    /// What exists because of addresses and routes: a completed result's.
+    fn layer3(&self, names: &Names, result: &CniResult) -> Vec<Item>;
+
+    /// Waits until the first packet would pass; gives the links of the result.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn settle(
+        &self,
+        kernel: &mut Kernel,
+        names: &Names,
+        result: &CniResult,
+    ) -> ::plan::Result<Vec<Link>>;
+
+    /// Whether nothing goes without nf_tables.
+    fn needs_nft(&self) -> bool;
+}
+
+impl Network for Config {
+    /// Bridge, host end, pod end.
+    const POD_INTERFACE: usize = 2;
+
+    fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    fn names(&self, attachment: &Attachment) -> Names {
+        Names::of(attachment, self.mac, self.mtu)
+    }
+
+    fn shared(&self) -> Vec<Item> {
+        plan::bridge(self)
+    }
+
+    fn link(&self, names: &Names) -> Vec<Item> {
+        plan::link(self, names)
+    }
+
+    fn complete(&self, from_ipam: CniResult) -> Result<CniResult> {
+        plan::complete(self, from_ipam, Self::POD_INTERFACE)
+    }
+
+    fn name(&self, names: &mut Names, result: &CniResult) {
+        if self.mac.is_none() {
+            names.pod_mac = plan::mac_of(result).or(names.pod_mac);
+        }
+    }
+
+    fn up(&self, names: &Names) -> Vec<Item> {
+        plan::up(self, names)
+    }
+
+    fn floods(&self) -> bool {
+        self.pod_up
+    }
+
+    fn layer3(&self, names: &Names, result: &CniResult) -> Vec<Item> {
+        plan::layer3(self, names, result)
+    }
+
+    /// Announces the addresses too; the links are bridge, host end, pod end, and the VLAN's gateway
+    /// if there is one.
+    fn settle(
+        &self,
+        kernel: &mut Kernel,
+        names: &Names,
+        result: &CniResult,
+    ) -> ::plan::Result<Vec<Link>> {
+        let (host, pod) = if self.pod_up {
+            kernel.wait_running(&names.host, &names.pod)?
+        } else {
+            let host = kernel.known_link(Place::Host, &names.host)?;
+            (host, kernel.known_link(Place::Pod, &names.pod)?)
+        };
+        if self.dad && has_v6(result) {
+            kernel.wait_for_dad(&names.pod)?;
+        }
+        let addresses = result.ips.iter().map(|ip| ip.address.ip());
+        kernel.wait_reachable(Place::Pod, &names.pod, addresses)?;
+        if self.gateway {
+            let gateways = result.ips.iter().filter_map(|ip| ip.gateway);
+            kernel.wait_reachable(Place::Host, &plan::gateway_link(self), gateways)?;
+        }
+        if is_news(kernel, self, result, pod.mac)? {
+            kernel.announce(&pod)?;
+        }
+        let mut links = vec![kernel.known_link(Place::Host, &self.bridge)?, host, pod];
+        if self.gateway && self.vlan.is_some() {
+            links.push(kernel.known_link(Place::Host, &plan::gateway_link(self))?);
+        }
+        Ok(links)
+    }
+
+    fn needs_nft(&self) -> bool {
+        self.masquerade || self.macspoof
+    }
+}
+
+fn has_v6(result: &CniResult) -> bool {
+    result.ips.iter().any(|ip| ip.address.is_ipv6())
+}
+
+/// Whether a neighbour may remember an address of the pod at another MAC address. An announcement
+/// is flooded to every pod of the bridge, which takes the kernel 4 ms with 500 of them.
+fn is_news(
+    kernel: &mut Kernel,
+    config: &Config,
+    result: &CniResult,
+    mac: Mac,
+) -> ::plan::Result<bool> {
+    if has_v6(result) || !config.gateway || config.mac.is_some() {
+        return Ok(!result.ips.is_empty());
+    }
+    // Whoever had the address before us, with a MAC address of its own, has asked for the gateway.
+    let gateway = plan::gateway_link(config);
+    for ip in &result.ips {
+        if kernel.is_known_elsewhere(&gateway, ip.address.ip(), mac)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
