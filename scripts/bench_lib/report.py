@@ -33,6 +33,11 @@ class Row:
         ours, theirs = ([-value for value in values] for values in (self.ours, self.theirs))
         return figure(ours) / figure(theirs)
 
+    def turns(self):
+        """Median of the ratios of what was measured one after the other: a machine that is busy
+        for a while is so for both."""
+        return median(ours / theirs for ours, theirs in zip(self.ours, self.theirs))
+
     def cells(self):
         def number(values):
             if not values:

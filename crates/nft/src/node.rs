@@ -8,12 +8,14 @@
 //!     …and the same with 6
 //!     chain overlay {
 //!         type filter hook input priority raw; policy accept;
+//!         meta l4proto != udp accept
 //!         udp dport 4789 iifname != "eth0" drop
 //!         udp dport 4789 ip saddr != @overlay-peers4 drop
 //!         udp dport 4789 ip6 saddr != @overlay-peers6 drop
 //!     }
 //!     chain overlay-transit {
 //!         type filter hook forward priority raw; policy accept;
+//!         meta l4proto != udp accept
 //!         udp dport 4789 ip daddr @overlay-peers4 ip saddr != @overlay-peers4 drop
 //!         udp dport 4789 ip daddr @overlay-peers4 fib saddr . iif oif missing drop
 //!         …and the same with 6
@@ -115,6 +117,7 @@ impl Guard {
         let mut name = self.underlay.clone().into_bytes();
         name.resize(NAME_LEN, 0);
         vec![
+            expr::accept_what_is_not_udp(),
             expr::drop_udp_not_from(name, self.port),
             expr::drop_udp_of_strangers(Ip::V4, PEERS4.name, self.port),
             expr::drop_udp_of_strangers(Ip::V6, PEERS6.name, self.port),
@@ -122,7 +125,7 @@ impl Guard {
     }
 
     fn transit_rules(&self) -> Vec<Rule> {
-        let mut rules = Vec::new();
+        let mut rules = vec![expr::accept_what_is_not_udp()];
         for (ip, peers) in [(Ip::V4, PEERS4), (Ip::V6, PEERS6)] {
             rules.push(expr::drop_udp_of_strangers_to(ip, peers.name, self.port));
             rules.push(expr::drop_udp_from_elsewhere_to(ip, peers.name, self.port));
