@@ -128,12 +128,14 @@ fn run_daemon(path: &Path, config: Config) -> ExitCode {
 }
 
 fn described(path: &Path, config: &Config) -> String {
-    let Config { node_name, mode, source, cluster_cidrs, .. } = config;
+    let Config { node_name, mode, source, cluster_cidrs, bgp, .. } = config;
     let cidrs: Vec<String> = cluster_cidrs.iter().map(ToString::to_string).collect();
     let cidrs = if cidrs.is_empty() { "none".to_owned() } else { cidrs.join(" ") };
+    let bgp = bgp.as_ref().map(|bgp| format!(", AS {}, BGP peers {}", bgp.asn, bgp.peers.len()));
     format!(
-        "{}: node {node_name}, mode {mode}, source {source}, cluster CIDRs {cidrs}\n",
-        path.display()
+        "{}: node {node_name}, mode {mode}, source {source}, cluster CIDRs {cidrs}{}\n",
+        path.display(),
+        bgp.unwrap_or_default()
     )
 }
 

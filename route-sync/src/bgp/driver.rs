@@ -38,6 +38,8 @@ pub struct Speaker {
     pub(super) bgp: Bgp,
     /// `None` until the node set tells of this node: then no session begins.
     pub(super) identity: Option<Identity>,
+    /// The node set tells of this node.
+    pub(super) known: bool,
     pub(super) peers: BTreeMap<IpAddr, Neighbor>,
     pub(super) rib: Rib,
     pub(super) table: Table,
@@ -68,6 +70,7 @@ impl Speaker {
             rib: Rib::new(policy(&bgp, None)),
             bgp,
             identity: None,
+            known: false,
             peers: BTreeMap::new(),
             table: Table::default(),
             listeners,
@@ -89,6 +92,7 @@ impl Speaker {
     /// What this node is. The first time the sessions begin.
     pub fn identify(&mut self, own: Option<&Node>) {
         let Some(own) = own else { return };
+        self.known = true;
         let addresses = || own.addresses.iter().copied();
         let (ipv4, ipv6) = (addresses().find_map(four), addresses().find_map(six));
         let Some(router_id) = self.bgp.router_id.or(ipv4) else { return };
@@ -383,7 +387,15 @@ impl Speaker {
     /// is gone.
     pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
         let moved = std::mem::take(&mut self.moved);
-        let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut self.socket);
+        let socket = &mut self.socket;
+        let mut lookup = |address| {
+            socket.get(&net::route::toward(address)).unwrap_or_else(|error| {
+                // An unreachable network is an error of the lookup, not an empty answer.
+                debug!("{error}");
+                None
+            })
+        };
+        let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut lookup);
         self.table.follow(&mut self.rib, &mut resolver, moved)
     }
 

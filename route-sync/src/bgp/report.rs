@@ -219,8 +219,13 @@ impl Speaker {
     /// What is not as it shall be: peers without a session.
     pub fn problems(&self) -> Vec<Problem> {
         if self.identity.is_none() {
-            let error = "the node set gives this node no IPv4 address to take the router ID from: \
-                         set router-id under [bgp]";
+            let error = match self.known {
+                true => {
+                    "the node set gives this node no IPv4 address to take the router ID from: set \
+                     router-id under [bgp]"
+                }
+                false => "no session begins before the node set tells of this node",
+            };
             let (what, error) = ("bgp".to_owned(), error.to_owned());
             return vec![Problem { what, error, since: now() }];
         }

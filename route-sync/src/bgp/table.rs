@@ -5,7 +5,7 @@ use crate::desired;
 use crate::facts::Facts;
 use bgp_speaker::rib::{Rib, Source, Via};
 use ipnetwork::IpNetwork;
-use net::route::{self, Hop, Kind};
+use net::route::{Hop, Kind, Route};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub type Learned = BTreeMap<IpNetwork, Hops>;
 pub struct Resolver<'a> {
     bgp: &'a Bgp,
     facts: &'a Facts,
-    socket: &'a mut net::Socket,
+    lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
     known: HashMap<Via, Option<Way>>,
 }
 
@@ -36,9 +36,13 @@ struct Way {
 }
 
 impl<'a> Resolver<'a> {
-    /// By the links as they are now, and the kernel's routes.
-    pub fn new(bgp: &'a Bgp, facts: &'a Facts, socket: &'a mut net::Socket) -> Resolver<'a> {
-        Resolver { bgp, facts, socket, known: HashMap::new() }
+    /// By the links as they are now; `lookup` tells the kernel's route to an address.
+    pub fn new(
+        bgp: &'a Bgp,
+        facts: &'a Facts,
+        lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
+    ) -> Resolver<'a> {
+        Resolver { bgp, facts, lookup, known: HashMap::new() }
     }
 
     /// The cost to a next hop, as [`Rib::changes`] asks; `None` where it must not be used.
@@ -81,11 +85,7 @@ impl<'a> Resolver<'a> {
     /// Across a router: by the route that the kernel has to it, unless that is one of ours, or a
     /// connected one whose link carries nothing.
     fn across(&mut self, address: IpAddr) -> Option<Way> {
-        let found = self.socket.get(&route::toward(address)).unwrap_or_else(|error| {
-            // An unreachable network is an error of the lookup, not an empty answer.
-            tracing::debug!("{error}");
-            None
-        })?;
+        let found = (self.lookup)(address)?;
         let ours = desired::is_ours(found.protocol) || found.protocol == desired::POD;
         let live = |hop: &Hop| {
             let link = self.facts.links.get(&hop.link);
@@ -165,3 +165,6 @@ impl Table {
         &self.learned
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,13 @@ use nix::sys::socket::{setsockopt, sockopt};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -22,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Bytes of one reading: some messages.
 const PART: usize = 16 << 10;
+/// Messages that may wait for a peer that takes in nothing.
+const WAITING: usize = 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
 
@@ -46,7 +50,9 @@ pub type Ear = mpsc::Sender<Heard>;
 pub struct Connection {
     /// This node's address in it.
     pub local: SocketAddr,
-    writing: mpsc::UnboundedSender<Vec<u8>>,
+    writing: mpsc::Sender<Vec<u8>>,
+    /// Too much waits to be written.
+    stuck: Arc<Notify>,
     reading: AbortHandle,
 }
 
@@ -59,15 +65,18 @@ impl Connection {
         let local = stream.local_addr()?;
         stream.set_nodelay(true)?;
         let (from, to) = stream.into_split();
-        let (writing, queue) = mpsc::unbounded_channel();
+        let (writing, queue) = mpsc::channel(WAITING);
+        let stuck = Arc::new(Notify::new());
         let reading = tokio::spawn(read(id, from, ear.clone())).abort_handle();
-        tokio::spawn(write(id, to, queue, ear.clone()));
-        Ok(Connection { local, writing, reading })
+        tokio::spawn(write(id, to, queue, Arc::clone(&stuck), ear.clone()));
+        Ok(Connection { local, writing, stuck, reading })
     }
 
     /// Writes, after all that was written before. That it is closed is told by [`Heard`].
     pub fn send(&self, bytes: Vec<u8>) {
-        let _ = self.writing.send(bytes);
+        if let Err(TrySendError::Full(_)) = self.writing.try_send(bytes) {
+            self.stuck.notify_one();
+        }
     }
 }
 
@@ -98,15 +107,20 @@ async fn read(id: ConnectionId, mut stream: OwnedReadHalf, ear: Ear) {
 async fn write(
     id: ConnectionId,
     mut stream: OwnedWriteHalf,
-    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut queue: mpsc::Receiver<Vec<u8>>,
+    stuck: Arc<Notify>,
     ear: Ear,
 ) {
     while let Some(bytes) = queue.recv().await {
         let limit = if queue.is_closed() { GOODBYE } else { PATIENCE };
-        let error = match timeout(limit, stream.write_all(&bytes)).await {
-            Ok(Ok(())) => continue,
-            Ok(Err(error)) => words(&error),
-            Err(_) => format!("the peer takes in nothing for {} s", limit.as_secs()),
+        let written = tokio::select! {
+            written = timeout(limit, stream.write_all(&bytes)) => written.ok(),
+            () = stuck.notified() => None,
+        };
+        let error = match written {
+            Some(Ok(())) => continue,
+            Some(Err(error)) => words(&error),
+            None => "the peer takes in nothing that is written".to_owned(),
         };
         let _ = ear.send(Heard::Closed(id, error)).await;
         return;
@@ -178,7 +192,7 @@ impl Listeners {
         for address in addresses {
             let failed = |error: io::Error| {
                 let port = if address.port() == PORT && error.kind() == io::ErrorKind::AddrInUse {
-                    "; does another BGP speaker run here (ss -ltnp sport 179)?"
+                    "; does another BGP speaker run here (ss -ltnp sport = 179)?"
                 } else {
                     ""
                 };

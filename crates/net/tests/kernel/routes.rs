@@ -162,3 +162,31 @@ fn a_route_is_told_in_words() {
     let full = Route { table: 1000, ..route("::/0", Some("fe80::1"), 1) };
     assert_eq!(full.to_string(), "::/0 via fe80::1 table 1000");
 }
+
+#[test]
+fn the_route_to_an_address_is_looked_up() {
+    with_pod(|netns, inside, far| {
+        let lookup =
+            |inside: &mut Socket, text: &str| inside.get(&route::toward(text.parse().unwrap()));
+        for (dst, first, second, address) in [
+            ("10.9.0.0/16", "10.1.0.8", "10.1.0.9", "10.9.1.2"),
+            ("fd09::/32", "fd00:1::8", "fd00:1::9", "fd09::1:2"),
+        ] {
+            // Unreachable is an error of the kernel.
+            assert!(!matches!(lookup(inside, address), Ok(Some(_))));
+            let hop =
+                |text: &str| Hop { gateway: Some(text.parse().unwrap()), link: far, onlink: false };
+            let hops = vec![hop(first), hop(second)];
+            let made = Route { hops, protocol: 119, priority: 7, ..route(dst, None, far) };
+            inside.set(&route::create(&made)).unwrap();
+            let mut found = lookup(inside, address).unwrap().unwrap();
+            // IPv6 has an order of its own.
+            found.hops.sort_by_key(|hop| hop.gateway);
+            // All of the route, not the one hop that this address takes.
+            assert_eq!((found.dst, found.priority, found.protocol), (made.dst, 7, 119));
+            assert_eq!(found.hops, made.hops);
+        }
+        let told = ip_in(netns, "route get fibmatch 10.9.1.2");
+        assert!(told.contains("10.9.0.0/16") && told.contains("metric 7"), "{told}");
+    });
+}
