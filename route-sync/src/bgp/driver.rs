@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
-use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Policy, Rib, Source};
+use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Policy, Rib, Source, Unannounced};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -284,7 +284,11 @@ impl Speaker {
 
     fn log_untold(&self, address: IpAddr) {
         for (prefix, why) in self.peers.get(&address).iter().flat_map(|peer| &peer.untold) {
-            warn!(peer = %address, %prefix, "not announced: {why}");
+            match why {
+                // The other family may have a session of its own.
+                Unannounced::Family(_) => info!(peer = %address, %prefix, "not announced: {why}"),
+                Unannounced::NextHop(_) => warn!(peer = %address, %prefix, "not announced: {why}"),
+            }
         }
     }
 

@@ -4,10 +4,14 @@ use super::report::{BgpReport, PeerReport};
 use crate::status::{age, columns, plain};
 use std::fmt::Write;
 
-/// Whether BGP is configured, every session established and everything told that should be.
+/// Whether BGP is configured, every session established, and each prefix told to some peer: of two
+/// sessions with one switch, each may be of one family.
 pub fn is_well(report: &Option<BgpReport>) -> bool {
-    let well = |peer: &PeerReport| peer.is_up() && peer.unannounced.is_empty();
-    report.as_ref().is_some_and(|report| report.complete && report.peers.iter().all(well))
+    let Some(report) = report else { return false };
+    let told = |prefix| report.peers.iter().any(|peer| !peer.unannounced.contains_key(prefix));
+    report.complete
+        && report.peers.iter().all(PeerReport::is_up)
+        && report.announce.iter().all(told)
 }
 
 /// The report for people, as of `now` in seconds since 1970.

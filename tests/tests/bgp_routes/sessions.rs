@@ -1,6 +1,6 @@
 //! How a session begins, and how it ends.
 
-use crate::pair::{NODE6, Pair, ROUTER, TOLD, TOLD6, router};
+use crate::pair::{NODE, NODE6, Pair, ROUTER, ROUTER6, TOLD, TOLD6, router};
 use ferrule_tests::node::Place;
 
 /// RFC 2385: with the same password there is a session, with another there is none, whoever dials.
@@ -64,6 +64,30 @@ fn both_dial_at_once_and_one_session_stays() {
     }
 }
 
+/// Two sessions with one switch, each of one family: nothing is amiss.
+#[test]
+fn each_family_may_have_a_session_of_its_own() {
+    let mut pair = Pair::new();
+    let peer = |name: &str, local: &str, neighbor: &str, channel: &str| {
+        format!(
+            "protocol bgp {name} {{ local {local} as 65100; neighbor {neighbor} as 65001;
+               connect delay time 1; {channel} {{ import all; export all; }}; }}
+             protocol static s{channel} {{ {channel}; route {} unreachable; }}\n",
+            if channel == "ipv4" { TOLD } else { TOLD6 }
+        )
+    };
+    let peers = peer("four", ROUTER, NODE, "ipv4") + &peer("six", ROUTER6, NODE6, "ipv6");
+    pair.router.start("192.0.2.254", &peers);
+    pair.start_node("", &format!("[[bgp.peer]]\naddress = \"{ROUTER6}\"\nasn = 65100\n"));
+    pair.node.is_up();
+    pair.node.hears(TOLD, 1);
+    pair.node.hears(TOLD6, 1);
+    for (cidr, name) in [("10.244.1.0/24", "four"), ("fd00:10:244:1::/64", "six")] {
+        pair.node.until("told", |_| pair.router.ask(&format!("show route {cidr}")).contains(name));
+    }
+    assert!(pair.node.command("status").status.success());
+}
+
 /// A reload ends no session that it does not concern, and what it concerns it does.
 #[test]
 fn a_reload_touches_what_it_concerns() {
@@ -71,17 +95,16 @@ fn a_reload_touches_what_it_concerns() {
     let other = format!(
         "protocol bgp second {{ local {} as 65100; neighbor {NODE6} as 65001; connect delay time 1;
            ipv4 {{ import all; export none; }}; ipv6 {{ import all; export all; next hop self; }}; }}",
-        crate::pair::ROUTER6
+        ROUTER6
     );
     pair.router.start("192.0.2.254", &(router("") + &other));
-    let second = |more: &str| {
-        format!("[[bgp.peer]]\naddress = \"{}\"\nasn = 65100\n{more}", crate::pair::ROUTER6)
-    };
+    let second =
+        |more: &str| format!("[[bgp.peer]]\naddress = \"{}\"\nasn = 65100\n{more}", ROUTER6);
     pair.start_node("", &second(""));
     pair.node.is_up();
     let sessions = |node: &crate::speaker::Speaker| {
         let of = |address| node.peer(address)["counters"]["established"].as_u64();
-        (of(ROUTER), of(crate::pair::ROUTER6))
+        (of(ROUTER), of(ROUTER6))
     };
     let since = pair.node.peer(ROUTER)["since"].clone();
     // One peer's key: its session alone begins anew.

@@ -114,6 +114,11 @@ fn well_is_what_is_up_and_told_whole() {
     well.complete = true;
     well.peers.pop();
     assert!(!is_well(&Some(well.clone())));
+    // Another session of the same switch, of the other family.
+    let mut six = well.clone();
+    six.peers.push(well.peers[0].clone());
+    six.peers[1].unannounced = [(six.announce[0], "x".to_owned())].into();
+    assert!(is_well(&Some(six)));
     well.peers[0].unannounced.clear();
     assert!(is_well(&Some(well.clone())));
     well.complete = false;
