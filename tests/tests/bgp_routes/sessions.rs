@@ -93,13 +93,11 @@ fn each_family_may_have_a_session_of_its_own() {
 fn a_reload_touches_what_it_concerns() {
     let mut pair = Pair::new();
     let other = format!(
-        "protocol bgp second {{ local {} as 65100; neighbor {NODE6} as 65001; connect delay time 1;
-           ipv4 {{ import all; export none; }}; ipv6 {{ import all; export all; next hop self; }}; }}",
-        ROUTER6
+        "protocol bgp second {{ local {ROUTER6} as 65100; neighbor {NODE6} as 65001; connect delay time 1;
+           ipv4 {{ import all; export none; }}; ipv6 {{ import all; export all; next hop self; }}; }}"
     );
     pair.router.start("192.0.2.254", &(router("") + &other));
-    let second =
-        |more: &str| format!("[[bgp.peer]]\naddress = \"{}\"\nasn = 65100\n{more}", ROUTER6);
+    let second = |more: &str| format!("[[bgp.peer]]\naddress = \"{ROUTER6}\"\nasn = 65100\n{more}");
     pair.start_node("", &second(""));
     pair.node.is_up();
     let sessions = |node: &crate::speaker::Speaker| {
