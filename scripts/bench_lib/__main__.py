@@ -21,6 +21,7 @@ MEASURES = {
     "masquerade": attach.masquerade,
     "dual": attach.dual,
     "check": attach.check,
+    "bgp": attach.routed,
     "floor": attach.floor,
     "host-local": other.host_local,
     "burst": other.burst,

@@ -87,6 +87,32 @@ def masquerade(stage, pairs, notes):
     ]
 
 
+def routed(stage, pairs, _notes):
+    """Our plugin bgp beside our bridge."""
+
+    def once(side):
+        side.count += 1
+        add = side.call("ADD", argv=side.plugin)
+        side.reaches_gateways()
+        return add, side.call("DEL", argv=side.plugin)
+
+    rows = []
+    for case in ("masquerade", "dual"):
+        with sides(stage, ("ferrule", case), ("ferrule", case)) as (bgp, bridge):
+            bgp.plugin, bridge.plugin = [f"{bgp.bin}/bgp"], [f"{bgp.bin}/bridge"]
+            conf = json.loads(read(bgp.conf))
+            conf["ipam"].pop("routes")
+            bgp.conf = bgp.write("bgp.json", {**conf, "type": "bgp", "mtu": 1500})
+            bgp.gateways = ["169.254.1.1"]
+            ours, theirs = map(columns, turns((bgp, bridge), pairs, once))
+        name = "dual stack" if case == "dual" else "IPv4"
+        slower = ("ratio ≥ 0.95", lambda row: row.ratio(median) >= 0.95)
+        rows.append(Row(f"ADD by bgp / by bridge, {name}", ours[0], theirs[0], slower,
+                        beside="bridge"))
+        rows.append(Row(f"DEL by bgp / by bridge, {name}", ours[1], theirs[1], beside="bridge"))
+    return rows
+
+
 def check(stage, pairs, _notes):
     def once(side):
         if not hasattr(side, "checked"):
