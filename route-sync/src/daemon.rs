@@ -7,7 +7,7 @@ use crate::source::Update;
 use crate::sync::Sync;
 use crate::{control, metrics, privileges, reload, source, systemd};
 use net::Monitor;
-use node::{Lock, Node};
+use node::Lock;
 use std::future::pending;
 use std::io;
 use std::path::Path;
@@ -75,7 +75,7 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     let sync = Sync::new(config.clone())?;
     let speaker = config.bgp.clone().map(|bgp| Speaker::new(bgp, listeners)).transpose()?;
     let shown = String::new();
-    let mut daemon = Daemon { sync, speaker, config, monitor, updates, written: None, shown };
+    let mut daemon = Daemon { sync, speaker, config, monitor, updates, shown };
     info!(node = daemon.config.node_name, "running");
     systemd::ready();
     daemon.tell();
@@ -155,8 +155,6 @@ struct Daemon {
     config: Config,
     monitor: AsyncFd<Monitor>,
     updates: mpsc::Receiver<Update>,
-    /// What node.json says.
-    written: Option<Node>,
     /// What `systemctl status` shows.
     shown: String,
 }
@@ -238,9 +236,18 @@ impl Daemon {
                     config.run_dir.clone_from(&self.config.run_dir);
                     config.metrics = self.config.metrics;
                 }
-                if (&config.source, &config.state_dir)
-                    != (&self.config.source, &self.config.state_dir)
-                {
+                // What of a set is accepted depends on the node's name and the service ranges, and
+                // the set as it was told is not held twice.
+                let of_set = |config: &Config| {
+                    let (name, services) = (&config.node_name, &config.service_cidrs);
+                    (
+                        name.clone(),
+                        services.clone(),
+                        config.source.clone(),
+                        config.state_dir.clone(),
+                    )
+                };
+                if of_set(&config) != of_set(&self.config) {
                     self.updates = source::start(&config);
                 }
                 info!("the configuration was read anew");
@@ -257,19 +264,12 @@ impl Daemon {
         systemd::ready();
     }
 
-    /// Writes node.json when it would say something else, and tells systemd.
+    /// Tells systemd.
     fn tell(&mut self) {
         let summary = self.sync.summary();
         if summary != self.shown {
             systemd::status(&summary);
             self.shown = summary;
-        }
-        let Some(node) = self.sync.node().filter(|node| self.written.as_ref() != Some(node)) else {
-            return;
-        };
-        match node.write(&self.config.run_dir) {
-            Ok(()) => self.written = Some(node),
-            Err(error) => warn!("{error}"),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::diff::{Change, Diff, Object, Seen, Sweep};
 use crate::facts::Facts;
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
+use failures::Failure;
 use ipnetwork::IpNetwork;
 use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
@@ -15,18 +16,16 @@ use nft::Nft;
 use node::vtep;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 use tracing::{debug, info, warn};
 
 mod events;
+mod failures;
 mod learned;
+mod node_file;
 mod report;
 mod rules;
 
-/// The first pause after a failure; each one is twice as long as the one before, up to
-/// [`LONGEST`].
-const PAUSE: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(60);
 /// Changes of one pass that are logged one by one; of more only their number.
 const LOGGED: usize = 20;
 /// Changes that are messages at the same time: those of 5,000 nodes would take 10 MB.
@@ -63,29 +62,9 @@ pub struct Sync {
     dirty: Vec<Change>,
 }
 
-/// Something that the kernel refused.
-#[derive(Clone, Debug)]
-struct Failure {
-    error: String,
-    /// Another's route has the place.
-    conflict: bool,
-    since: u64,
-    pause: Duration,
-    again: Instant,
-}
-
 /// Seconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-impl Failure {
-    /// A failure after an earlier one of the same object, if there was one.
-    fn after(before: Option<&Failure>, error: String, conflict: bool) -> Failure {
-        let pause = before.map_or(PAUSE, |before| (before.pause * 2).min(LONGEST));
-        let since = before.map_or_else(now, |before| before.since);
-        Failure { error, conflict, since, pause, again: Instant::now() + pause }
-    }
 }
 
 impl Sync {
@@ -143,40 +122,6 @@ impl Sync {
         self.source.error = Some(error);
     }
 
-    /// When something that failed is tried again.
-    pub fn next_try(&self) -> Option<Instant> {
-        let failures = self.failures.values().chain(self.troubles.values());
-        failures.map(|failure| failure.again).min()
-    }
-
-    /// The node's part in the cluster, as the plugins read it; `None` while it is not known.
-    pub fn node(&self) -> Option<node::Node> {
-        let desired = &self.desired;
-        if !self.told || desired.incomplete {
-            return None;
-        }
-        let vxlan = desired.vtep.as_ref().map(|vtep| node::Vxlan {
-            device: vtep.name.clone(),
-            vni: vtep.vni,
-            port: vtep.port,
-            underlay: vtep.underlay.1.clone(),
-            local: vtep.local,
-            mac: vtep.mac.to_string(),
-            mtu: vtep.mtu,
-            addresses: vtep.addresses.clone(),
-        });
-        Some(node::Node {
-            version: node::Node::VERSION,
-            node: self.config.node_name.clone(),
-            pod_cidrs: desired.own.clone(),
-            cluster_cidrs: self.config.cluster_cidrs.clone(),
-            mtu: desired.mtu,
-            vxlan,
-            bgp: self.config.bgp.as_ref().map(|bgp| node::Bgp { asn: bgp.asn }),
-            synced: self.figures.synced,
-        })
-    }
-
     /// Does what events, a new set or a failure asked for.
     pub fn work(&mut self) {
         if !self.told {
@@ -193,8 +138,10 @@ impl Sync {
         let sweep = self.sweep();
         let dirty: Vec<Change> = dirty.into_iter().filter(|c| sweep.allows(c)).collect();
         if !dirty.is_empty() {
-            self.apply(&dirty, "somebody changed it");
-            self.count_repairs(&dirty);
+            match self.apply(&dirty, "somebody changed it") {
+                Ok(done) => self.count_repairs(&done),
+                Err(error) => self.trouble("netlink", &error),
+            }
             // A full pass tells whether what is in the way is ours.
             if self.pending.take().is_some() {
                 self.pass("a repair was refused");
@@ -214,6 +161,8 @@ impl Sync {
             Ok(()) => self.well("netlink"),
             Err(error) => self.trouble("netlink", &error),
         }
+        self.tell_node();
+        self.postpone();
         self.figures.passes += 1;
         self.figures.pass_seconds = begin.elapsed().as_secs_f64();
         debug!(why, seconds = self.figures.pass_seconds, "full pass");
@@ -239,14 +188,16 @@ impl Sync {
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
         self.failures.retain(|object, _| still.contains(object));
-        self.apply(&changes, why);
+        self.apply(&changes, why)?;
         drop(changes);
-        self.rules(why);
+        let guarded = self.rules(why);
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
         let complete = !self.desired.incomplete && self.sweep().heard.is_none();
-        if tunnelled && complete && !self.figures.synced {
+        // What is another's is no fault of ours.
+        let well = guarded && self.failures.values().all(|failure| failure.conflict);
+        if tunnelled && complete && well && !self.figures.synced {
             self.figures.synced = true;
             info!("in step");
         }
@@ -282,11 +233,11 @@ impl Sync {
 
     /// `before`: the device that was wanted in the last pass.
     fn ensure_tunnel(&mut self, why: &'static str, before: Option<&Vtep>) -> Option<Link> {
-        let Some(wanted) = &self.desired.vtep else {
-            self.troubles.retain(|what, _| !what.starts_with("vxlan "));
-            return None;
-        };
-        let what = format!("vxlan {}", wanted.name);
+        let what = self.desired.vtep.as_ref().map(|wanted| format!("vxlan {}", wanted.name));
+        // Of a device that is wanted no more nobody would ever say that it is well again.
+        let of_now = |known: &String| !known.starts_with("vxlan ") || Some(known) == what.as_ref();
+        self.troubles.retain(|known, _| of_now(known));
+        let (Some(wanted), Some(what)) = (&self.desired.vtep, what) else { return None };
         // Nothing else than before is wanted, and it was there: then somebody altered it.
         let repair = self.tunnel.is_some() && before == Some(wanted);
         match vxlan::ensure(&mut self.socket, &tunnel(wanted)) {
@@ -325,24 +276,28 @@ impl Sync {
         }
     }
 
-    fn apply(&mut self, changes: &[Change], why: &'static str) {
+    /// Carries out changes, and gives those that the kernel took.
+    fn apply<'a>(
+        &mut self,
+        changes: &'a [Change],
+        why: &'static str,
+    ) -> net::Result<Vec<&'a Change>> {
+        let mut done = Vec::new();
         if changes.is_empty() {
-            return;
+            return Ok(done);
         }
-        let mut done = 0;
+        let mut told = 0;
         for some in changes.chunks(AT_ONCE) {
             let verbs: Vec<_> = some.iter().map(Change::verb).collect();
-            let outcomes = match self.socket.set_each(&verbs) {
-                Ok(outcomes) => outcomes,
-                Err(error) => return self.trouble("netlink", &error),
-            };
+            let outcomes = self.socket.set_each(&verbs)?;
+            let before = done.len();
             for (change, outcome) in some.iter().zip(outcomes) {
                 match outcome {
                     Err(error) if !(change.deletes() && error.is_gone()) => {
-                        self.refused(change, &error);
+                        told += usize::from(self.refused(change, &error, told < LOGGED));
                     }
                     _ => {
-                        done += 1;
+                        done.push(change);
                         self.failures.remove(&change.object());
                         if changes.len() <= LOGGED {
                             info!(why, "{change}");
@@ -350,49 +305,13 @@ impl Sync {
                     }
                 }
             }
+            self.figures.changes += (done.len() - before) as u64;
         }
-        self.figures.changes += done;
-        info!(why, changes = done, refused = changes.len() as u64 - done, "applied");
-    }
-
-    fn refused(&mut self, change: &Change, error: &net::Error) {
-        let object = change.object();
-        let conflict = matches!(change, Change::Create(_)) && error.is_exists();
-        let before = self.failures.get(&object);
-        let text = if conflict {
-            "another's route has this destination and metric, and is left alone; delete it, or \
-             give it another metric"
-                .to_owned()
-        } else {
-            format!("{}: {}", error.what, error.cause())
-        };
-        if before.is_none_or(|before| before.error != text) {
-            warn!("{change}: {text}");
+        if told > LOGGED {
+            warn!("{} more are refused: see `route-sync status`", told - LOGGED);
         }
-        if conflict && before.is_none_or(|before| !before.conflict) {
-            self.pending = Some("a repair was refused");
-        }
-        self.figures.errors += 1;
-        let failure = Failure::after(before, text, conflict);
-        self.failures.insert(object, failure);
-    }
-
-    /// Notes what fails as a whole.
-    fn trouble(&mut self, what: &str, error: &impl std::fmt::Display) {
-        let text = error.to_string();
-        let before = self.troubles.get(what);
-        if before.is_none_or(|before| before.error != text) {
-            warn!("{what}: {text}");
-        }
-        let failure = Failure::after(before, text, false);
-        self.figures.errors += 1;
-        self.troubles.insert(what.to_owned(), failure);
-    }
-
-    fn well(&mut self, what: &str) {
-        if self.troubles.remove(what).is_some() {
-            info!("{what}: well again");
-        }
+        info!(why, changes = done.len(), refused = changes.len() - done.len(), "applied");
+        Ok(done)
     }
 
     fn repaired(&mut self, object: &'static str, count: u64) {
@@ -402,7 +321,7 @@ impl Sync {
         }
     }
 
-    fn count_repairs(&mut self, changes: &[Change]) {
+    fn count_repairs(&mut self, changes: &[&Change]) {
         for change in changes {
             let object = match change.object() {
                 Object::Route(_) => "route",

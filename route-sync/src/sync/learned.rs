@@ -41,7 +41,9 @@ impl Sync {
             }
         }
         if self.pending.is_none() && !single.is_empty() {
-            self.apply(&single, "BGP");
+            if let Err(error) = self.apply(&single, "BGP") {
+                self.trouble("netlink", &error);
+            }
             self.conditions();
         }
     }

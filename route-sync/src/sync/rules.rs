@@ -12,10 +12,11 @@ impl Sync {
         }
     }
 
-    /// Brings the guard of the tunnel's port, the cluster's CIDRs and the masquerade in step.
-    pub(super) fn rules(&mut self, why: &'static str) {
+    /// Brings the guard of the tunnel's port, the cluster's CIDRs and the masquerade in step; gives
+    /// whether they are.
+    pub(super) fn rules(&mut self, why: &'static str) -> bool {
         if self.desired.incomplete {
-            return;
+            return false;
         }
         let rules = desired::rules(&self.config, &self.nodes, &self.facts, &self.desired);
         match self.nft.put_node_rules(&rules) {
@@ -25,8 +26,12 @@ impl Sync {
                     self.figures.changes += 1;
                 }
                 self.well("nftables");
+                true
             }
-            Err(error) => self.trouble("nftables", &error),
+            Err(error) => {
+                self.trouble("nftables", &error);
+                false
+            }
         }
     }
 }

@@ -6,8 +6,10 @@ use nix::sched::{CloneFlags, unshare};
 use route_sync::config::{Config, Masquerade, Mode, Source, Vxlan};
 use route_sync::nodes::{Node, NodeSet};
 use route_sync::sync::Sync;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Runs a test in a network namespace that vanishes with its thread: a node with the address
 /// 192.0.2.1/24 and 2001:db8::1/64 on `eth0`.
@@ -51,14 +53,14 @@ fn tool(program: &str, args: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-pub fn config() -> Config {
+pub fn config(run_dir: &Path) -> Config {
     Config {
         node_name: "own".to_owned(),
         mode: Mode::Auto,
         cluster_cidrs: vec![],
         service_cidrs: vec![],
-        run_dir: "/run/ferrule".into(),
-        state_dir: "/var/lib/ferrule".into(),
+        run_dir: run_dir.to_owned(),
+        state_dir: run_dir.to_owned(),
         resync_interval: None,
         source: Source::File { path: "/nodes".into() },
         bgp: None,
@@ -98,13 +100,16 @@ pub fn cluster(more: u16) -> NodeSet {
 pub struct Node1 {
     pub sync: Sync,
     pub monitor: Monitor,
+    pub run_dir: TempDir,
 }
 
 impl Node1 {
     /// One that is in step with a node set.
     pub fn new(set: &NodeSet) -> Node1 {
         let monitor = Monitor::open().unwrap();
-        let mut node = Node1 { sync: Sync::new(config()).unwrap(), monitor };
+        let run_dir = TempDir::new().unwrap();
+        let sync = Sync::new(config(run_dir.path())).unwrap();
+        let mut node = Node1 { sync, monitor, run_dir };
         node.sync.set(set, false);
         node.sync.work();
         node.settle();
@@ -124,6 +129,13 @@ impl Node1 {
             }
             self.hear(events);
         }
+    }
+
+    /// Waits until something is tried again, and does it.
+    pub fn try_again(&mut self) {
+        let next = self.sync.next_try().expect("something is tried again");
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        self.sync.work();
     }
 
     fn hear(&mut self, events: Vec<Event>) {

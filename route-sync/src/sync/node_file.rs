@@ -1,0 +1,53 @@
+//! What the plugins are told: node.json.
+
+use super::Sync;
+use node::Node;
+
+impl Sync {
+    /// The node's part in the cluster, as the plugins read it; `None` while it is not known.
+    pub fn node(&self) -> Option<Node> {
+        let desired = &self.desired;
+        let own = self.nodes.own.as_ref().filter(|_| self.told && !desired.incomplete)?;
+        let vxlan = desired.vtep.as_ref().map(|vtep| node::Vxlan {
+            device: vtep.name.clone(),
+            vni: vtep.vni,
+            port: vtep.port,
+            underlay: vtep.underlay.1.clone(),
+            local: vtep.local,
+            mac: vtep.mac.to_string(),
+            mtu: vtep.mtu,
+            addresses: vtep.addresses.clone(),
+        });
+        Some(Node {
+            version: Node::VERSION,
+            node: own.name.clone(),
+            pod_cidrs: desired.own.clone(),
+            cluster_cidrs: self.config.cluster_cidrs.clone(),
+            mtu: desired.mtu,
+            vxlan,
+            bgp: self.config.bgp.as_ref().map(|bgp| node::Bgp { asn: bgp.asn }),
+            synced: self.figures.synced,
+        })
+    }
+
+    /// Writes node.json where it is missing or says something else.
+    pub(super) fn tell_node(&mut self) {
+        let there = Node::read(&self.config.run_dir).ok().flatten();
+        let wanted = match self.node() {
+            Some(node) => Some(node),
+            // A node that is in no set has no pods that others could reach. All else stays: what
+            // its pods have, they have from it.
+            None if self.nodes.own.is_none() => {
+                there.clone().map(|node| Node { synced: false, ..node })
+            }
+            None => None,
+        };
+        let Some(wanted) = wanted.filter(|wanted| there.as_ref() != Some(wanted)) else {
+            return self.well("node.json");
+        };
+        match wanted.write(&self.config.run_dir) {
+            Ok(()) => self.well("node.json"),
+            Err(error) => self.trouble("node.json", &error),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What fails is told, tried again with pauses, and forgotten when it is over.
+
+use crate::common::{Node1, cluster, config, ip, on_a_node};
+use net::Mac;
+use node::Node;
+use route_sync::query::State;
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The kernel refuses a gateway that it takes for a broadcast address.
+const REFUSE: &str = "route add broadcast 192.0.2.2 dev eth0 table local";
+const TAKE: &str = "route del broadcast 192.0.2.2 dev eth0 table local";
+
+/// Somebody who owns the table `inet ferrule`: nobody else may change it until nft ends.
+struct Owner(Child);
+
+impl Owner {
+    fn new() -> Owner {
+        let spawned =
+            Command::new("nft").arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let mut child = spawned.unwrap_or_else(|e| panic!("nft: {e}: apt-get install nftables"));
+        let text = b"add table inet ferrule { flags owner; }\n";
+        child.stdin.as_mut().unwrap().write_all(text).unwrap();
+        let owner = Owner(child);
+        let begin = Instant::now();
+        while !owner.holds() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "nft makes no table");
+            std::thread::yield_now();
+        }
+        owner
+    }
+
+    fn holds(&self) -> bool {
+        let listed = Command::new("nft").args(["list", "tables"]).output().unwrap();
+        String::from_utf8_lossy(&listed.stdout).contains("inet ferrule")
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_another_vni_solves_is_forgotten() {
+    on_a_node(|| {
+        ip("link add vxlan.calico type vxlan id 100 dstport 4789 local 192.0.2.1 dev eth0");
+        let mut node = Node1::new(&cluster(0));
+        assert_eq!(node.sync.report().problems[0].what, "vxlan fvxlan.100");
+        let mut config = config(node.run_dir.path());
+        config.vxlan.vni = 7;
+        node.sync.reconfigure(config);
+        node.sync.work();
+        node.settle();
+        let report = node.sync.report();
+        assert!(report.synced && report.problems.is_empty(), "{report:#?}");
+        assert_eq!(node.sync.next_try(), None);
+    });
+}
+
+#[test]
+fn nothing_is_due_after_a_pass() {
+    on_a_node(|| {
+        let owner = Owner::new();
+        let mut node = Node1::new(&cluster(0));
+        let problems = |node: &Node1| {
+            let problems = node.sync.report().problems;
+            problems.into_iter().map(|problem| problem.what).collect::<Vec<_>>()
+        };
+        assert_eq!(problems(&node), ["nftables"]);
+        assert!(!node.sync.report().synced, "pods could get in by the tunnel's port");
+        // Rules are not made of a set without this node.
+        let mut set = cluster(0);
+        set.nodes.remove(0);
+        node.sync.set(&set, false);
+        node.try_again();
+        assert_eq!(problems(&node), ["nftables", "node own"]);
+        let passes = node.sync.figures().passes;
+        for _ in 0..100 {
+            node.sync.work();
+        }
+        assert_eq!(node.sync.figures().passes, passes);
+        drop(owner);
+        node.sync.set(&cluster(0), false);
+        node.sync.work();
+        let report = node.sync.report();
+        assert!(report.synced && report.problems.is_empty(), "{report:#?}");
+    });
+}
+
+#[test]
+fn other_passes_lengthen_no_pause() {
+    on_a_node(|| {
+        ip(REFUSE);
+        let mut node = Node1::new(&cluster(0));
+        let first = node.sync.next_try().unwrap();
+        for _ in 0..20 {
+            node.sync.pass("the interval is over");
+        }
+        assert!(node.sync.next_try().unwrap() <= first + Duration::from_secs(5));
+    });
+}
+
+#[test]
+fn what_fails_is_not_in_step() {
+    on_a_node(|| {
+        ip(REFUSE);
+        let mut node = Node1::new(&cluster(0));
+        assert!(!node.sync.report().synced && !node.sync.node().unwrap().synced);
+        ip(TAKE);
+        node.try_again();
+        assert!(node.sync.report().synced && node.sync.node().unwrap().synced);
+    });
+}
+
+#[test]
+fn a_repair_that_is_refused_is_none() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        ip(REFUSE);
+        ip("route del 10.1.2.0/24");
+        node.settle();
+        let failing = node.sync.report().cidrs.iter().any(|cidr| cidr.state == State::Failing);
+        assert!(failing, "{:#?}", node.sync.report());
+        assert_eq!(node.sync.figures().repairs, []);
+        assert!(node.sync.figures().errors > 0);
+    });
+}
+
+#[test]
+fn node_json_is_kept_too() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        let path = Node::path(node.run_dir.path());
+        let read = |node: &Node1| Node::read(node.run_dir.path()).unwrap();
+        assert_eq!(read(&node), node.sync.node());
+        let mac = Mac([0x02, 0x56, 192, 0, 2, 1]).to_string();
+        assert_eq!(read(&node).unwrap().vxlan.unwrap().mac, mac);
+        fs::remove_file(&path).unwrap();
+        node.sync.pass("the interval is over");
+        assert_eq!(read(&node), node.sync.node());
+        // What cannot be written is a problem, and tried again.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        node.sync.pass("the interval is over");
+        let report = node.sync.report();
+        assert_eq!(report.problems[0].what, "node.json", "{report:#?}");
+        fs::remove_dir(&path).unwrap();
+        node.try_again();
+        assert!(node.sync.report().problems.is_empty() && node.sync.next_try().is_none());
+        // Nobody routes to the pods of a node that is in no set.
+        let mut set = cluster(0);
+        let own = set.nodes.remove(0);
+        node.sync.set(&set, false);
+        node.sync.work();
+        let file = read(&node).unwrap();
+        assert!(!file.synced && file.pod_cidrs == own.pod_cidrs, "{file:?}");
+        node.sync.set(&cluster(0), false);
+        node.sync.work();
+        assert!(read(&node).unwrap().synced);
+    });
+}
