@@ -278,6 +278,8 @@ impl Nft {
             let generation = if guarded { Some(self.generation()?) } else { None };
             match self.put_node_rules_once(rules, generation) {
                 Err(e) if e.is_outdated() => {}
+                // A dump beside another's change may miss what is there and shall not be.
+                Ok(false) if guarded && generation != Some(self.generation()?) => {}
                 Err(e) if !guarded && (e.is_exists() || e.is_gone() || e.is_busy()) => {}
                 result => return result,
             }
@@ -294,8 +296,7 @@ impl Nft {
         self.del_empty_frame(TABLE, &BASE, &SETS)
     }
 
-    /// A dump that shows all that is wanted is right, whatever was written meanwhile: it may miss
-    /// what is there, and makes nothing up. Anything else becomes a batch for that generation.
+    /// What differs becomes a batch for that generation; false: nothing did.
     fn put_node_rules_once(&mut self, rules: &NodeRules, generation: Option<u32>) -> Result<bool> {
         let mut batch = Batch::new(TABLE);
         batch.add_table();
