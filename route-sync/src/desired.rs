@@ -183,6 +183,7 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
         guard: desired.vtep.as_ref().map(|vtep| Guard {
             port: vtep.port,
             underlay: vtep.underlay.1.clone(),
+            local: vtep.local,
             peers: peers(vtep),
         }),
         cluster,

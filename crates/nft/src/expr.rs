@@ -188,11 +188,21 @@ pub(crate) fn drop_udp_of_strangers_to(ip: Ip, set: &str, port: u16) -> Rule {
     rule
 }
 
-/// `udp dport 4789 ip daddr @set fib saddr . iif oif missing drop`
-pub(crate) fn drop_udp_from_elsewhere_to(ip: Ip, set: &str, port: u16) -> Rule {
+/// `udp dport 4789 ip daddr != 192.0.2.1 drop`; the address in network byte order.
+pub(crate) fn drop_udp_not_to(ip: Ip, address: Vec<u8>, port: u16) -> Rule {
     let mut rule = udp_to(port).to_vec();
     rule.extend(guard(ip));
-    rule.extend(address_in(ip, ip.daddr(), set, true));
+    rule.push(load(NETWORK_HEADER, ip.daddr(), ip.len(), Register::Reg1));
+    rule.push(compare(Operator::NotEqual, address));
+    rule.push(verdict(NF_DROP));
+    rule
+}
+
+/// `udp dport 4789 ip saddr @set fib saddr . iif oif missing drop`
+pub(crate) fn drop_udp_from_elsewhere(ip: Ip, set: &str, port: u16) -> Rule {
+    let mut rule = udp_to(port).to_vec();
+    rule.extend(guard(ip));
+    rule.extend(address_in(ip, ip.saddr(), set, true));
     let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
     rule.push(expr(Expressions::Other {
         expression_type: "fib".to_owned(),

@@ -10,6 +10,7 @@
 //!         type filter hook input priority raw; policy accept;
 //!         meta l4proto != udp accept
 //!         udp dport 4789 iifname != "eth0" drop
+//!         udp dport 4789 ip daddr != 192.0.2.1 drop
 //!         udp dport 4789 ip saddr != @overlay-peers4 drop
 //!         udp dport 4789 ip6 saddr != @overlay-peers6 drop
 //!     }
@@ -17,7 +18,7 @@
 //!         type filter hook forward priority raw; policy accept;
 //!         meta l4proto != udp accept
 //!         udp dport 4789 ip daddr @overlay-peers4 ip saddr != @overlay-peers4 drop
-//!         udp dport 4789 ip daddr @overlay-peers4 fib saddr . iif oif missing drop
+//!         udp dport 4789 ip saddr @overlay-peers4 fib saddr . iif oif missing drop
 //!         …and the same with 6
 //!     }
 //!     chain cluster-masq {
@@ -91,14 +92,18 @@ pub struct NodeRules {
     pub masquerade: Option<NodeMasquerade>,
 }
 
-/// UDP to the port is dropped unless it comes from a peer over the underlay; and what is passed on
-/// to a peer's port, unless it comes from a peer, from where the way to that peer leads.
+/// UDP to the port is dropped unless it comes from a peer over the underlay, to the tunnel's own
+/// address. What is passed on is dropped if it goes to a peer and does not come from one, or if it
+/// names a peer as its source and does not come from where the way to that peer leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The tunnel's UDP port.
     pub port: u16,
     /// The name of the interface that peers send through, 1 to 15 bytes.
     pub underlay: String,
+    /// The tunnel's own address. VXLAN listens on all that the node has, and those that no node
+    /// set names are not known to the nodes on the way.
+    pub local: IpAddr,
     /// The nodes' addresses.
     pub peers: BTreeSet<IpAddr>,
 }
@@ -116,9 +121,11 @@ impl Guard {
     fn rules(&self) -> Vec<Rule> {
         let mut name = self.underlay.clone().into_bytes();
         name.resize(NAME_LEN, 0);
+        let ip = if self.local.is_ipv4() { Ip::V4 } else { Ip::V6 };
         vec![
             expr::accept_what_is_not_udp(),
             expr::drop_udp_not_from(name, self.port),
+            expr::drop_udp_not_to(ip, bytes(ip, bits(self.local)), self.port),
             expr::drop_udp_of_strangers(Ip::V4, PEERS4.name, self.port),
             expr::drop_udp_of_strangers(Ip::V6, PEERS6.name, self.port),
         ]
@@ -128,7 +135,7 @@ impl Guard {
         let mut rules = vec![expr::accept_what_is_not_udp()];
         for (ip, peers) in [(Ip::V4, PEERS4), (Ip::V6, PEERS6)] {
             rules.push(expr::drop_udp_of_strangers_to(ip, peers.name, self.port));
-            rules.push(expr::drop_udp_from_elsewhere_to(ip, peers.name, self.port));
+            rules.push(expr::drop_udp_from_elsewhere(ip, peers.name, self.port));
         }
         rules
     }
@@ -271,6 +278,8 @@ impl Nft {
             let generation = if guarded { Some(self.generation()?) } else { None };
             match self.put_node_rules_once(rules, generation) {
                 Err(e) if e.is_outdated() => {}
+                // A dump beside another's change may miss what is there and shall not be.
+                Ok(false) if guarded && generation != Some(self.generation()?) => {}
                 Err(e) if !guarded && (e.is_exists() || e.is_gone() || e.is_busy()) => {}
                 result => return result,
             }
@@ -287,8 +296,7 @@ impl Nft {
         self.del_empty_frame(TABLE, &BASE, &SETS)
     }
 
-    /// A dump that shows all that is wanted is right, whatever was written meanwhile: it may miss
-    /// what is there, and makes nothing up. Anything else becomes a batch for that generation.
+    /// What differs becomes a batch for that generation; false: nothing did.
     fn put_node_rules_once(&mut self, rules: &NodeRules, generation: Option<u32>) -> Result<bool> {
         let mut batch = Batch::new(TABLE);
         batch.add_table();

@@ -5,7 +5,7 @@ use crate::cluster::{ALL, Cluster, Member, Underlay};
 use ferrule_tests::node::{Place, Pod};
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::{raw, within};
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 const PORT: u16 = 4789;
@@ -68,6 +68,30 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
     [header, datagram].concat()
 }
 
+/// The same over IPv6, where VXLAN wants a checksum.
+fn udp6(from: Ipv6Addr, to: Ipv6Addr, port: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(8 + payload.len()).unwrap().to_be_bytes();
+    let addresses = [from.octets(), to.octets()].concat();
+    let mut datagram =
+        [&40000_u16.to_be_bytes()[..], &port.to_be_bytes(), &length, &[0, 0], payload].concat();
+    // The pseudo-header: addresses, length, next header (RFC 8200 section 8.1).
+    let pseudo = [&addresses[..], &length, &[0, 17], &datagram].concat();
+    let word = |two: &[u8]| u32::from(two[0]) << 8 | u32::from(two.get(1).copied().unwrap_or(0));
+    let sum: u32 = pseudo.chunks(2).map(word).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+    [&[0x60, 0, 0, 0][..], &length, &[17, 64], &addresses, &datagram].concat()
+}
+
+/// An Ethernet frame for the bridge of a member, from one of its pods.
+fn from_pod(member: &Member, outer: &[u8]) -> Vec<u8> {
+    let bridge = member.node.link("cni0").unwrap();
+    let gateway = raw::mac(bridge["address"].as_str().unwrap());
+    let kind = if outer[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };
+    [&gateway[..], &[2, 0, 0, 0, 0, 2], &kind, outer].concat()
+}
+
 /// Nodes' words arrive on node one, and nobody else's.
 fn only_nodes_are_heard(underlay: Underlay) {
     let cluster = Cluster::over(underlay, "", &ALL);
@@ -110,12 +134,9 @@ fn a_pod_does_not_pass_for_a_node() {
     for (at, own) in [(0, "192.0.2.1"), (1, "192.0.2.2"), (2, "198.51.100.3")] {
         let member = &cluster.members[at];
         let (pod, _) = member.pod();
-        let bridge = member.node.link("cni0").unwrap();
-        let gateway = raw::mac(bridge["address"].as_str().unwrap());
         for source in [node, own.parse().unwrap()] {
             let outer = udp(source, to, PORT, &victim.frame(&format!("{source} at {own}")));
-            let frame = [&gateway[..], &[2, 0, 0, 0, 0, 2], &[8, 0], &outer].concat();
-            raw::send(&pod, "eth0", &frame);
+            raw::send(&pod, "eth0", &from_pod(member, &outer));
         }
         // Somebody's NAT lends the pod its node's address.
         member.node.sh("nft add table ip lend
@@ -126,6 +147,54 @@ fn a_pod_does_not_pass_for_a_node() {
     victim.send(&cluster.members[2].node, to.into(), "a node");
     assert_eq!(victim.hears().as_deref(), Some("a node"));
     assert_eq!(victim.hears(), None);
+}
+
+/// A node has addresses that the node set does not name, and VXLAN listens on all of them: that of
+/// the tunnel, that of the pods' bridge, any other. Words for them come from the second node's pod.
+fn other_addresses_are_no_way_in(underlay: Underlay, node: IpAddr, others: [&str; 3]) {
+    let mut cluster = Cluster::over(underlay, "", &ALL);
+    let victim = Victim::new(&cluster);
+    let third: IpAddr =
+        if node.is_ipv4() { "198.51.100.3" } else { "2001:db8:b::3" }.parse().unwrap();
+    cluster.members[0].node.run(&format!("ip address add {} dev eth0", others[2]));
+    let forged = |word: &str, to: &str| match (third, to.parse().unwrap()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => udp(from, to, PORT, &victim.frame(word)),
+        (IpAddr::V6(from), IpAddr::V6(to)) => udp6(from, to, PORT, &victim.frame(word)),
+        _ => panic!("two families"),
+    };
+    let (pod, _) = cluster.members[1].pod();
+    let send_all = |member: &Member, when: &str| {
+        for to in others {
+            raw::send(&pod, "eth0", &from_pod(member, &forged(&format!("{to} {when}"), to)));
+        }
+        assert_eq!(victim.hears(), None);
+    };
+    let (_, before) = cluster.tunnelled();
+    send_all(&cluster.members[1], "by a node that guards");
+    assert_eq!(cluster.tunnelled().1, before, "the second node let it pass");
+    // The first node relies on nobody.
+    cluster.members[1].kill();
+    cluster.members[1].node.run("nft delete table inet ferrule");
+    send_all(&cluster.members[1], "by a node that does not");
+    assert_eq!(cluster.tunnelled().1, before + 3, "nothing was sent");
+    // What was sent is what would be heard.
+    let to = node.to_string();
+    raw::send(&pod, "eth0", &from_pod(&cluster.members[1], &forged("forged well", &to)));
+    assert_eq!(victim.hears().as_deref(), Some("forged well"));
+    victim.send(&cluster.members[2].node, node, "a node");
+    assert_eq!(victim.hears().as_deref(), Some("a node"));
+}
+
+#[test]
+fn other_addresses_of_a_node_are_no_way_in() {
+    let others = ["10.244.1.0", "10.244.1.1", "192.0.2.111"];
+    other_addresses_are_no_way_in(Underlay::Dual, "192.0.2.1".parse().unwrap(), others);
+}
+
+#[test]
+fn other_addresses_of_a_node_are_no_way_in_over_ipv6() {
+    let others = ["fd00:10:244:1::", "fd00:10:244:1::1", "2001:db8:a::111"];
+    other_addresses_are_no_way_in(Underlay::V6, "2001:db8:a::1".parse().unwrap(), others);
 }
 
 #[test]

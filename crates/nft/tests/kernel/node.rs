@@ -13,6 +13,7 @@ fn rules() -> NodeRules {
         guard: Some(Guard {
             port: 4789,
             underlay: "eth0".to_owned(),
+            local: [192, 0, 2, 9].into(),
             peers: peers.iter().map(|peer| peer.parse().unwrap()).collect(),
         }),
         cluster: cluster.iter().map(|cidr| cidr.parse().unwrap()).collect(),
@@ -122,6 +123,7 @@ fn other_rules_become_exactly_those() {
         let guard = other.guard.as_mut().unwrap();
         guard.port = 8472;
         guard.underlay = "fifteen-bytes-x".to_owned();
+        guard.local = "2001:db8::9".parse().unwrap();
         guard.peers.remove(&"192.0.2.1".parse().unwrap());
         other.masquerade.as_mut().unwrap().random_fully = true;
         assert!(ours.put_node_rules(&other).unwrap());
@@ -131,6 +133,7 @@ fn other_rules_become_exactly_those() {
             "elements = { 10.0.0.0/9, 10.200.0.0/16 }",
             "elements = { 192.0.2.2 }",
             "udp dport 8472 iifname != \"fifteen-bytes-x\" drop",
+            "udp dport 8472 ip6 daddr != 2001:db8::9 drop",
             "ip saddr @pods4 masquerade fully-random",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
