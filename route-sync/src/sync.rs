@@ -14,7 +14,6 @@ use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::Nft;
 use node::vtep;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, info, warn};
 
@@ -414,8 +413,15 @@ impl Sync {
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(six) if six.is_unicast_link_local())
+/// Whether an address tells where this node is. The gateway's on each pod's link does not: of IPv6
+/// it is link-local, of IPv4 alone and not global.
+fn is_own(address: &address::Address) -> bool {
+    let held = address.address.ip();
+    let of_link = match address.address {
+        IpNetwork::V4(four) => four.prefix() == 32 && !address.global,
+        IpNetwork::V6(six) => six.ip().is_unicast_link_local(),
+    };
+    !of_link && !held.is_loopback()
 }
 
 /// The device that is wanted, as `net` makes it.
@@ -439,7 +445,7 @@ fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
 fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
     for address in addresses {
-        if !is_link_local(address.address.ip()) && !address.address.ip().is_loopback() {
+        if is_own(address) {
             held.entry(address.link).or_default().push(address.address);
         }
     }

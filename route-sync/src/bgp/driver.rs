@@ -4,6 +4,7 @@ use super::config::{Bgp, Peer};
 use super::neighbor::{Neighbor, now};
 use super::table::{Hops, Learned, Resolver, Table};
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
+use crate::desired::{POD, is_ours};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
@@ -353,7 +354,8 @@ impl Speaker {
         let foreign = |event: &net::Event| match event {
             Overrun => true,
             Route(route) | RouteGone(route) => {
-                route.table == net::route::MAIN && !crate::desired::is_ours(route.protocol)
+                let known = is_ours(route.protocol) || route.protocol == POD;
+                route.table == net::route::MAIN && !known
             }
             _ => false,
         };
