@@ -96,6 +96,22 @@ fn whole(kind: u8, body: &[u8]) -> Vec<u8> {
     raw(19 + body.len() as u16, kind, body)
 }
 
+/// RFC 4486: also the subcode of a collision ends a session that is established, although the peer
+/// has connected once more.
+#[test]
+fn a_collision_told_of_an_established_session_ends_it() {
+    let mut bench = Bench::in_state(State::Established);
+    let again = ConnectionId(2);
+    bench.event(Event::Connected { connection: again, incoming: true });
+    let told = Notification::cease(cease::COLLISION);
+    let actions = bench.receive(&codec::notification(&told));
+    assert_eq!(actions, [Action::Close { connection: IT }, Action::Down(Reason::Received(told))]);
+    let gone = Event::Closed { connection: again, error: "reset".into() };
+    let actions = bench.event(gone);
+    assert!(matches!(actions[..], [Action::Failed(_)]), "{actions:?}");
+    assert!(bench.session.next_deadline().is_some(), "it dials again");
+}
+
 #[test]
 fn headers_that_are_wrong() {
     let mut marker = codec::keepalive();

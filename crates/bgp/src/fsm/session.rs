@@ -343,7 +343,8 @@ impl Session {
             return self.lost(&connection, Reason::Received(notification));
         }
         let collision = notification == Notification::cease(cease::COLLISION);
-        if !collision || self.connections.is_empty() {
+        let up = connection.state() == State::Established;
+        if up || !collision || self.connections.is_empty() {
             self.over(&connection, Reason::Received(notification));
             self.rest();
         }
