@@ -257,7 +257,7 @@ impl Sync {
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
         let nodes = self.sweep && !self.desired.incomplete;
         let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
-        let diff = Diff { desired: &self.desired, tunnel, sweep: Sweep { nodes, heard } };
+        let diff = Diff { desired: &self.desired, tunnel, sweep: Sweep { nodes, heard, learned: &self.learned } };
         let socket = &mut self.socket;
         let mut routes = |v6, protocol| {
             socket.fold(&route::list_of(v6, protocol), |seen, route| diff.route(seen, route))

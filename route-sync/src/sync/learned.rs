@@ -84,7 +84,8 @@ impl Sync {
     /// What may be removed.
     pub(super) fn sweep(&self) -> Sweep<'_> {
         let nodes = self.sweep && !self.desired.incomplete;
-        Sweep { nodes, heard: self.heard.as_ref().filter(|_| self.config.bgp.is_some()) }
+        let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
+        Sweep { nodes, heard, learned: &self.learned }
     }
 
     /// The route to a destination, as it shall be.
