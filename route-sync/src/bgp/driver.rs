@@ -379,6 +379,8 @@ impl Speaker {
             let error = "the link to it is down".to_owned();
             self.event(peer, Event::Closed { connection, error });
         }
+        // Next hops are addresses of links.
+        self.advertise();
     }
 
     /// A peer that has to be on a link is on none that carries packets.

@@ -114,7 +114,7 @@ impl Speaker {
     }
 
     /// Tells every peer what changed.
-    fn advertise(&mut self) {
+    pub(super) fn advertise(&mut self) {
         for address in self.peers.keys().copied().collect::<Vec<_>>() {
             if let Some(updates) = self.updates(address, None) {
                 self.event(address, Event::Advertise(&updates));

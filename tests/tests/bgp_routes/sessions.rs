@@ -148,6 +148,19 @@ fn a_reload_touches_what_it_concerns() {
     assert!(!pair.node.run("cat /run/ferrule/node.json").contains("bgp"));
 }
 
+/// RFC 4271 section 5.1.3: a next hop is an address of the node as it is now.
+#[test]
+fn next_hops_follow_the_addresses_of_the_link() {
+    let pair = Pair::up();
+    let shown = || pair.router.ask("show route fd00:10:244:1::/64 all");
+    pair.node.until("told", |_| shown().contains(NODE6));
+    let since = pair.node.peer(ROUTER)["since"].clone();
+    pair.node.run("ip address add 2001:db8:f::77/64 dev up0");
+    pair.node.run(&format!("ip address del {NODE6}/64 dev up0"));
+    pair.node.until("told anew", |_| shown().contains("2001:db8:f::77"));
+    assert_eq!(pair.node.peer(ROUTER)["since"], since, "in the same session");
+}
+
 /// CAP_NET_BIND_SERVICE is kept where it listens, and not where it does not.
 #[test]
 fn privileges_are_kept_as_far_as_they_are_needed() {
