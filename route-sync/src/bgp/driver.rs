@@ -126,7 +126,8 @@ impl Speaker {
 
     /// Acts on what [`Speaker::hear`] gave, on what came meanwhile, and on timers that are due.
     pub fn act(&mut self, heard: Option<Heard>) {
-        let mut next = heard;
+        // A timer that is due does not overtake what has come already.
+        let mut next = heard.or_else(|| self.heard.try_recv().ok());
         // Not without end: the rest of the daemon has its turn.
         for _ in 0..QUEUE {
             let Some(heard) = next else { break };
