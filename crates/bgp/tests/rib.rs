@@ -165,6 +165,7 @@ fn policy() -> Policy {
         import_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00::/48".parse().unwrap()],
         max_length: (32, 128),
         own_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
+        announced: vec![],
         local_asn: 65000,
         router_id: Ipv4Addr::new(192, 0, 2, 100),
     }

@@ -461,12 +461,11 @@ fn six(address: IpAddr) -> Option<Ipv6Addr> {
 
 /// What is taken from peers.
 pub(super) fn policy(bgp: &Bgp, identity: Option<&Identity>) -> Policy {
-    let mut own_cidrs = identity.map(|identity| identity.own.clone()).unwrap_or_default();
-    own_cidrs.extend(bgp.announce.iter().flatten());
     Policy {
         import_cidrs: bgp.import_cidrs.clone(),
         max_length: bgp.import_max_length,
-        own_cidrs,
+        own_cidrs: identity.map(|identity| identity.own.clone()).unwrap_or_default(),
+        announced: bgp.announce.clone().unwrap_or_default(),
         local_asn: bgp.asn,
         router_id: identity.map_or(Ipv4Addr::UNSPECIFIED, |identity| identity.router_id),
     }

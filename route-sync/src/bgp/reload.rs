@@ -39,11 +39,10 @@ impl Speaker {
             self.bgp.peers.iter().filter(|peer| !known(peer.address)).cloned().collect();
         fresh.iter().for_each(|peer| self.set_key(peer));
         self.begin_missing();
-        let imports = |bgp: &Bgp| (bgp.import_cidrs.clone(), bgp.import_max_length);
-        let own_before = policy(&before, self.identity.as_ref()).own_cidrs;
-        let policy = policy(&self.bgp, self.identity.as_ref());
-        if imports(&before) != imports(&self.bgp) || own_before != policy.own_cidrs {
-            self.rib.set_policy(policy);
+        let policy = |bgp: &Bgp| policy(bgp, self.identity.as_ref());
+        let (old, new) = (policy(&before), policy(&self.bgp));
+        if old != new {
+            self.rib.set_policy(new);
             self.refresh();
         }
         self.advertise();
