@@ -1,6 +1,6 @@
 //! The sessions, driven by what the network tells and by time.
 
-use super::config::{Bgp, Peer};
+use super::config::Bgp;
 use super::neighbor::{Neighbor, now};
 use super::table::{Hops, Learned, Resolver, Table};
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
@@ -54,10 +54,12 @@ pub struct Speaker {
     /// Until when routes of an earlier run stay; `None` once every peer has sent its own.
     stale: Option<Instant>,
     complete: bool,
-    ear: Ear,
+    pub(super) ear: Ear,
     heard: mpsc::Receiver<Heard>,
     next: u64,
     strangers: BTreeSet<IpAddr>,
+    /// Peers whose key the listening sockets do not ask for, and why.
+    pub(super) keyless: BTreeMap<IpAddr, String>,
 }
 
 impl Speaker {
@@ -85,6 +87,7 @@ impl Speaker {
             heard,
             next: 0,
             strangers: BTreeSet::new(),
+            keyless: BTreeMap::new(),
         };
         speaker.serve();
         Ok(speaker)
@@ -179,6 +182,10 @@ impl Speaker {
             }
             return;
         };
+        // Without its password it may be anybody.
+        if self.keyless.contains_key(&address) {
+            return debug!(peer = %address, "connected, and its key is not asked for: closed");
+        }
         let local = stream.local_addr().map(|local| local.ip().to_canonical()).ok();
         if peer.config.local_address.is_some_and(|wanted| Some(wanted) != local) {
             return debug!(peer = %address, "connected to another address than local-address");
@@ -417,23 +424,6 @@ impl Speaker {
     pub fn is_complete(&self) -> bool {
         self.complete
     }
-
-    /// Accepts connections from now on.
-    pub(super) fn serve(&mut self) {
-        // Keys first: whoever connects before is not asked for one.
-        self.bgp.peers.iter().for_each(|peer| self.set_key(peer));
-        if let Err(error) = self.listeners.serve(&self.ear) {
-            warn!("cannot accept BGP connections: {error}");
-        }
-    }
-
-    /// Sets the key of a peer's incoming connections, or takes it away.
-    pub(super) fn set_key(&self, peer: &Peer) {
-        let key = peer.password.as_ref().map(|password| &password.0[..]).unwrap_or_default();
-        if let Err(error) = self.listeners.set_key(peer.address, key) {
-            warn!(peer = %peer.address, "{error}");
-        }
-    }
 }
 
 /// Our addresses as a peer should use them: those of the session's link, where it has such, since
@@ -470,3 +460,6 @@ pub(super) fn policy(bgp: &Bgp, identity: Option<&Identity>) -> Policy {
         router_id: identity.map_or(Ipv4Addr::UNSPECIFIED, |identity| identity.router_id),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Another configuration, another node set, and the end. A session is touched only by what concerns
 //! it.
 
-use super::config::Bgp;
+use super::config::{Bgp, Peer};
 use super::driver::{Identity, Speaker, policy};
 use super::neighbor::Neighbor;
 use super::tcp::Listeners;
@@ -25,7 +25,7 @@ impl Speaker {
             match new {
                 None => {
                     self.end(old.address, cease::DECONFIGURED, "it is configured no more");
-                    self.set_key(&super::config::Peer { password: None, ..old.clone() });
+                    self.set_key(&Peer { password: None, ..old.clone() });
                 }
                 Some(new) if every || new != *old => {
                     self.end(old.address, cease::CONFIGURATION, "its configuration changed");
@@ -56,6 +56,31 @@ impl Speaker {
             Err(error) => warn!("cannot listen on {error}; a restart may"),
         }
         self.serve();
+    }
+
+    /// Accepts connections from now on.
+    pub(super) fn serve(&mut self) {
+        // Keys first: whoever connects before is not asked for one.
+        self.keyless.clear();
+        self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
+        if let Err(error) = self.listeners.serve(&self.ear) {
+            warn!("cannot accept BGP connections: {error}");
+        }
+    }
+
+    /// Sets the key of a peer's incoming connections, or takes it away. Where that fails, the peer's
+    /// connections are refused.
+    fn set_key(&mut self, peer: &Peer) {
+        let key = peer.password.as_ref().map(|password| &password.0[..]).unwrap_or_default();
+        self.keyless.remove(&peer.address);
+        match self.listeners.set_key(peer.address, key) {
+            Err(error) if peer.password.is_some() => {
+                warn!(peer = %peer.address, "its connections are refused: {error}");
+                self.keyless.insert(peer.address, error.to_string());
+            }
+            Err(error) => warn!(peer = %peer.address, "{error}"),
+            Ok(()) => {}
+        }
     }
 
     /// This node is another, or known at last.
