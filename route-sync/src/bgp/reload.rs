@@ -18,8 +18,8 @@ impl Speaker {
         if before.listen != self.bgp.listen {
             self.listen_anew();
         }
-        let all = |bgp: &Bgp| (bgp.asn, bgp.router_id, bgp.hold_time, bgp.connect_retry);
-        let every = all(&before) != all(&self.bgp);
+        // What every OPEN says; of the router ID `identify` knows whether it becomes another.
+        let every = (before.asn, before.hold_time) != (self.bgp.asn, self.bgp.hold_time);
         for old in &before.peers {
             let new = self.bgp.peers.iter().find(|peer| peer.address == old.address).cloned();
             match new {
@@ -38,6 +38,9 @@ impl Speaker {
         let fresh: Vec<_> =
             self.bgp.peers.iter().filter(|peer| !known(peer.address)).cloned().collect();
         fresh.iter().for_each(|peer| self.set_key(peer));
+        for peer in self.peers.values_mut() {
+            peer.session.set_connect_retry(self.bgp.connect_retry);
+        }
         self.begin_missing();
         let policy = |bgp: &Bgp| policy(bgp, self.identity.as_ref());
         let (old, new) = (policy(&before), policy(&self.bgp));

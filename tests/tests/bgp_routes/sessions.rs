@@ -113,6 +113,15 @@ fn a_reload_touches_what_it_concerns() {
     pair.node.is_up();
     assert_eq!(pair.node.peer(ROUTER)["since"], since);
     assert_eq!(sessions(&pair.node), (Some(1), Some(1)));
+    // The router ID that is in force already, and a timer that no OPEN says.
+    let read = || pair.node.log().matches("the configuration was read anew").count();
+    let before = read();
+    let of_router = format!("[[bgp.peer]]\naddress = \"{ROUTER}\"\nasn = 65100\n");
+    let bgp = "[bgp]\nasn = 65001\nconnect-retry = 2\nrouter-id = \"192.0.2.1\"\n";
+    pair.node.configure(&format!("{bgp}{of_router}{}", second("multihop = 3\n")));
+    pair.node.until("it is read", |_| read() > before);
+    assert_eq!(pair.node.peer(ROUTER)["since"], since);
+    assert_eq!(sessions(&pair.node), (Some(1), Some(1)));
     // What is announced, and its communities: told in the sessions that are there.
     pair.configure(
         "announce = [\"10.244.1.0/25\"]\ncommunities = [\"65001:42\"]",

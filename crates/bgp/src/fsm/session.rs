@@ -75,6 +75,11 @@ impl Session {
         &self.config
     }
 
+    /// Another connect-retry time, from the next pause on.
+    pub fn set_connect_retry(&mut self, pause: Duration) {
+        self.config.connect_retry = pause;
+    }
+
     /// The state.
     pub fn state(&self) -> State {
         let connected = self.connections.iter().map(Connection::state).max();
