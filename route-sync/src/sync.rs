@@ -43,6 +43,8 @@ pub struct Sync {
     /// All that BGP told in this run, until every peer has sent its routes: then what an earlier
     /// run heard may go.
     heard: Option<BTreeSet<IpNetwork>>,
+    /// A peer has sent all its routes in this run.
+    of_use: bool,
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
@@ -101,6 +103,7 @@ impl Sync {
             facts: Facts::default(),
             learned: Learned::new(),
             heard: Some(BTreeSet::new()),
+            of_use: false,
             desired: Desired::default(),
             tunnel: None,
             sweep: false,
@@ -244,7 +247,8 @@ impl Sync {
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
-        let complete = !self.desired.incomplete && self.sweep().heard.is_none();
+        let spoken = self.of_use || self.config.bgp.is_none();
+        let complete = !self.desired.incomplete && spoken;
         if tunnelled && complete && !self.figures.synced {
             self.figures.synced = true;
             info!("in step");
@@ -257,7 +261,11 @@ impl Sync {
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
         let nodes = self.sweep && !self.desired.incomplete;
         let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
-        let diff = Diff { desired: &self.desired, tunnel, sweep: Sweep { nodes, heard, learned: &self.learned } };
+        let diff = Diff {
+            desired: &self.desired,
+            tunnel,
+            sweep: Sweep { nodes, heard, learned: &self.learned },
+        };
         let socket = &mut self.socket;
         let mut routes = |v6, protocol| {
             socket.fold(&route::list_of(v6, protocol), |seen, route| diff.route(seen, route))

@@ -349,7 +349,13 @@ impl Speaker {
         let Some(family) = update.end_of_rib else { return };
         peer.ended.insert(family);
         debug!(peer = %address, "it has sent all its {family} routes");
-        if !self.complete && self.peers.values().all(Neighbor::complete) {
+        self.settle();
+    }
+
+    /// Notes whether every peer has sent its routes by now.
+    pub(super) fn settle(&mut self) {
+        let all = !self.peers.is_empty() && self.peers.values().all(Neighbor::complete);
+        if !self.complete && all {
             info!("every peer has sent its routes");
             self.complete = true;
             self.stale = None;
@@ -418,6 +424,11 @@ impl Speaker {
     /// What is heard and leads somewhere.
     pub fn learned(&self) -> &Learned {
         self.table.learned()
+    }
+
+    /// A peer has sent its routes: what is heard is of use.
+    pub fn is_of_use(&self) -> bool {
+        self.complete || self.peers.values().any(Neighbor::complete)
     }
 
     /// Every peer has sent its routes, or the time for it is over.

@@ -49,6 +49,8 @@ impl Speaker {
             self.refresh();
         }
         self.advertise();
+        // The one that was waited for may be gone.
+        self.settle();
     }
 
     fn listen_anew(&mut self) {

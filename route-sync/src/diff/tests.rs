@@ -174,10 +174,7 @@ fn what_an_earlier_run_heard_stays_until_the_peers_have_spoken() {
 #[test]
 fn what_is_withdrawn_goes_whatever_the_node_set_is() {
     let dst = cidr("10.1.9.0/24");
-    let route = Route {
-        protocol: LEARNED,
-        ..Route::new(dst, Some([192, 0, 2, 9].into()), 2)
-    };
+    let route = Route { protocol: LEARNED, ..Route::new(dst, Some([192, 0, 2, 9].into()), 2) };
     let gone = Change::Delete(route.clone());
     let actual = Actual { routes: vec![route], ..Actual::default() };
     assert_eq!(diff(&Desired::default(), None, &actual, NONE), [gone.clone()]);
