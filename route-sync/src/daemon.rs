@@ -178,7 +178,7 @@ impl Daemon {
         speaker.links(self.sync.facts());
         speaker.identify(self.sync.own());
         let changes = speaker.follow();
-        self.sync.learn(changes, speaker.is_complete());
+        self.sync.learn(changes, speaker.is_of_use(), speaker.is_complete());
         self.sync.work();
     }
 

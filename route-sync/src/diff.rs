@@ -1,5 +1,6 @@
 //! What has to be changed in the kernel: desired against actual, by one key for each object.
 
+use crate::bgp::Learned;
 use crate::desired::{BLACKHOLE, Desired, LEARNED, PROTOCOL, Way};
 use ipnetwork::IpNetwork;
 use net::fdb::{self, FdbEntry};
@@ -110,13 +111,18 @@ pub struct Sweep<'a> {
     /// While not every BGP peer has sent its routes, what was heard in this run: of what BGP made
     /// only that may go, the rest is an earlier run's.
     pub heard: Option<&'a BTreeSet<IpNetwork>>,
+    /// What BGP tells now.
+    pub learned: &'a Learned,
 }
 
 impl Sweep<'_> {
     /// Whether this may be done: everything but some deletions.
     pub fn allows(&self, change: &Change) -> bool {
         match change {
-            Change::Delete(route) if self.waits_for(route) => false,
+            // What a peer has withdrawn leads nowhere, whatever the node set is.
+            Change::Delete(route) if route.protocol == LEARNED => {
+                !self.waits_for(route) && (self.nodes || !self.learned.contains_key(&route.dst))
+            }
             change => self.nodes || !change.deletes(),
         }
     }

@@ -7,8 +7,7 @@ use std::net::IpAddr;
 /// MTU of Ethernet, in bytes.
 const ETHERNET: u32 = 1500;
 
-/// The links that carry global addresses. Those of pods and tunnels are among them, and do not
-/// matter: no other node is on them.
+/// The links that carry addresses of this node: not those of pods, nor our own tunnels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// By index.

@@ -15,7 +15,6 @@ use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::Nft;
 use node::vtep;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 use tracing::{debug, info, warn};
 
@@ -43,6 +42,8 @@ pub struct Sync {
     /// All that BGP told in this run, until every peer has sent its routes: then what an earlier
     /// run heard may go.
     heard: Option<BTreeSet<IpNetwork>>,
+    /// A peer has sent all its routes in this run.
+    of_use: bool,
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
@@ -81,6 +82,7 @@ impl Sync {
             facts: Facts::default(),
             learned: Learned::new(),
             heard: Some(BTreeSet::new()),
+            of_use: false,
             desired: Desired::default(),
             tunnel: None,
             sweep: false,
@@ -194,7 +196,8 @@ impl Sync {
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
-        let complete = !self.desired.incomplete && self.sweep().heard.is_none();
+        let spoken = self.of_use || self.config.bgp.is_none();
+        let complete = !self.desired.incomplete && spoken;
         // What is another's is no fault of ours.
         let well = guarded && self.failures.values().all(|failure| failure.conflict);
         if tunnelled && complete && well && !self.figures.synced {
@@ -209,7 +212,11 @@ impl Sync {
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
         let nodes = self.sweep && !self.desired.incomplete;
         let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
-        let diff = Diff { desired: &self.desired, tunnel, sweep: Sweep { nodes, heard } };
+        let diff = Diff {
+            desired: &self.desired,
+            tunnel,
+            sweep: Sweep { nodes, heard, learned: &self.learned },
+        };
         let socket = &mut self.socket;
         let mut routes = |v6, protocol| {
             socket.fold(&route::list_of(v6, protocol), |seen, route| diff.route(seen, route))
@@ -333,8 +340,15 @@ impl Sync {
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(six) if six.is_unicast_link_local())
+/// Whether an address tells where this node is. The gateway's on each pod's link does not: of IPv6
+/// it is link-local, of IPv4 alone and not global.
+fn is_own(address: &address::Address) -> bool {
+    let held = address.address.ip();
+    let of_link = match address.address {
+        IpNetwork::V4(four) => four.prefix() == 32 && !address.global,
+        IpNetwork::V6(six) => six.ip().is_unicast_link_local(),
+    };
+    !of_link && !held.is_loopback()
 }
 
 /// The device that is wanted, as `net` makes it.
@@ -358,7 +372,7 @@ fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
 fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
     for address in addresses {
-        if !is_link_local(address.address.ip()) && !address.address.ip().is_loopback() {
+        if is_own(address) {
             held.entry(address.link).or_default().push(address.address);
         }
     }

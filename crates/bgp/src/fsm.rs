@@ -178,7 +178,8 @@ pub enum Action {
     Down(Reason),
     /// An attempt ended before it was established.
     Failed(Reason),
-    /// Routes came.
+    /// Routes came, or the end of all of them: of a peer without RFC 4724, its first KEEPALIVE
+    /// after the session came up.
     Update(Box<Update>),
     /// The peer wants all routes of a family again.
     Resend(Family),

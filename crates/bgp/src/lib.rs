@@ -38,6 +38,7 @@
 //!             import_cidrs: vec!["10.244.0.0/16".parse()?],
 //!             max_length: (32, 128),
 //!             own_cidrs: vec![own.parse()?],
+//!             announced: vec![],
 //!             local_asn: asn,
 //!             router_id,
 //!         };

@@ -165,6 +165,7 @@ fn policy() -> Policy {
         import_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00::/48".parse().unwrap()],
         max_length: (32, 128),
         own_cidrs: vec!["10.244.0.0/24".parse().unwrap()],
+        announced: vec!["10.244.128.0/17".parse().unwrap()],
         local_asn: 65000,
         router_id: Ipv4Addr::new(192, 0, 2, 100),
     }
@@ -188,6 +189,8 @@ fn only_what_the_policy_admits_is_taken() {
         ("fd00:0:0:1::/64", &[65001], Ok(())),
         ("10.244.0.0/24", &[65001], Err(Rejected::Own)),
         ("10.244.0.7/32", &[65001], Err(Rejected::Own)),
+        ("10.244.128.0/17", &[65001], Err(Rejected::Own)),
+        ("10.244.129.0/24", &[65001], Ok(())),
         ("10.0.0.0/8", &[65001], Err(Rejected::Outside)),
         ("10.245.0.0/24", &[65001], Err(Rejected::Outside)),
         ("fd00:1::/64", &[65001], Err(Rejected::Outside)),

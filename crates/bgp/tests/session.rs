@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation fails the test")]
 
 use bgp_speaker::codec::{
-    self, Announced, Attributes, Capabilities, Context, Family, Message, NextHop, Notification,
-    Open, Update, cease, decode,
+    self, Announced, Attributes, Capabilities, Context, Family, GracefulRestart, Message, NextHop,
+    Notification, Open, Update, cease, decode,
 };
 use bgp_speaker::fsm::{Action, Config, ConnectionId, Event, Reason, Session, State};
 use proptest::prelude::*;
@@ -94,6 +94,39 @@ fn raw(length: u16, kind: u8, body: &[u8]) -> Vec<u8> {
 
 fn whole(kind: u8, body: &[u8]) -> Vec<u8> {
     raw(19 + body.len() as u16, kind, body)
+}
+
+/// RFC 4486: also the subcode of a collision ends a session that is established, although the peer
+/// has connected once more.
+#[test]
+fn a_collision_told_of_an_established_session_ends_it() {
+    let mut bench = Bench::in_state(State::Established);
+    let again = ConnectionId(2);
+    bench.event(Event::Connected { connection: again, incoming: true });
+    let told = Notification::cease(cease::COLLISION);
+    let actions = bench.receive(&codec::notification(&told));
+    assert_eq!(actions, [Action::Close { connection: IT }, Action::Down(Reason::Received(told))]);
+    let gone = Event::Closed { connection: again, error: "reset".into() };
+    let actions = bench.event(gone);
+    assert!(matches!(actions[..], [Action::Failed(_)]), "{actions:?}");
+    assert!(bench.session.next_deadline().is_some(), "it dials again");
+}
+
+/// Who does not offer RFC 4724 sends no End-of-RIB: its first KEEPALIVE says that all is sent.
+#[test]
+fn without_graceful_restart_a_keepalive_ends_the_first_round() {
+    let end =
+        |family| Action::Update(Box::new(Update { end_of_rib: Some(family), ..Update::default() }));
+    let mut bench = Bench::in_state(State::Established);
+    assert_eq!(bench.receive(&codec::keepalive()), [end(Family::Ipv4), end(Family::Ipv6)]);
+    assert_eq!(bench.receive(&codec::keepalive()), []);
+    let mut bench = Bench::in_state(State::OpenSent);
+    let mut open = peers_open();
+    open.capabilities.graceful_restart = Some(GracefulRestart::default());
+    bench.receive(&codec::open(&open));
+    bench.receive(&codec::keepalive());
+    assert_eq!(bench.session.state(), State::Established);
+    assert_eq!(bench.receive(&codec::keepalive()), []);
 }
 
 #[test]

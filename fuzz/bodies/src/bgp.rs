@@ -101,6 +101,7 @@ fn converse(parts: &[&[u8]], open: bool, internal: bool) -> (State, Vec<(IpNetwo
         import_cidrs: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
         max_length: (32, 128),
         own_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
+        announced: vec![],
         local_asn: 65001,
         router_id: config.router_id,
     };

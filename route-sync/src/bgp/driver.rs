@@ -1,9 +1,10 @@
 //! The sessions, driven by what the network tells and by time.
 
-use super::config::{Bgp, Peer};
+use super::config::Bgp;
 use super::neighbor::{Neighbor, now};
 use super::table::{Hops, Learned, Resolver, Table};
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
+use crate::desired::{POD, is_ours};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
@@ -53,10 +54,12 @@ pub struct Speaker {
     /// Until when routes of an earlier run stay; `None` once every peer has sent its own.
     stale: Option<Instant>,
     complete: bool,
-    ear: Ear,
+    pub(super) ear: Ear,
     heard: mpsc::Receiver<Heard>,
     next: u64,
     strangers: BTreeSet<IpAddr>,
+    /// Peers whose key the listening sockets do not ask for, and why.
+    pub(super) keyless: BTreeMap<IpAddr, String>,
 }
 
 impl Speaker {
@@ -84,6 +87,7 @@ impl Speaker {
             heard,
             next: 0,
             strangers: BTreeSet::new(),
+            keyless: BTreeMap::new(),
         };
         speaker.serve();
         Ok(speaker)
@@ -125,7 +129,8 @@ impl Speaker {
 
     /// Acts on what [`Speaker::hear`] gave, on what came meanwhile, and on timers that are due.
     pub fn act(&mut self, heard: Option<Heard>) {
-        let mut next = heard;
+        // A timer that is due does not overtake what has come already.
+        let mut next = heard.or_else(|| self.heard.try_recv().ok());
         // Not without end: the rest of the daemon has its turn.
         for _ in 0..QUEUE {
             let Some(heard) = next else { break };
@@ -177,6 +182,10 @@ impl Speaker {
             }
             return;
         };
+        // Without its password it may be anybody.
+        if self.keyless.contains_key(&address) {
+            return debug!(peer = %address, "connected, and its key is not asked for: closed");
+        }
         let local = stream.local_addr().map(|local| local.ip().to_canonical()).ok();
         if peer.config.local_address.is_some_and(|wanted| Some(wanted) != local) {
             return debug!(peer = %address, "connected to another address than local-address");
@@ -340,7 +349,13 @@ impl Speaker {
         let Some(family) = update.end_of_rib else { return };
         peer.ended.insert(family);
         debug!(peer = %address, "it has sent all its {family} routes");
-        if !self.complete && self.peers.values().all(Neighbor::complete) {
+        self.settle();
+    }
+
+    /// Notes whether every peer has sent its routes by now.
+    pub(super) fn settle(&mut self) {
+        let all = !self.peers.is_empty() && self.peers.values().all(Neighbor::complete);
+        if !self.complete && all {
             info!("every peer has sent its routes");
             self.complete = true;
             self.stale = None;
@@ -353,7 +368,8 @@ impl Speaker {
         let foreign = |event: &net::Event| match event {
             Overrun => true,
             Route(route) | RouteGone(route) => {
-                route.table == net::route::MAIN && !crate::desired::is_ours(route.protocol)
+                let known = is_ours(route.protocol) || route.protocol == POD;
+                route.table == net::route::MAIN && !known
             }
             _ => false,
         };
@@ -377,6 +393,8 @@ impl Speaker {
             let error = "the link to it is down".to_owned();
             self.event(peer, Event::Closed { connection, error });
         }
+        // Next hops are addresses of links.
+        self.advertise();
     }
 
     /// A peer that has to be on a link is on none that carries packets.
@@ -408,26 +426,14 @@ impl Speaker {
         self.table.learned()
     }
 
+    /// A peer has sent its routes: what is heard is of use.
+    pub fn is_of_use(&self) -> bool {
+        self.complete || self.peers.values().any(Neighbor::complete)
+    }
+
     /// Every peer has sent its routes, or the time for it is over.
     pub fn is_complete(&self) -> bool {
         self.complete
-    }
-
-    /// Accepts connections from now on.
-    pub(super) fn serve(&mut self) {
-        // Keys first: whoever connects before is not asked for one.
-        self.bgp.peers.iter().for_each(|peer| self.set_key(peer));
-        if let Err(error) = self.listeners.serve(&self.ear) {
-            warn!("cannot accept BGP connections: {error}");
-        }
-    }
-
-    /// Sets the key of a peer's incoming connections, or takes it away.
-    pub(super) fn set_key(&self, peer: &Peer) {
-        let key = peer.password.as_ref().map(|password| &password.0[..]).unwrap_or_default();
-        if let Err(error) = self.listeners.set_key(peer.address, key) {
-            warn!(peer = %peer.address, "{error}");
-        }
     }
 }
 
@@ -456,13 +462,15 @@ fn six(address: IpAddr) -> Option<Ipv6Addr> {
 
 /// What is taken from peers.
 pub(super) fn policy(bgp: &Bgp, identity: Option<&Identity>) -> Policy {
-    let mut own_cidrs = identity.map(|identity| identity.own.clone()).unwrap_or_default();
-    own_cidrs.extend(bgp.announce.iter().flatten());
     Policy {
         import_cidrs: bgp.import_cidrs.clone(),
         max_length: bgp.import_max_length,
-        own_cidrs,
+        own_cidrs: identity.map(|identity| identity.own.clone()).unwrap_or_default(),
+        announced: bgp.announce.clone().unwrap_or_default(),
         local_asn: bgp.asn,
         router_id: identity.map_or(Ipv4Addr::UNSPECIFIED, |identity| identity.router_id),
     }
 }
+
+#[cfg(test)]
+mod tests;

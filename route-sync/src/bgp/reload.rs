@@ -1,7 +1,7 @@
 //! Another configuration, another node set, and the end. A session is touched only by what concerns
 //! it.
 
-use super::config::Bgp;
+use super::config::{Bgp, Peer};
 use super::driver::{Identity, Speaker, policy};
 use super::neighbor::Neighbor;
 use super::tcp::Listeners;
@@ -18,14 +18,14 @@ impl Speaker {
         if before.listen != self.bgp.listen {
             self.listen_anew();
         }
-        let all = |bgp: &Bgp| (bgp.asn, bgp.router_id, bgp.hold_time, bgp.connect_retry);
-        let every = all(&before) != all(&self.bgp);
+        // What every OPEN says; of the router ID `identify` knows whether it becomes another.
+        let every = (before.asn, before.hold_time) != (self.bgp.asn, self.bgp.hold_time);
         for old in &before.peers {
             let new = self.bgp.peers.iter().find(|peer| peer.address == old.address).cloned();
             match new {
                 None => {
                     self.end(old.address, cease::DECONFIGURED, "it is configured no more");
-                    self.set_key(&super::config::Peer { password: None, ..old.clone() });
+                    self.set_key(&Peer { password: None, ..old.clone() });
                 }
                 Some(new) if every || new != *old => {
                     self.end(old.address, cease::CONFIGURATION, "its configuration changed");
@@ -38,15 +38,19 @@ impl Speaker {
         let fresh: Vec<_> =
             self.bgp.peers.iter().filter(|peer| !known(peer.address)).cloned().collect();
         fresh.iter().for_each(|peer| self.set_key(peer));
+        for peer in self.peers.values_mut() {
+            peer.session.set_connect_retry(self.bgp.connect_retry);
+        }
         self.begin_missing();
-        let imports = |bgp: &Bgp| (bgp.import_cidrs.clone(), bgp.import_max_length);
-        let own_before = policy(&before, self.identity.as_ref()).own_cidrs;
-        let policy = policy(&self.bgp, self.identity.as_ref());
-        if imports(&before) != imports(&self.bgp) || own_before != policy.own_cidrs {
-            self.rib.set_policy(policy);
+        let policy = |bgp: &Bgp| policy(bgp, self.identity.as_ref());
+        let (old, new) = (policy(&before), policy(&self.bgp));
+        if old != new {
+            self.rib.set_policy(new);
             self.refresh();
         }
         self.advertise();
+        // The one that was waited for may be gone.
+        self.settle();
     }
 
     fn listen_anew(&mut self) {
@@ -57,6 +61,31 @@ impl Speaker {
             Err(error) => warn!("cannot listen on {error}; a restart may"),
         }
         self.serve();
+    }
+
+    /// Accepts connections from now on.
+    pub(super) fn serve(&mut self) {
+        // Keys first: whoever connects before is not asked for one.
+        self.keyless.clear();
+        self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
+        if let Err(error) = self.listeners.serve(&self.ear) {
+            warn!("cannot accept BGP connections: {error}");
+        }
+    }
+
+    /// Sets the key of a peer's incoming connections, or takes it away. Where that fails, the peer's
+    /// connections are refused.
+    fn set_key(&mut self, peer: &Peer) {
+        let key = peer.password.as_ref().map(|password| &password.0[..]).unwrap_or_default();
+        self.keyless.remove(&peer.address);
+        match self.listeners.set_key(peer.address, key) {
+            Err(error) if peer.password.is_some() => {
+                warn!(peer = %peer.address, "its connections are refused: {error}");
+                self.keyless.insert(peer.address, error.to_string());
+            }
+            Err(error) => warn!(peer = %peer.address, "{error}"),
+            Ok(()) => {}
+        }
     }
 
     /// This node is another, or known at last.
@@ -114,7 +143,7 @@ impl Speaker {
     }
 
     /// Tells every peer what changed.
-    fn advertise(&mut self) {
+    pub(super) fn advertise(&mut self) {
         for address in self.peers.keys().copied().collect::<Vec<_>>() {
             if let Some(updates) = self.updates(address, None) {
                 self.event(address, Event::Advertise(&updates));

@@ -216,7 +216,7 @@ impl Speaker {
         })
     }
 
-    /// What is not as it shall be: peers without a session.
+    /// What is not as it shall be: peers without a session, or whose password is not asked for.
     pub fn problems(&self) -> Vec<Problem> {
         if self.identity.is_none() {
             let error = match self.known {
@@ -238,6 +238,11 @@ impl Speaker {
             let what = format!("bgp peer {}", peer.config.address);
             Problem { what, error, since: peer.since }
         };
-        self.peers.values().filter(down).map(problem).collect()
+        let keyless = self.keyless.iter().map(|(peer, error)| Problem {
+            what: format!("password of bgp peer {peer}"),
+            error: format!("its connections are refused: {error}"),
+            since: now(),
+        });
+        self.peers.values().filter(down).map(problem).chain(keyless).collect()
     }
 }

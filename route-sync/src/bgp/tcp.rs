@@ -4,7 +4,7 @@
 use super::config::{PORT, Peer};
 use bgp_speaker::fsm::ConnectionId;
 use net::tcp::set_md5_key;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Backlog, setsockopt, sockopt};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -27,7 +27,7 @@ const PART: usize = 16 << 10;
 /// Messages that may wait for a peer that takes in nothing.
 const WAITING: usize = 1024;
 /// Connections that wait to be accepted.
-const BACKLOG: u32 = 64;
+const BACKLOG: i32 = 64;
 
 /// What the network tells.
 #[derive(Debug)]
@@ -178,12 +178,14 @@ pub fn set_hops(socket: &impl AsFd, peer: &Peer, internal: bool) -> io::Result<(
 /// Where peers connect to.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    sockets: Vec<std::net::TcpListener>,
+    pub(super) sockets: Vec<std::net::TcpListener>,
     tasks: JoinSet<()>,
 }
 
 impl Listeners {
-    /// Opens them; peers are heard once [`Listeners::serve`] was called.
+    /// Binds them: the addresses are ours, but nobody can connect before [`Listeners::serve`]. The
+    /// keys are to be set between: who connects to a socket without them is asked for none, even if
+    /// it is accepted after they are set.
     ///
     /// # Errors
     /// An address is not this node's or is taken, by its name.
@@ -198,17 +200,19 @@ impl Listeners {
                 };
                 io::Error::new(error.kind(), format!("{address}: {}{port}", words(&error)))
             };
-            sockets.push(listen(*address).map_err(failed)?);
+            sockets.push(bind(*address).map_err(failed)?);
         }
         Ok(Listeners { sockets, tasks: JoinSet::new() })
     }
 
-    /// Accepts on the current runtime from now on.
+    /// Listens, and accepts on the current runtime, from now on.
     ///
     /// # Errors
-    /// The runtime takes no socket.
+    /// Somebody else listens there by now; the runtime takes no socket.
     pub fn serve(&mut self, ear: &Ear) -> io::Result<()> {
+        let backlog = Backlog::new(BACKLOG)?;
         for socket in &self.sockets {
+            nix::sys::socket::listen(socket, backlog)?;
             let listener = TcpListener::from_std(socket.try_clone()?)?;
             self.tasks.spawn(accept(listener, ear.clone()));
         }
@@ -233,7 +237,7 @@ impl Listeners {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     if address.is_ipv6() {
@@ -241,7 +245,8 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }
     socket.bind(address)?;
-    socket.listen(BACKLOG)?.into_std()
+    // The types of both libraries can only bind and listen at once.
+    Ok(socket.as_fd().try_clone_to_owned()?.into())
 }
 
 async fn accept(listener: TcpListener, ear: Ear) {
@@ -257,5 +262,23 @@ async fn accept(listener: TcpListener, ear: Ear) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handshake before the keys are set would never be asked for one.
+    #[tokio::test]
+    async fn nobody_connects_before_the_keys_are_set() {
+        let mut listeners = Listeners::open(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listeners.sockets[0].local_addr().unwrap();
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let (ear, mut heard) = mpsc::channel(1);
+        listeners.serve(&ear).unwrap();
+        let _stream = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
     }
 }

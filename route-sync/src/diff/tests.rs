@@ -1,7 +1,7 @@
 use super::*;
 
-const ALL: Sweep<'_> = Sweep { nodes: true, heard: None };
-const NONE: Sweep<'_> = Sweep { nodes: false, heard: None };
+const ALL: Sweep<'_> = Sweep { nodes: true, heard: None, learned: &Learned::new() };
+const NONE: Sweep<'_> = Sweep { nodes: false, ..ALL };
 
 fn cidr(text: &str) -> IpNetwork {
     text.parse().unwrap()
@@ -140,7 +140,7 @@ fn what_is_appended_goes() {
 #[test]
 fn what_an_earlier_run_heard_stays_until_the_peers_have_spoken() {
     let heard = BTreeSet::new();
-    let waiting = Sweep { nodes: true, heard: Some(&heard) };
+    let waiting = Sweep { heard: Some(&heard), ..ALL };
     let hop = |gateway: [u8; 4]| Hop { gateway: Some(gateway.into()), link: 2, onlink: false };
     let learned = |hops: &[Hop], cidr| Route {
         hops: hops.to_vec(),
@@ -157,7 +157,7 @@ fn what_an_earlier_run_heard_stays_until_the_peers_have_spoken() {
     let changes = diff(&desired, Some(7), &actual, ALL);
     // What was heard in this run, and is not any more, is known to be over.
     let heard = [cidr("10.1.9.0/24"), cidr("10.1.3.0/24")].into();
-    let spoken = Sweep { nodes: true, heard: Some(&heard) };
+    let spoken = Sweep { heard: Some(&heard), ..ALL };
     assert_eq!(diff(&desired, Some(7), &actual, spoken), changes);
     assert!(matches!(&changes[..], [Change::Replace(_), Change::Delete(gone)] if *gone == stale));
     assert_eq!(diff(&desired, Some(7), &applied(&actual, &changes), ALL), []);
@@ -168,4 +168,21 @@ fn what_an_earlier_run_heard_stays_until_the_peers_have_spoken() {
     assert!(same(&learned(&hops, cidr("10.1.9.0/24")), &found));
     found.hops.pop();
     assert!(!same(&learned(&hops, cidr("10.1.9.0/24")), &found));
+}
+
+/// Of a node set of an earlier run nothing goes; but what a peer has withdrawn leads nowhere.
+#[test]
+fn what_is_withdrawn_goes_whatever_the_node_set_is() {
+    let dst = cidr("10.1.9.0/24");
+    let route = Route { protocol: LEARNED, ..Route::new(dst, Some([192, 0, 2, 9].into()), 2) };
+    let gone = Change::Delete(route.clone());
+    let actual = Actual { routes: vec![route], ..Actual::default() };
+    assert_eq!(diff(&Desired::default(), None, &actual, NONE), std::slice::from_ref(&gone));
+    let of_set = Change::Delete(Route { protocol: PROTOCOL, ..Route::blackhole(dst) });
+    assert!(NONE.allows(&gone) && !NONE.allows(&of_set));
+    // Not what BGP tells, and only the node set does not say where to.
+    let learned = Learned::from([(dst, vec![].into())]);
+    assert!(!Sweep { learned: &learned, ..NONE }.allows(&gone));
+    let heard = BTreeSet::new();
+    assert!(!Sweep { heard: Some(&heard), ..NONE }.allows(&gone));
 }

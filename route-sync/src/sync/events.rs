@@ -1,6 +1,6 @@
 //! What the kernel tells: single objects become dirty, more is left to a full pass.
 
-use super::{Sync, is_link_local};
+use super::{Sync, is_own};
 use crate::desired::{PROTOCOL, is_ours};
 use crate::diff::{self, Change};
 use net::{Event, Link, address, fdb, neighbour, route};
@@ -54,8 +54,8 @@ impl Sync {
 
     fn address(&mut self, address: &address::Address, there: bool) {
         let held = address.address;
-        // Those of pods' veths, which come and go all the time, are link-local alone.
-        if is_link_local(held.ip()) || held.ip().is_loopback() {
+        // Those of pods' links come and go all the time.
+        if !is_own(address) {
             return;
         }
         // The kernel tells also of what was there: of each router advertisement, for one.

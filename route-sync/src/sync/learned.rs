@@ -15,8 +15,16 @@ const FEW: usize = 64;
 
 impl Sync {
     /// What changed of the routes that are heard by BGP: prefix → hops, `None` for what is gone;
-    /// `complete`: every peer has sent its routes.
-    pub fn learn(&mut self, changes: BTreeMap<IpNetwork, Option<Hops>>, complete: bool) {
+    /// `of_use`: a peer has sent all its routes, `complete`: every peer.
+    pub fn learn(
+        &mut self,
+        changes: BTreeMap<IpNetwork, Option<Hops>>,
+        of_use: bool,
+        complete: bool,
+    ) {
+        if of_use && !std::mem::replace(&mut self.of_use, true) {
+            self.pending = Some("a BGP peer has sent its routes");
+        }
         // Until then there may be routes of an earlier run, which only a full pass sees.
         let few = self.heard.is_none() && changes.len() <= FEW && self.pending.is_none();
         if complete && self.heard.take().is_some() {
@@ -86,7 +94,8 @@ impl Sync {
     /// What may be removed.
     pub(super) fn sweep(&self) -> Sweep<'_> {
         let nodes = self.sweep && !self.desired.incomplete;
-        Sweep { nodes, heard: self.heard.as_ref().filter(|_| self.config.bgp.is_some()) }
+        let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
+        Sweep { nodes, heard, learned: &self.learned }
     }
 
     /// The route to a destination, as it shall be.

@@ -1,5 +1,6 @@
 //! The plugin bgp beside the daemon: pods of two nodes that are peers.
 
+use crate::pair::Pair;
 use crate::speaker::Speaker;
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::{Place, Pod};
@@ -64,4 +65,30 @@ fn pods_of_two_nodes_reach_each_other_as_themselves() {
     );
     here.del(Some(&ours));
     assert_eq!(one.run("ip route show proto 117"), "");
+}
+
+/// What the daemon looks at is not of the pods: none of them costs a pass over all routes, nor is the
+/// MTU of one the node's.
+#[test]
+fn a_pod_is_no_matter_of_the_daemon() {
+    let pair = Pair::up();
+    let node = &pair.node;
+    let passes = || node.log().matches("full pass").count();
+    let told = || serde_json::from_str::<Value>(&node.run("cat /run/ferrule/node.json")).unwrap();
+    assert_eq!(told()["mtu"], 1500);
+    let before = passes();
+    let mut network = network();
+    network["mtu"] = 1400.into();
+    let pod = Pod::new();
+    let attached = node.node.attach(&network, &pod);
+    for _ in 0..2 {
+        let result = attached.add();
+        attached.del(Some(&result));
+    }
+    attached.add();
+    // The kernel tells of this after all that.
+    node.run("ip address add 203.0.113.9/32 dev up0");
+    node.until("a pass", |_| passes() > before);
+    assert_eq!(passes(), before + 1, "{}", node.log());
+    assert_eq!(told()["mtu"], 1500);
 }

@@ -111,6 +111,15 @@ fn a_reload_touches_what_it_concerns() {
     pair.node.is_up();
     assert_eq!(pair.node.peer(ROUTER)["since"], since);
     assert_eq!(sessions(&pair.node), (Some(1), Some(1)));
+    // The router ID that is in force already, and a timer that no OPEN says.
+    let read = || pair.node.log().matches("the configuration was read anew").count();
+    let before = read();
+    let of_router = format!("[[bgp.peer]]\naddress = \"{ROUTER}\"\nasn = 65100\n");
+    let bgp = "[bgp]\nasn = 65001\nconnect-retry = 2\nrouter-id = \"192.0.2.1\"\n";
+    pair.node.configure(&format!("{bgp}{of_router}{}", second("multihop = 3\n")));
+    pair.node.until("it is read", |_| read() > before);
+    assert_eq!(pair.node.peer(ROUTER)["since"], since);
+    assert_eq!(sessions(&pair.node), (Some(1), Some(1)));
     // What is announced, and its communities: told in the sessions that are there.
     pair.configure(
         "announce = [\"10.244.1.0/25\"]\ncommunities = [\"65001:42\"]",
@@ -144,6 +153,19 @@ fn a_reload_touches_what_it_concerns() {
     );
     pair.node.until("no speaker", |s| s.bgp().is_null() && s.learned().is_empty());
     assert!(!pair.node.run("cat /run/ferrule/node.json").contains("bgp"));
+}
+
+/// RFC 4271 section 5.1.3: a next hop is an address of the node as it is now.
+#[test]
+fn next_hops_follow_the_addresses_of_the_link() {
+    let pair = Pair::up();
+    let shown = || pair.router.ask("show route fd00:10:244:1::/64 all");
+    pair.node.until("told", |_| shown().contains(NODE6));
+    let since = pair.node.peer(ROUTER)["since"].clone();
+    pair.node.run("ip address add 2001:db8:f::77/64 dev up0");
+    pair.node.run(&format!("ip address del {NODE6}/64 dev up0"));
+    pair.node.until("told anew", |_| shown().contains("2001:db8:f::77"));
+    assert_eq!(pair.node.peer(ROUTER)["since"], since, "in the same session");
 }
 
 /// CAP_NET_BIND_SERVICE is kept where it listens, and not where it does not.

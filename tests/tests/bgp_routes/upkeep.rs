@@ -1,6 +1,7 @@
 //! What is installed, kept and removed.
 
 use crate::pair::{Pair, ROUTER, TOLD, TOLD6, router};
+use crate::raw_peer::{AS_PATH, KEEPALIVE, NEXT_HOP, ORIGIN, RawPeer, message, update};
 use crate::stream::Stream;
 use ferrule_tests::node::Place;
 use serde_json::Value;
@@ -65,6 +66,41 @@ fn what_is_stale_goes_after_a_while_without_the_peer() {
     pair.node.until("swept", |s| s.hops("10.244.8.0/24") == 0);
     assert_eq!(status(&pair)["synced"], true);
     assert!(pair.node.log().contains("those of an earlier run go all the same"));
+}
+
+/// One peer that has sent its routes is enough for pods; what is stale waits for the other, which is
+/// away, until it is configured no more.
+#[test]
+fn a_peer_that_is_away_keeps_no_pod_away() {
+    let mut pair = Pair::new();
+    pair.node.run("ip route add 10.244.8.0/24 via 172.16.0.2 proto 119");
+    pair.start_router("");
+    pair.start_node("", "[[bgp.peer]]\naddress = \"172.16.0.3\"\nasn = 65100\n");
+    pair.node.until("in step", |_| status(&pair)["synced"] == true);
+    pair.node.hears(TOLD, 1);
+    assert_eq!(pair.node.bgp()["complete"], false);
+    assert_eq!(pair.node.hops("10.244.8.0/24"), 1);
+    pair.configure("", "");
+    pair.node.until("complete", |s| s.bgp()["complete"] == true);
+    pair.node.hears("10.244.8.0/24", 0);
+    pair.node.hears(TOLD, 1);
+}
+
+/// Who does not offer RFC 4724 sends no End-of-RIB; its first KEEPALIVE stands for it.
+#[test]
+fn a_peer_without_graceful_restart_is_complete_with_a_keepalive() {
+    let mut pair = Pair::new();
+    pair.node.run("ip route add 10.244.8.0/24 via 172.16.0.2 proto 119");
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    raw.open(90);
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+    pair.node.hears(TOLD, 1);
+    assert_eq!(status(&pair)["synced"], false);
+    assert_eq!(pair.node.hops("10.244.8.0/24"), 1);
+    raw.send(&message(KEEPALIVE, &[]));
+    pair.node.hears("10.244.8.0/24", 0);
+    pair.node.until("in step", |_| status(&pair)["synced"] == true);
 }
 
 /// A stop tells the peers, and leaves all routes; `cleanup` removes them and no other's.

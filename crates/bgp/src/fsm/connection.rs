@@ -23,6 +23,8 @@ pub(super) struct Connection {
     pub(super) hold: Option<Instant>,
     /// KeepaliveTimer.
     pub(super) keepalive: Option<Instant>,
+    /// The peer has sent all its routes, as far as its silence tells.
+    pub(super) ended: bool,
     /// The beginning of a message.
     pub(super) unread: Vec<u8>,
 }

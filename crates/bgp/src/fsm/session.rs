@@ -75,6 +75,11 @@ impl Session {
         &self.config
     }
 
+    /// Another connect-retry time, from the next pause on.
+    pub fn set_connect_retry(&mut self, pause: Duration) {
+        self.config.connect_retry = pause;
+    }
+
     /// The state.
     pub fn state(&self) -> State {
         let connected = self.connections.iter().map(Connection::state).max();
@@ -248,6 +253,7 @@ impl Session {
             phase: Phase::OpenSent,
             hold: Some(self.now + OPEN_HOLD),
             keepalive: None,
+            ended: false,
             unread: vec![],
         });
         self.send(id, codec::open(&offer(&self.config)));
@@ -321,7 +327,8 @@ impl Session {
             (_, Message::Notification(notification)) => self.told(id, notification),
             (State::OpenSent, Message::Open(open)) => self.opened(id, &open),
             (State::OpenConfirm, Message::Keepalive) => self.establish(id),
-            (State::Established, Message::Keepalive | Message::RouteRefresh(None)) => {}
+            (State::Established, Message::Keepalive) => self.kept_alive(id),
+            (State::Established, Message::RouteRefresh(None)) => {}
             (State::Established, Message::RouteRefresh(Some(family))) => {
                 self.actions.push(Action::Resend(family));
             }
@@ -343,7 +350,8 @@ impl Session {
             return self.lost(&connection, Reason::Received(notification));
         }
         let collision = notification == Notification::cease(cease::COLLISION);
-        if !collision || self.connections.is_empty() {
+        let up = connection.state() == State::Established;
+        if up || !collision || self.connections.is_empty() {
             self.over(&connection, Reason::Received(notification));
             self.rest();
         }
@@ -362,6 +370,18 @@ impl Session {
         self.since = Some(self.now);
         self.counters.established += 1;
         self.actions.push(Action::Up(negotiated));
+    }
+
+    /// Who does not offer RFC 4724 sends no End-of-RIB; that all is sent, the first KEEPALIVE says.
+    fn kept_alive(&mut self, id: ConnectionId) {
+        let Some(connection) = self.find(id) else { return };
+        let first = !std::mem::replace(&mut connection.ended, true);
+        let negotiated =
+            connection.negotiated().filter(|up| first && up.graceful_restart.is_none());
+        let families = negotiated.map(|up| up.context.families.clone()).unwrap_or_default();
+        self.actions.extend(families.into_iter().map(|family| {
+            Action::Update(Box::new(Update { end_of_rib: Some(family), ..Update::default() }))
+        }));
     }
 
     fn advertise(&mut self, updates: &[Update]) {

@@ -16,6 +16,8 @@ pub struct Policy {
     /// Our own CIDRs: they and what is inside of them are never taken. What covers one of them is;
     /// the own CIDR is more specific.
     pub own_cidrs: Vec<IpNetwork>,
+    /// What we announce: they are never taken. What is inside of them may be another node's.
+    pub announced: Vec<IpNetwork>,
     /// Our AS number; a path with it is a loop.
     pub local_asn: u32,
     /// Our BGP Identifier; a path that we originated, come back through a reflector, is a loop.
@@ -45,7 +47,7 @@ impl fmt::Display for Rejected {
             Rejected::Default => "a default route",
             Rejected::Outside => "outside of import-cidrs",
             Rejected::TooSpecific => "more specific than import-max-length",
-            Rejected::Own => "inside of this node's own CIDRs",
+            Rejected::Own => "inside of this node's own CIDRs, or announced by it",
             Rejected::AsLoop => "our AS is in its path",
             Rejected::OriginatorLoop => "it came from us",
         })
@@ -63,7 +65,7 @@ impl Policy {
         let length = if prefix.is_ipv4() { four } else { six };
         if prefix.prefix() == 0 {
             Err(Rejected::Default)
-        } else if inside(&self.own_cidrs) {
+        } else if inside(&self.own_cidrs) || self.announced.contains(prefix) {
             Err(Rejected::Own)
         } else if !inside(&self.import_cidrs) {
             Err(Rejected::Outside)

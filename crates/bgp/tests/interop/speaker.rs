@@ -44,6 +44,7 @@ impl Speaker {
             import_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00::/48".parse().unwrap()],
             max_length: (32, 128),
             own_cidrs: vec![OWN4.parse().unwrap(), OWN6.parse().unwrap()],
+            announced: vec![],
             local_asn: config.local_asn,
             router_id: config.router_id,
         };

@@ -35,6 +35,7 @@ fn rib() -> Rib {
         import_cidrs: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
         max_length: (32, 128),
         own_cidrs: vec![],
+        announced: vec![],
         local_asn: 65000,
         router_id: [192, 0, 2, 1].into(),
     });

@@ -1,0 +1,52 @@
+use super::*;
+use crate::bgp::config::Password;
+use tokio::io::AsyncReadExt;
+
+/// A speaker that listens at the loopback device, with a peer there that dials.
+fn speaker(alter: impl FnOnce(&mut Bgp)) -> (Speaker, SocketAddr) {
+    let text = "[bgp]\nasn = 65000\nlisten = [\"127.0.0.1\"]\n\
+                [[bgp.peer]]\naddress = \"192.0.2.2\"\nasn = 65000\npassive = true\n\
+                [node]\naddresses = [\"192.0.2.1\"]\npod-cidrs = [\"10.244.1.0/24\"]";
+    let mut bgp = crate::config::read::parse(text, Some("host")).unwrap().bgp.unwrap();
+    bgp.peers[0].address = Ipv4Addr::LOCALHOST.into();
+    alter(&mut bgp);
+    let listeners = Listeners::open(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let address = listeners.sockets[0].local_addr().unwrap();
+    let mut speaker = Speaker::new(bgp, listeners).unwrap();
+    speaker.identify(Some(&node()));
+    (speaker, address)
+}
+
+fn node() -> Node {
+    let (name, address) = ("host".to_owned(), Ipv4Addr::new(192, 0, 2, 1));
+    Node { name, addresses: vec![address.into()], pod_cidrs: vec![] }
+}
+
+/// A password that cannot be asked for lets nobody in, and is told.
+#[tokio::test]
+async fn a_peer_whose_key_cannot_be_set_is_refused() {
+    for (length, read) in [(81, 0), (0, 1)] {
+        let (mut speaker, address) = speaker(|bgp| {
+            bgp.peers[0].password = (length > 0).then(|| Password(vec![b'x'; length]));
+        });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let heard = speaker.hear().await;
+        assert!(matches!(heard, Some(Heard::Accepted(..))), "{heard:?}");
+        speaker.act(heard);
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), read);
+        let told = |problem: &crate::query::Problem| problem.what.starts_with("password");
+        assert_eq!(speaker.problems().iter().any(told), read == 0);
+    }
+}
+
+/// The kernel's routes to pods come and go all the time and lead to no next hop.
+#[tokio::test]
+async fn routes_to_pods_make_no_next_hop_be_looked_for() {
+    let (mut speaker, _) = speaker(|_| {});
+    let mut route = net::route::Route::new("192.0.2.5/32".parse().unwrap(), None, 2);
+    for (protocol, moved) in [(POD, false), (4, true)] {
+        route.protocol = protocol;
+        speaker.events(&[net::Event::Route(route.clone())]);
+        assert_eq!(speaker.moved, moved);
+    }
+}
