@@ -147,8 +147,8 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
     let source = Source::of(own, desired.vtep.is_some(), facts);
     for other in &nodes.others {
         match desired.sound(other, facts) {
-            Some(sound) => desired.serve(config, &sound, facts, source),
-            None => desired.serve(config, other, facts, source),
+            Some(sound) => desired.serve(config, other, &sound, facts, source),
+            None => desired.serve(config, other, other, facts, source),
         }
     }
     desired.refusals(&nodes.refused);
@@ -194,30 +194,40 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
     }
 }
 
-/// The index of the link that holds this node's address, and that address. Its family is decided
-/// by the node set alone, IPv4 first, so that plugin and daemon never disagree.
+/// Whether there is a tunnel. Without a list of nodes nobody is at its other end.
+fn has_tunnel(config: &Config) -> bool {
+    config.mode != Mode::Direct && !matches!(config.source, config::Source::Node { .. })
+}
+
+/// The index of the link that holds this node's address, and that address: for a tunnel the first
+/// of its family in the node set alone, since the other nodes derive the tunnel's MAC address from
+/// it. The family is decided by the node set too, IPv4 first, so that plugin and daemon never
+/// disagree.
 fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr), String> {
     let first = |v4: bool| own.addresses.iter().find(|address| address.is_ipv4() == v4);
     let Some(local) = first(true).or(first(false)) else {
         return Err("the node set gives it no address, so it has no way to other nodes".to_owned());
     };
     let same = own.addresses.iter().filter(|address| address.is_ipv4() == local.is_ipv4());
-    let held = same.filter_map(|address| Some((facts.holder(*address)?, *address)));
-    let Some(name) = &config.vxlan.underlay else {
-        return held.map(|((index, _), address)| (index, address)).next().ok_or_else(|| {
+    let of_use = same.take(if has_tunnel(config) { 1 } else { usize::MAX });
+    let mut held = of_use.filter_map(|address| Some((facts.holder(*address)?, *address)));
+    let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
+    let found = match &config.vxlan.underlay {
+        None => held.next().ok_or_else(|| {
             format!(
-                "no link here holds {local}, its address in the node set; one of the two is wrong"
+                "no link here holds {local}, its first {family} address in the node set; one of \
+                 the two is wrong"
             )
-        });
+        }),
+        Some(name) => held.find(|((_, link), _)| link.name == *name).ok_or_else(|| {
+            format!(
+                "underlay {name:?} does not hold {local}, the node's first {family} address in \
+                 the node set; name the link that does, leave `underlay` out, or put that link's \
+                 address first"
+            )
+        }),
     };
-    let mut on_it = held.filter(|((_, link), _)| link.name == *name);
-    on_it.next().map(|((index, _), address)| (index, address)).ok_or_else(|| {
-        format!(
-            "underlay {name:?} does not hold {local} or another of its {} addresses in the node \
-             set; name the link that does, or leave `underlay` out",
-            if local.is_ipv4() { "IPv4" } else { "IPv6" }
-        )
-    })
+    found.map(|((index, _), address)| (index, address))
 }
 
 /// The source of what this node itself sends to pods of others, for each family: inside its own
@@ -282,8 +292,7 @@ impl Desired {
     /// The tunnel's device, in the modes that have one, and the pods' MTU.
     fn tunnel(&mut self, config: &Config, own: &Node, facts: &Facts, index: u32, local: IpAddr) {
         let Some(link) = facts.links.get(&index) else { return };
-        // Without a list of nodes nobody is at the tunnel's other end.
-        if config.mode == Mode::Direct || matches!(config.source, config::Source::Node { .. }) {
+        if !has_tunnel(config) {
             self.mtu = facts.mtu(link);
             return;
         }
@@ -313,17 +322,25 @@ impl Desired {
         ));
     }
 
-    /// Routes to another node's CIDRs.
-    fn serve(&mut self, config: &Config, other: &Node, facts: &Facts, source: Source) {
+    /// Routes to another node's CIDRs; `sound`: the node with those addresses alone that can be
+    /// one's.
+    fn serve(
+        &mut self,
+        config: &Config,
+        other: &Node,
+        sound: &Node,
+        facts: &Facts,
+        source: Source,
+    ) {
         for cidr in &other.pod_cidrs {
-            match self.direct(config, other, facts, *cidr) {
+            match self.direct(config, sound, facts, *cidr) {
                 Some((gateway, link)) => {
                     let source = source.to(*cidr);
                     self.routes.insert(*cidr, Way::Direct { gateway, link, source });
                     self.path(other, *cidr, Path::Direct, Some(gateway));
                 }
                 None if config.mode == Mode::Direct => self.unreachable(other, *cidr),
-                None => self.through_tunnel(other, *cidr, source.to(*cidr)),
+                None => self.through_tunnel(other, sound, *cidr, source.to(*cidr)),
             }
         }
     }
@@ -356,15 +373,24 @@ impl Desired {
         self.paths.push(PathTo { node, cidr, path: Path::None, via: None, refused });
     }
 
-    fn through_tunnel(&mut self, other: &Node, cidr: IpNetwork, source: Option<IpAddr>) {
+    fn through_tunnel(
+        &mut self,
+        other: &Node,
+        sound: &Node,
+        cidr: IpNetwork,
+        source: Option<IpAddr>,
+    ) {
         // Without this node's own end nothing is known of the way, and what is there stays.
         let Some(own) = &self.vtep else { return };
         let family = |address: &IpAddr| address.is_ipv4() == own.local.is_ipv4();
-        let Some(remote) = other.addresses.iter().copied().find(family) else {
+        // The other node's own end is made of its first one, whatever is wrong with that here.
+        let remote = other.addresses.iter().copied().find(family);
+        let Some(remote) = remote.filter(|remote| sound.addresses.contains(remote)) else {
             let family = if own.local.is_ipv4() { "IPv4" } else { "IPv6" };
             let reason = format!(
-                "the node set gives the node no {family} address of use, the family of this node's \
-                 tunnel ({}); a VXLAN device carries one family",
+                "the node set gives the node no {family} address of use, or not as the first of \
+                 them; that is the family of this node's tunnel ({}), and a VXLAN device carries \
+                 one",
                 own.local
             );
             return self.refuse(&other.name, cidr, reason);

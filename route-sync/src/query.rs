@@ -29,7 +29,8 @@ pub struct Report {
     pub node: String,
     /// `auto`, `direct` or `vxlan`.
     pub mode: String,
-    /// The kernel was in step with a complete node set once since the daemon's start.
+    /// The kernel was in step with a complete node set, this run's or the kept one, once since the
+    /// daemon's start: nothing failed, but for another's routes in the way.
     pub synced: bool,
     /// What the node set comes from.
     pub source: SourceReport,

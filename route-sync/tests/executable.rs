@@ -7,7 +7,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const ROUTE_SYNC: &str = env!("CARGO_BIN_EXE_route-sync");
 
@@ -95,4 +96,55 @@ fn systemd_takes_the_unit() {
     assert!(verify.status.success(), "{}", text(&verify.stderr));
     let about = text(&verify.stderr);
     assert!(!about.contains("route-sync.service"), "{about}");
+}
+
+/// A daemon in a network namespace of its own.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What is accepted of a node set depends on them, although the set is the same.
+#[test]
+fn another_name_and_other_service_ranges_are_in_force_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (config, nodes) = (at("route-sync.toml"), at("nodes.toml"));
+    let node = |name: &str, n: u8| {
+        format!(
+            "[[node]]\nname = \"{name}\"\naddresses = [\"192.0.2.{n}\"]\npod-cidrs = [\"10.1.{n}.0/24\"]\n"
+        )
+    };
+    fs::write(&nodes, node("one", 1) + &node("two", 2)).unwrap();
+    let configure = |keys: &str| {
+        let (run, state) = (at("run"), at("state"));
+        let text = format!(
+            "{keys}\nrun-dir = \"{run}\"\nstate-dir = \"{state}\"\n[source]\ntype = \"file\"\npath = \"{nodes}\"\n"
+        );
+        fs::write(at("new"), text).unwrap();
+        fs::rename(at("new"), &config).unwrap();
+    };
+    configure("node-name = \"one\"");
+    let daemon = Command::new("unshare").args(["-n", ROUTE_SYNC, "--config", &config]).spawn();
+    let _daemon = Daemon(daemon.unwrap_or_else(|e| panic!("unshare: {e}: apt install util-linux")));
+    let until = |wanted: &str| {
+        let begin = Instant::now();
+        loop {
+            let status = text(&run(&["status", "--config", &config]).stdout);
+            if status.lines().any(|line| wanted.split(' ').all(|word| line.contains(word))) {
+                return;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(30), "no {wanted:?} in\n{status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until("10.1.1.0/24 local");
+    configure("node-name = \"one\"\nservice-cidrs = [\"10.1.1.0/28\"]");
+    until("10.1.1.0/24 refused");
+    configure("node-name = \"two\"");
+    until("10.1.2.0/24 local");
 }

@@ -147,13 +147,48 @@ fn what_is_not_known_of_this_node_is_said_and_nothing_removed() {
 
 #[test]
 fn the_underlay_may_be_named() {
-    let both = nodes("own 192.0.2.1,198.51.100.1 10.1.1.0/24");
+    let own = nodes("own 198.51.100.1,192.0.2.1 10.1.1.0/24");
     let mut config = config(Mode::Auto);
-    config.vxlan.underlay = Some("eth1".to_owned());
-    let wanted = desired(&config, &both, &facts(), &Learned::new());
-    assert_eq!(wanted.vtep.unwrap().local, ip("198.51.100.1"));
+    for underlay in [None, Some("eth1")] {
+        config.vxlan.underlay = underlay.map(str::to_owned);
+        let wanted = desired(&config, &own, &facts(), &Learned::new());
+        assert_eq!(wanted.vtep.unwrap().local, ip("198.51.100.1"));
+    }
     config.vxlan.underlay = Some("eth7".to_owned());
-    assert!(desired(&config, &both, &facts(), &Learned::new()).incomplete);
+    assert!(desired(&config, &own, &facts(), &Learned::new()).incomplete);
+}
+
+/// The others derive the MAC address of a node's tunnel from its first address of the family: one
+/// that is made of another would get frames with a foreign one, and drop them.
+#[test]
+fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
+    let own = |addresses: &str, underlay: Option<&str>, mode| {
+        let mut config = config(mode);
+        config.vxlan.underlay = underlay.map(str::to_owned);
+        let nodes = nodes(&format!("own {addresses} 10.1.1.0/24"));
+        desired(&config, &nodes, &facts(), &Learned::new())
+    };
+    let cases = [
+        ("192.0.2.77,192.0.2.1", None, "no link here holds 192.0.2.77, its first IPv4 address"),
+        ("192.0.2.1,198.51.100.1", Some("eth1"), "underlay \"eth1\" does not hold 192.0.2.1"),
+    ];
+    for (addresses, underlay, reason) in cases {
+        let wanted = own(addresses, underlay, Mode::Auto);
+        assert_eq!((&wanted.vtep, wanted.incomplete), (&None, true), "{addresses}");
+        let problem = &wanted.problems.first().unwrap().1;
+        assert!(problem.contains(reason), "{problem}");
+        // Without a tunnel nobody derives anything.
+        assert!(!own(addresses, underlay, Mode::Direct).incomplete);
+    }
+    // 198.51.100.255 is no host's as seen from here; there it may be.
+    let other = nodes(
+        "own 192.0.2.1                    10.1.1.0/24
+         two 198.51.100.255,203.0.113.4 10.1.4.0/24",
+    );
+    let wanted = desired(&config(Mode::Auto), &other, &facts(), &Learned::new());
+    assert_eq!((wanted.fdb, wanted.routes.len()), (BTreeMap::new(), 1));
+    let refused = wanted.paths[1].refused.as_ref().unwrap();
+    assert!(refused.contains("no IPv4 address of use, or not as the first"), "{refused}");
 }
 
 #[test]
