@@ -47,7 +47,7 @@ impl fmt::Display for Rejected {
             Rejected::Default => "a default route",
             Rejected::Outside => "outside of import-cidrs",
             Rejected::TooSpecific => "more specific than import-max-length",
-            Rejected::Own => "inside of this node's own CIDRs, or announced by it",
+            Rejected::Own => "inside of this node's own CIDRs",
             Rejected::AsLoop => "our AS is in its path",
             Rejected::OriginatorLoop => "it came from us",
         })
