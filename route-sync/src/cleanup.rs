@@ -9,53 +9,70 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Removes routes, tunnel devices, nftables rules and files of the daemon; says what went, a line each.
+/// What a cleanup did.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// What went, in words.
+    pub removed: Vec<String>,
+    /// What could not be removed, or not even be looked for.
+    pub errors: Vec<Error>,
+}
+
+/// Removes routes, tunnel devices, nftables rules and files of the daemon. What fails hinders
+/// nothing else.
 ///
 /// # Errors
-/// A daemon runs, or something cannot be removed: the rest is removed all the same, and the
-/// first error returned.
-pub fn cleanup(config: &Config) -> Result<Vec<String>, Error> {
+/// A daemon runs, or whether one does cannot be told: nothing is removed.
+pub fn cleanup(config: &Config) -> Result<Cleaned, Error> {
     let io = |what: &str, error| Error::Io { what: what.to_owned(), error };
     let lock = Lock::take(&config.run_dir).map_err(|error| io("take the lock", error))?;
     let Some(_lock) = lock else {
         return Err(Error::Running(config.run_dir.display().to_string()));
     };
-    let mut socket = Socket::open()?;
-    let mut removed = Vec::new();
-    let mut first = None;
-    for (v6, protocol) in [(false, PROTOCOL), (true, PROTOCOL), (false, LEARNED), (true, LEARNED)] {
-        for route in socket.list(&route::list_of(v6, protocol))? {
-            let done = socket.set(&route::del(&route));
-            note(&mut removed, &mut first, format!("route {route}"), done);
-        }
+    let mut cleaned = Cleaned::default();
+    if let Some(mut socket) = cleaned.good(Socket::open()) {
+        cleaned.links_and_routes(&mut socket);
     }
-    for link in socket.list(&link::list())? {
-        if link.kind == "vxlan" && link.alias == vtep::ALIAS {
-            let done = socket.set(&link::del(link.index, &link.name));
-            note(&mut removed, &mut first, format!("device {}", link.name), done);
-        }
-    }
-    nft::Nft::open()?.del_node_rules()?;
-    Node::remove(&config.run_dir)
-        .map_err(|error| io("remove node.json", io::Error::other(error.to_string())))?;
+    cleaned.good(nft::Nft::open().and_then(|mut nft| nft.del_node_rules()));
+    let node = Node::remove(&config.run_dir);
+    cleaned.good(node.map_err(|error| io("remove node.json", io::Error::other(error))));
     let kept = config.state_dir.join(crate::source::KEPT);
     for path in [config.run_dir.join(crate::control::SOCKET), kept] {
-        file(&path, &mut removed).map_err(|error| io(&path.display().to_string(), error))?;
+        let done = file(&path, &mut cleaned.removed);
+        cleaned.good(done.map_err(|error| io(&path.display().to_string(), error)));
     }
-    first.map_or(Ok(removed), |error| Err(Error::Net(error)))
+    Ok(cleaned)
 }
 
-fn note(
-    removed: &mut Vec<String>,
-    first: &mut Option<net::Error>,
-    what: String,
-    done: net::Result<()>,
-) {
-    match done {
-        Err(error) if !error.is_gone() => {
-            first.get_or_insert(error);
+impl Cleaned {
+    fn links_and_routes(&mut self, socket: &mut Socket) {
+        let protocols = [(false, PROTOCOL), (true, PROTOCOL), (false, LEARNED), (true, LEARNED)];
+        for (v6, protocol) in protocols {
+            let routes = self.good(socket.list(&route::list_of(v6, protocol)));
+            for route in routes.into_iter().flatten() {
+                let done = socket.set(&route::del(&route));
+                self.note(format!("route {route}"), done);
+            }
         }
-        _ => removed.push(what),
+        let links = self.good(socket.list(&link::list()));
+        for link in links.into_iter().flatten() {
+            if link.kind == "vxlan" && link.alias == vtep::ALIAS {
+                let done = socket.set(&link::del(link.index, &link.name));
+                self.note(format!("device {}", link.name), done);
+            }
+        }
+    }
+
+    /// What came of it; an error is kept.
+    fn good<T, E: Into<Error>>(&mut self, done: Result<T, E>) -> Option<T> {
+        done.map_err(|error| self.errors.push(error.into())).ok()
+    }
+
+    fn note(&mut self, what: String, done: net::Result<()>) {
+        match done {
+            Err(error) if !error.is_gone() => self.errors.push(error.into()),
+            _ => self.removed.push(what),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::cleanup::Cleaned;
 use crate::config::{self, Config};
 use crate::{bgp, cleanup, control, daemon, logs, status};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -182,10 +183,16 @@ fn show<T: DeserializeOwned + Serialize>(
 
 fn clean(config: &Config) -> ExitCode {
     match cleanup::cleanup(config) {
-        Ok(removed) if removed.is_empty() => print("there was nothing to remove\n"),
-        Ok(removed) => {
-            let lines: String = removed.iter().map(|what| format!("removed {what}\n")).collect();
-            print(&lines)
+        Ok(Cleaned { removed, errors }) => {
+            let mut lines: String =
+                removed.iter().map(|what| format!("removed {what}\n")).collect();
+            if removed.is_empty() && errors.is_empty() {
+                "there was nothing to remove\n".clone_into(&mut lines);
+            }
+            let printed = print(&lines);
+            let failed = !errors.is_empty();
+            errors.into_iter().for_each(complain);
+            if failed { ExitCode::FAILURE } else { printed }
         }
         Err(error) => {
             complain(error);

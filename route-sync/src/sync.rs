@@ -182,17 +182,21 @@ impl Sync {
         for (what, error) in self.desired.problems.difference(&problems) {
             warn!("{what}: {error}");
         }
+        // A tunnel is not open for a moment without its guard, neither at its beginning nor its end.
+        let wants_guard = self.desired.vtep.is_some();
+        let guarded = wants_guard && self.rules(why);
         self.tunnel = self.ensure_tunnel(why, vtep.as_ref());
-        if self.sweep().nodes {
-            self.sweep_devices(&links);
-        }
         let changes = self.changes()?;
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
         self.failures.retain(|object, _| still.contains(object));
         self.apply(&changes, why)?;
         drop(changes);
-        let guarded = self.rules(why);
+        // What led through an old device now leads elsewhere.
+        if self.sweep().nodes {
+            self.sweep_devices(&links);
+        }
+        let guarded = guarded || (!wants_guard && self.rules(why));
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();

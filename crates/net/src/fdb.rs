@@ -28,7 +28,8 @@ pub struct FdbEntry {
 }
 
 /// Sets an entry for good, in the place of the one of this MAC address or not; `permanent` is
-/// taken for true.
+/// taken for true. A unicast address has one destination: only for multicast and for zero does
+/// `bridge fdb append` add another (vxlan_core.c, vxlan_fdb_update_existing).
 pub fn replace(entry: &FdbEntry) -> Verb<()> {
     let what = format!("set FDB entry {}", entry.mac);
     let mut message = message(libc::AF_BRIDGE, entry.link, Some(entry.mac), NTF_SELF);

@@ -21,10 +21,8 @@ pub struct TunnelDevice {
     pub local: IpAddr,
     /// The link that carries it.
     pub underlay: String,
-    /// What the outer headers cost, in bytes.
-    pub overhead: u32,
-    /// Its MTU in bytes; `None`: the underlay's less the overhead.
-    pub mtu: Option<u32>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
     /// Its MAC address.
     pub mac: Mac,
     /// Its addresses, /32 and /128.
@@ -40,8 +38,8 @@ impl Kernel {
         if keep && self.link(Place::Host, &device.name)?.is_some_and(|link| link.kind == "vxlan") {
             return Ok(());
         }
-        let (underlay, mtu) = self.underlay(device)?;
-        vxlan::ensure(&mut self.host, &spec(device, underlay, mtu))?;
+        let underlay = self.known_link(Place::Host, &device.underlay)?.index;
+        vxlan::ensure(&mut self.host, &spec(device, underlay))?;
         Ok(())
     }
 
@@ -50,18 +48,12 @@ impl Kernel {
     /// # Errors
     /// The underlay is missing, or the kernel could not be asked.
     pub fn tunnel_differences(&mut self, device: &TunnelDevice) -> Result<Vec<String>> {
-        let (underlay, mtu) = self.underlay(device)?;
-        Ok(vxlan::differences(&mut self.host, &spec(device, underlay, mtu))?)
-    }
-
-    /// The underlay's index, and the MTU that the device shall have.
-    fn underlay(&mut self, device: &TunnelDevice) -> Result<(u32, u32)> {
-        let link = self.known_link(Place::Host, &device.underlay)?;
-        Ok((link.index, device.mtu.unwrap_or(link.mtu.saturating_sub(device.overhead))))
+        let underlay = self.known_link(Place::Host, &device.underlay)?.index;
+        Ok(vxlan::differences(&mut self.host, &spec(device, underlay))?)
     }
 }
 
-fn spec(device: &TunnelDevice, underlay: u32, mtu: u32) -> Tunnel<'_> {
+fn spec(device: &TunnelDevice, underlay: u32) -> Tunnel<'_> {
     Tunnel {
         device: Vxlan {
             name: &device.name,
@@ -70,7 +62,7 @@ fn spec(device: &TunnelDevice, underlay: u32, mtu: u32) -> Tunnel<'_> {
             port: device.port,
             local: device.local,
             underlay,
-            mtu,
+            mtu: device.mtu,
         },
         alias: device.alias,
         addresses: &device.addresses,

@@ -38,7 +38,6 @@ struct Wire {
     vni: Option<u64>,
     port: Option<u64>,
     underlay: String,
-    mtu: i64,
 }
 
 impl Overlay {
@@ -89,11 +88,6 @@ fn of_node(wire: &Wire, run_dir: PathBuf, node: Node) -> Result<Overlay> {
             format!("{:?}", wire.underlay),
             format!("{:?}", vxlan.underlay),
         );
-    }
-    let fits = i64::from(node.mtu);
-    if wire.mtu > fits {
-        return Err(Error::config(format!("invalid MTU {}", wire.mtu))
-            .details(format!("the tunnel carries {fits} bytes; leave mtu out, or lower it")));
     }
     Ok(Overlay {
         run_dir,
@@ -153,3 +147,6 @@ fn of_keys(wire: &Wire, run_dir: PathBuf, pod_cidrs: Vec<IpNetwork>) -> Result<O
         pod_cidrs,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@
 mod config;
 mod plan;
 
-use ::plan::Kernel;
+use ::plan::{Kernel, TunnelDevice};
 use bridge::Bridge;
 use cni::{CniResult, Error, Plugin, Request, Result, code};
 use config::Overlay as Wanted;
@@ -20,9 +20,7 @@ pub struct Overlay;
 impl Plugin for Overlay {
     fn add(&self, request: &Request) -> Result<CniResult> {
         let wanted = Wanted::read(request)?;
-        let request = plan::for_bridge(request, &wanted)?;
-        let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-        let tunnel = plan::tunnel(&mut kernel, &wanted)?;
+        let (mut kernel, tunnel, request) = prepare(request, &wanted)?;
         kernel.tunnel(&tunnel, wanted.daemon).map_err(|error| failed(&error))?;
         Bridge.add(&request)
     }
@@ -33,9 +31,7 @@ impl Plugin for Overlay {
 
     fn check(&self, request: &Request) -> Result<()> {
         let wanted = Wanted::read(request)?;
-        let request = plan::for_bridge(request, &wanted)?;
-        let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-        let tunnel = plan::tunnel(&mut kernel, &wanted)?;
+        let (mut kernel, tunnel, request) = prepare(request, &wanted)?;
         let differences = kernel.tunnel_differences(&tunnel).map_err(|error| failed(&error))?;
         if !differences.is_empty() {
             let msg = format!("VXLAN device {} is not as it was made", tunnel.name);
@@ -53,8 +49,17 @@ impl Plugin for Overlay {
         if wanted.daemon {
             ready(&wanted)?;
         }
-        Bridge.status(&plan::for_bridge(request, &wanted)?)
+        let (_, _, request) = prepare(request, &wanted)?;
+        Bridge.status(&request)
     }
+}
+
+/// The device, and the bridge plugin's request.
+fn prepare(request: &Request, wanted: &Wanted) -> Result<(Kernel, TunnelDevice, Request)> {
+    let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
+    let tunnel = plan::tunnel(&mut kernel, wanted)?;
+    let request = plan::for_bridge(request, wanted, tunnel.mtu)?;
+    Ok((kernel, tunnel, request))
 }
 
 /// Whether the daemon is in step with its node set, or was when it ended.

@@ -16,6 +16,13 @@ pub(crate) fn tunnel(kernel: &mut Kernel, wanted: &Overlay) -> Result<TunnelDevi
         Some(local) => local,
         None => address_of(kernel, &wanted.underlay)?,
     };
+    let mtu = match wanted.mtu {
+        Some(mtu) => mtu,
+        None => {
+            let link = kernel.known_link(plan::Place::Host, &wanted.underlay);
+            link.map_err(|error| failed(&error))?.mtu.saturating_sub(vtep::overhead(local))
+        }
+    };
     Ok(TunnelDevice {
         name: vtep::name(wanted.vni),
         alias: vtep::ALIAS,
@@ -23,8 +30,7 @@ pub(crate) fn tunnel(kernel: &mut Kernel, wanted: &Overlay) -> Result<TunnelDevi
         port: wanted.port,
         local,
         underlay: wanted.underlay.clone(),
-        overhead: vtep::overhead(local),
-        mtu: wanted.mtu,
+        mtu,
         mac: Mac(vtep::mac(local)),
         addresses: vtep::addresses(&wanted.pod_cidrs),
     })
@@ -55,8 +61,12 @@ struct Given {
 
 /// The request that the bridge plugin gets: with a gateway, with the tunnel's MTU, and with the
 /// node's CIDRs as host-local's ranges where there are none.
-pub(crate) fn for_bridge(request: &Request, wanted: &Overlay) -> Result<Request> {
+pub(crate) fn for_bridge(request: &Request, wanted: &Overlay, mtu: u32) -> Result<Request> {
     let given: Given = request.conf.decode()?;
+    if given.mtu > i64::from(mtu) {
+        return Err(Error::config(format!("invalid MTU {}", given.mtu))
+            .details(format!("the tunnel carries {mtu} bytes; leave mtu out, or lower it")));
+    }
     let mut object = request.conf.object.clone();
     if given.is_gateway.is_none() {
         object.insert("isGateway".to_owned(), json!(true));
@@ -64,7 +74,7 @@ pub(crate) fn for_bridge(request: &Request, wanted: &Overlay) -> Result<Request>
     if given.is_default_gateway.is_none() && given.is_gateway != Some(false) {
         object.insert("isDefaultGateway".to_owned(), json!(true));
     }
-    if let (0, Some(mtu)) = (given.mtu, wanted.mtu) {
+    if given.mtu == 0 {
         object.insert("mtu".to_owned(), json!(mtu));
     }
     ranges::fill(&mut object, &wanted.pod_cidrs);

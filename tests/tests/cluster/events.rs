@@ -25,6 +25,9 @@ const HARM: &[&str] = &[
     "ip -6 neighbour flush dev fvxlan.100 nud permanent",
     "bridge fdb del 02:56:c6:33:64:03 dev fvxlan.100 dst 198.51.100.3",
     "bridge fdb replace 02:56:c6:33:64:03 dev fvxlan.100 dst 198.51.100.77",
+    "bridge fdb append 02:56:c6:33:64:03 dev fvxlan.100 dst 198.51.100.77",
+    "bridge fdb append 00:00:00:00:00:00 dev fvxlan.100 dst 198.51.100.77
+     bridge fdb append 00:00:00:00:00:00 dev fvxlan.100 dst 198.51.100.78",
     "ip link del fvxlan.100",
     "ip link set fvxlan.100 down",
     "ip link set fvxlan.100 down; ip link set fvxlan.100 up",

@@ -13,6 +13,7 @@ mod life;
 mod masquerade;
 mod node_set;
 mod packets;
+mod plugin;
 mod rules;
 mod seen;
 mod sources;

@@ -117,6 +117,31 @@ fn cleanup_leaves_the_plugins_what_is_theirs() {
     assert!(!again.status.success(), "cleanup beside a daemon that runs");
 }
 
+/// What cannot be removed is told, and all else goes.
+#[test]
+fn cleanup_goes_on_after_an_error() {
+    let mut cluster = Cluster::new();
+    let member = &mut cluster.members[0];
+    member.kill();
+    assert!(member.node.exists("/var/lib/ferrule/nodes.json"));
+    member.node.sh("nft add chain inet ferrule theirs
+         nft add rule inet ferrule theirs ip saddr @overlay-peers4 accept
+         rm /run/ferrule/node.json; mkdir -p /run/ferrule/node.json/theirs");
+    let done = member.node.try_run(&member.command("cleanup"));
+    assert_eq!(done.status.code(), Some(1));
+    for part in ["overlay-peers4", "node.json"] {
+        assert!(done.stderr.contains(part), "{part} is not in {}", done.stderr);
+    }
+    for part in ["device fvxlan.100", "10.244.3.0/24", "/var/lib/ferrule/nodes.json"] {
+        assert!(done.stdout.contains(part), "{part} is not in {}", done.stdout);
+    }
+    assert!(!member.node.exists("/var/lib/ferrule/nodes.json"));
+    member.node.sh("nft delete chain inet ferrule theirs; rm -r /run/ferrule/node.json");
+    let told = member.node.run(&member.command("cleanup"));
+    assert_eq!(told, "there was nothing to remove\n");
+    assert_eq!(member.node.run("nft list ruleset"), "");
+}
+
 /// The file for iproute2 agrees with what the daemon uses, and nobody else has these numbers.
 #[test]
 fn our_protocol_numbers_are_free_and_named() {

@@ -67,6 +67,34 @@ fn the_configuration_is_read_anew_when_it_changes() {
     within(LIMIT, || devices().contains("fvxlan.100").then_some(())).expect("it is read anew");
 }
 
+/// The new way is there before the old one goes, and the tunnel is never there without its guard.
+#[test]
+fn a_switch_of_modes_opens_no_gap() {
+    let cluster = Cluster::with("mode = \"vxlan\"", &["one", "two"]);
+    let member = &cluster.members[0];
+    let switch = |from: &str, to: &str, path: &str| {
+        let (text, logged) = (member.node.read(CONFIG), member.log().len());
+        let (from, to) = (format!("mode = \"{from}\""), format!("mode = \"{to}\""));
+        assert!(text.contains(&from), "{text}");
+        member.node.write(CONFIG, &(text.replace(&from, &to) + "\n"));
+        member.node.sh(&format!("kill -HUP {}", member.pid()));
+        path_is(member, "10.244.2.0/24", path, "synced");
+        member.log().split_off(logged)
+    };
+    let follow = |log: &str, parts: &[&str]| {
+        let places: Vec<_> = parts.iter().map(|part| log.find(part)).collect();
+        assert!(places.is_sorted() && places.iter().all(Option::is_some), "{parts:?}:\n{log}");
+    };
+    let log = switch("vxlan", "direct", "direct");
+    for cidr in ["10.244.2.0/24", "fd00:10:244:2::/64"] {
+        let replaced = format!("replace route {cidr}");
+        follow(&log, &[&replaced, "removed: the configuration", "nftables rules put in step"]);
+    }
+    let log = switch("direct", "vxlan", "vxlan");
+    let replaced = "replace route 10.244.2.0/24";
+    follow(&log, &["nftables rules put in step", "made device fvxlan.100", replaced]);
+}
+
 fn get(member: &Member, path: &str) -> String {
     member.node.ns().enter(|| {
         let mut stream = TcpStream::connect("127.0.0.1:9478").expect("connect to the metrics");
