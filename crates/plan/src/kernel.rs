@@ -8,6 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
+/// Bytes of the longest name of a link: IFNAMSIZ without the NUL (include/uapi/linux/if.h).
+const MAX_NAME: usize = 15;
+
 /// A result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -120,6 +123,11 @@ impl Kernel {
     /// # Errors
     /// The kernel could not be asked.
     pub fn link(&mut self, place: Place, name: &str) -> Result<Option<Link>> {
+        // A prevResult may name anything: no link has such a name (IFNAMSIZ), and none of 64 KiB
+        // fits an attribute.
+        if name.len() > MAX_NAME {
+            return Ok(None);
+        }
         Ok(self.socket(place)?.get(&link::by_name(name))?)
     }
 

@@ -156,7 +156,7 @@ fn other_addresses_are_no_way_in(underlay: Underlay, node: IpAddr, others: [&str
     let victim = Victim::new(&cluster);
     let third: IpAddr =
         if node.is_ipv4() { "198.51.100.3" } else { "2001:db8:b::3" }.parse().unwrap();
-    cluster.members[0].node.run(&format!("ip address add {} dev eth0", others[2]));
+    cluster.members[0].node.run(&format!("ip address add {} dev eth0 nodad", others[2]));
     let forged = |word: &str, to: &str| match (third, to.parse().unwrap()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => udp(from, to, PORT, &victim.frame(word)),
         (IpAddr::V6(from), IpAddr::V6(to)) => udp6(from, to, PORT, &victim.frame(word)),

@@ -289,3 +289,17 @@ fn names_that_are_sysctls_are_refused() {
 fn after(node: &Node, bridge: &str) -> Snapshot {
     Snapshot::of(node).without_first_use(bridge)
 }
+
+/// No link has such a name, and no attribute of netlink holds one of 64 KiB.
+#[test]
+fn a_result_may_name_an_interface_by_more_than_netlink_can() {
+    for length in [16, 70_000] {
+        let (node, pod) = (Node::new(), Pod::new());
+        let name = "x".repeat(length);
+        let result = json!({"cniVersion": "1.1.0", "interfaces": [{"name": name}, {"name": name},
+            {"name": "eth0", "sandbox": "/x"}], "ips": [{"address": "10.1.0.5/24", "interface": 2}]});
+        let attachment = node.attach(&conf::v4(), &pod);
+        attachment.del(Some(&result));
+        attachment.try_check(&result).err();
+    }
+}
