@@ -5,6 +5,7 @@ use crate::cluster::{ALL, Cluster, Member, Underlay};
 use ferrule_tests::node::{Place, Pod};
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::{raw, within};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
@@ -43,7 +44,12 @@ impl Victim {
     /// The next word that arrives, if one does.
     fn hears(&self) -> Option<String> {
         let mut word = [0; 64];
-        let length = self.ear.recv(&mut word).ok()?;
+        let length = loop {
+            match self.ear.recv(&mut word) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                heard => break heard.ok()?,
+            }
+        };
         Some(String::from_utf8_lossy(&word[..length]).into_owned())
     }
 

@@ -5,7 +5,7 @@ use crate::cluster::{Cluster, LOG, Member};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::within;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -145,8 +145,13 @@ fn systemd_is_told_and_stopping_leaves_all() {
     let heard = |wanted: &str| {
         let mut all = vec![];
         let mut text = [0; 512];
-        while let Ok(length) = manager.recv(&mut text) {
-            all.push(String::from_utf8_lossy(&text[..length]).into_owned());
+        loop {
+            match manager.recv(&mut text) {
+                Ok(length) => all.push(String::from_utf8_lossy(&text[..length]).into_owned()),
+                // A receive with a time limit is not begun anew after a signal (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            }
             if all.last().is_some_and(|last| last.contains(wanted)) {
                 return;
             }
