@@ -34,6 +34,11 @@ impl Bins {
         Self { dir }
     }
 
+    /// Whether these are the reference suite's.
+    pub fn is_reference(&self) -> bool {
+        self.dir == reference_dir()
+    }
+
     /// A folder with executables of the caller's choice.
     pub fn at(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf() }

@@ -52,8 +52,7 @@ pub fn add_bridge(name: &str, mac: Mac, mtu: Option<u32>, vlan_filtering: bool) 
     new(bridge.build(), format!("create bridge {name}"))
 }
 
-/// Makes a veth pair in one message; the near end is up, the far end is not (the kernel refuses
-/// that with ENOTCONN, since the near end is not yet).
+/// Makes a veth pair in one message, both ends down.
 pub fn add_veth(veth: &Veth<'_>, peer_netns: &NetNs) -> Verb<()> {
     let mut far = LinkMessageBuilder::<LinkUnspec>::new()
         .name(veth.peer)
@@ -61,8 +60,7 @@ pub fn add_veth(veth: &Veth<'_>, peer_netns: &NetNs) -> Verb<()> {
         .setns_by_fd(peer_netns.raw_fd());
     let mut near = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(veth.name)
-        .address(veth.mac.0.to_vec())
-        .up();
+        .address(veth.mac.0.to_vec());
     if let Some(master) = veth.master {
         near = near.controller(master);
     }

@@ -115,8 +115,7 @@ impl Kernel {
             found.extend(mtu.map_or_else(Vec::new, |mtu| differs("MTU", end.mtu, mtu)));
             differences.extend(found.into_iter().map(|text| format!("{}: {text}", end.name)));
         }
-        // Whether the pod's end is up is an item of its own.
-        differences.extend(unless(host.up, || format!("{} is down", host.name)));
+        // Whether they are up are items of their own.
         differences.extend(unless(host.master == master.unwrap_or(0), || match bridge {
             Some(bridge) => format!("{} is not a port of {bridge}", host.name),
             None => format!("{} is a port of another link", host.name),

@@ -2,7 +2,7 @@
 
 use crate::item::Place;
 use ipnetwork::IpNetwork;
-use net::{Link, Mac, NetNs, Socket, link, sysctl};
+use net::{Link, Mac, NetNs, Socket, link};
 use nft::Nft;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
@@ -271,34 +271,6 @@ impl Kernel {
         let index = self.index(Place::Host, link)?;
         let known = self.host.get(&net::neighbour::of_address(index, address))?;
         Ok(known.is_some_and(|known| known.mac != mac && known.mac != Mac::default()))
-    }
-
-    /// Takes IPv6 from a pod's interface until [`Self::give_ipv6`]: what the kernel sends as a
-    /// link-local address comes up is flooded to all ports of a bridge, with RTNL held, and all
-    /// that an ADD has still to do would wait for it. Measured: 7 ms with 500 pods. False where
-    /// there is no IPv6, or it is off.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn take_ipv6(&mut self, link: &str) -> Result<bool> {
-        let key = format!("net/ipv6/conf/{link}/disable_ipv6");
-        let take = || match sysctl::get(&key)?.as_deref() {
-            Some("0") => sysctl::write(&key, "1").map(|()| true),
-            _ => Ok(false),
-        };
-        match self.pod()?.netns.enter(take) {
-            Err(error) if error.is_read_only() => Ok(false),
-            taken => Ok(taken?),
-        }
-    }
-
-    /// Gives a pod's interface back what [`Self::take_ipv6`] took.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn give_ipv6(&mut self, link: &str) -> Result<()> {
-        let key = format!("net/ipv6/conf/{link}/disable_ipv6");
-        Ok(self.pod()?.netns.enter(|| sysctl::set(&key, "0"))?)
     }
 
     /// Tells the pod's neighbours, the host first, that the pod's addresses are at its MAC

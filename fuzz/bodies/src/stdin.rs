@@ -88,10 +88,11 @@ fn planned(request: &Request, network: &impl Network) {
     let names = network.names(&request.attachment());
     let mut items = network.shared();
     items.extend(network.link(&names));
-    items.extend(network.up(&names));
     match network.complete(request.conf.prev_result.clone().unwrap_or_default()) {
         Ok(result) => {
+            items.extend(network.up(&names, &result));
             items.extend(network.layer3(&names, &result));
+            items.extend(network.last(&names, &result));
             if let Err(error) = result.to_json(request.conf.version) {
                 is_told(&error);
             }

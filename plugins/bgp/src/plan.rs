@@ -60,7 +60,6 @@ impl Network for Config {
         Vec::new()
     }
 
-    /// The filter comes before the pod's end is up.
     fn link(&self, names: &Names) -> Vec<Item> {
         let (host, pod) = (&names.host, &names.pod);
         vec![
@@ -83,8 +82,14 @@ impl Network for Config {
             sysctl(Place::Pod, "ipv6/conf/*/ndisc_notify", pod, "1", true),
             // Nobody else is on the link.
             sysctl(Place::Pod, "ipv6/conf/*/accept_dad", pod, "0", true),
+            Item::Up(Place::Host, host.clone()),
             Item::Up(Place::Pod, pod.clone()),
         ]
+    }
+
+    /// They are up beside IPAM, the filter before them.
+    fn up(&self, _names: &Names, _result: &CniResult) -> Vec<Item> {
+        Vec::new()
     }
 
     /// Addresses stand alone on their link, and everything goes through the gateway.

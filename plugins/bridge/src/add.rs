@@ -99,13 +99,12 @@ impl<N: Network> Work<'_, N> {
         // undo. So IPAM works beside the making of the link.
         self.ask_ipam()?;
         self.apply(&link)?;
-        let mut taken = self.take_ipv6()?;
         let mut result = CniResult::default();
         if let Some(from_ipam) = self.ipam_result()? {
             result = self.network.complete(from_ipam)?;
         }
         self.network.name(&mut self.names, &result);
-        let up = self.network.up(&self.names);
+        let up = self.network.up(&self.names, &result);
         let layer3 = match self.ipam {
             Some(_) => self.network.layer3(&self.names, &result),
             None => Vec::new(),
@@ -116,12 +115,9 @@ impl<N: Network> Work<'_, N> {
             claim.write(&record)?;
         }
         self.apply(&up)?;
-        if uses_v6(&result) {
-            self.give_ipv6(&mut taken)?;
-        }
         self.apply(&layer3)?;
         let links = self.settle(&result)?;
-        self.give_ipv6(&mut taken)?;
+        self.apply(&self.network.last(&self.names, &result))?;
         result.interfaces = links;
         if !self.request.conf.dns.is_empty() {
             result.dns = self.request.conf.dns.clone();
@@ -140,20 +136,6 @@ impl<N: Network> Work<'_, N> {
                 "the pod has an interface {:?} already, with the MAC address {}",
                 link.name, link.mac
             ))),
-        }
-    }
-
-    fn take_ipv6(&mut self) -> Result<bool> {
-        if !self.network.floods() {
-            return Ok(false);
-        }
-        self.kernel.take_ipv6(&self.names.pod).map_err(|error| failed(&error))
-    }
-
-    fn give_ipv6(&mut self, taken: &mut bool) -> Result<()> {
-        match std::mem::take(taken) {
-            true => self.kernel.give_ipv6(&self.names.pod).map_err(|error| failed(&error)),
-            false => Ok(()),
         }
     }
 
@@ -226,12 +208,6 @@ fn masqueraded(item: &Item) -> Option<IpAddr> {
         Item::Masquerade(masquerade) => Some(masquerade.address),
         _ => None,
     }
-}
-
-fn uses_v6(result: &CniResult) -> bool {
-    let mut addresses = result.ips.iter().map(|ip| ip.address);
-    addresses.any(|address| address.is_ipv6())
-        || result.routes.iter().any(|route| route.dst.is_ipv6())
 }
 
 fn interface(link: &Link) -> Interface {

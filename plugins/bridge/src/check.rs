@@ -41,10 +41,11 @@ fn compare(
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|error| failed(&error))?;
     let mut items = network.shared();
     items.extend(network.link(names));
-    items.extend(network.up(names));
+    items.extend(network.up(names, result));
     if request.conf.ipam.is_some() {
         items.extend(network.layer3(names, result));
     }
+    items.extend(network.last(names, result));
     if names.alias.is_empty() {
         items.retain(|item| !is_said_otherwise_by_others(item));
     }

@@ -33,18 +33,16 @@ pub trait Network {
     /// Names that a result decides: none, unless a network says otherwise.
     fn name(&self, _names: &mut Names, _result: &CniResult) {}
 
-    /// The pod's end, up, and what must hold before; where that waits for the names.
-    fn up(&self, _names: &Names) -> Vec<Item> {
-        Vec::new()
-    }
-
-    /// Whether what a pod sends to all is copied to every other pod.
-    fn floods(&self) -> bool {
-        false
-    }
+    /// Both ends of the link, up, and what must hold before.
+    fn up(&self, names: &Names, result: &CniResult) -> Vec<Item>;
 
     /// What exists because of addresses and routes: a completed result's.
     fn layer3(&self, names: &Names, result: &CniResult) -> Vec<Item>;
+
+    /// What waits until packets pass.
+    fn last(&self, _names: &Names, _result: &CniResult) -> Vec<Item> {
+        Vec::new()
+    }
 
     /// Waits until the first packet would pass; gives the links of the result.
     ///
@@ -91,16 +89,16 @@ impl Network for Config {
         }
     }
 
-    fn up(&self, names: &Names) -> Vec<Item> {
-        plan::up(self, names)
-    }
-
-    fn floods(&self) -> bool {
-        self.pod_up
+    fn up(&self, names: &Names, result: &CniResult) -> Vec<Item> {
+        plan::up(self, names, result)
     }
 
     fn layer3(&self, names: &Names, result: &CniResult) -> Vec<Item> {
         plan::layer3(self, names, result)
+    }
+
+    fn last(&self, names: &Names, result: &CniResult) -> Vec<Item> {
+        plan::last(self, names, result)
     }
 
     /// Announces the addresses too; the links are bridge, host end, pod end, and the VLAN's gateway

@@ -78,7 +78,6 @@ pub fn bridge(config: &Config) -> Vec<Item> {
 pub fn link(config: &Config, names: &Names) -> Vec<Item> {
     let pod = &names.pod;
     let in_pod = |key: &str, value, optional| sysctl(Place::Pod, key, pod, value, optional);
-    let dad = if config.dad { "1" } else { "0" };
     let mut items = vec![
         Item::Veth(Veth {
             host: names.host.clone(),
@@ -92,9 +91,8 @@ pub fn link(config: &Config, names: &Names) -> Vec<Item> {
         }),
         in_pod("ipv4/conf/*/arp_notify", "1", true),
     ];
-    // Also decides about the link-local address, which appears as the link comes up.
-    items.push(in_pod("ipv6/conf/*/accept_dad", dad, true));
     if config.dad {
+        items.push(in_pod("ipv6/conf/*/accept_dad", "1", true));
         items.push(in_pod("ipv6/conf/*/enhanced_dad", "1", true));
     }
     items.push(accept_ra(&names.host));
@@ -215,9 +213,29 @@ pub fn mac_of(result: &CniResult) -> Option<Mac> {
     })
 }
 
-/// The pod's interface, up, and what must hold before.
-pub fn up(config: &Config, names: &Names) -> Vec<Item> {
+fn has_v6(result: &CniResult) -> bool {
+    result.ips.iter().any(|ip| ip.address.is_ipv6())
+        || result.routes.iter().any(|route| route.dst.is_ipv6())
+}
+
+/// Both ends of the link, up, and what must hold before.
+///
+/// The pod's goes first: each change of a port's state takes the kernel time for every other port
+/// (net/bridge/br_stp_if.c, br_port_state_selection), and a host end that is up alone has no
+/// carrier.
+pub fn up(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
+    let pod = &names.pod;
+    let in_pod = |key: &str, value, optional| sysctl(Place::Pod, key, pod, value, optional);
     let mut items = Vec::new();
+    if has_v6(result) {
+        // Some distributions make devices with IPv6 switched off.
+        items.push(in_pod("ipv6/conf/*/disable_ipv6", "0", false));
+        items.push(in_pod("ipv6/conf/*/keep_addr_on_down", "1", true));
+        items.push(in_pod("ipv6/conf/*/ndisc_notify", "1", true));
+        if !config.dad {
+            items.push(no_dad(pod));
+        }
+    }
     if let (true, Some(mac)) = (config.macspoof, names.pod_mac) {
         items.push(Item::Macspoof(Macspoof {
             port: names.host.clone(),
@@ -231,7 +249,23 @@ pub fn up(config: &Config, names: &Names) -> Vec<Item> {
             None => Item::Up(Place::Pod, names.pod.clone()),
         });
     }
+    items.push(Item::Up(Place::Host, names.host.clone()));
     items
+}
+
+fn no_dad(pod: &str) -> Item {
+    sysctl(Place::Pod, "ipv6/conf/*/accept_dad", pod, "0", true)
+}
+
+/// What waits until packets pass.
+///
+/// Of a pod without IPv6 addresses the link-local one begins as the kernel has it, with a random
+/// delay of up to one second (RFC 4862 section 5.4.2), and only later addresses go without
+/// duplicate address detection, as with the reference. At once, it would send a multicast
+/// listener report and a router solicitation to every port of the bridge while ADD runs: 3.5 ms
+/// each with 500 pods.
+pub fn last(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
+    if config.dad || has_v6(result) { Vec::new() } else { vec![no_dad(&names.pod)] }
 }
 
 /// What exists because of addresses and routes: a completed result's.
@@ -239,12 +273,6 @@ pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     let pod = &names.pod;
     let has = |v6| result.ips.iter().any(|ip| ip.address.is_ipv6() == v6);
     let mut items = Vec::new();
-    if has(true) {
-        // Some distributions make devices with IPv6 switched off.
-        items.push(sysctl(Place::Pod, "ipv6/conf/*/disable_ipv6", pod, "0", false));
-        items.push(sysctl(Place::Pod, "ipv6/conf/*/keep_addr_on_down", pod, "1", true));
-        items.push(sysctl(Place::Pod, "ipv6/conf/*/ndisc_notify", pod, "1", true));
-    }
     let addresses = result.ips.iter();
     items.extend(addresses.map(|ip| Item::Address(pod.clone(), ip.address, config.dad)));
     items.extend(result.routes.iter().map(|route| Item::Route(pod_route(pod, route, result))));

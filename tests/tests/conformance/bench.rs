@@ -9,7 +9,7 @@ use ferrule_tests::node::Place;
 use ferrule_tests::{Bins, Node, Outcome, Pod, conf};
 use serde_json::{Value, json};
 
-use crate::differences::{DIFFERENCES, Row};
+use crate::differences::{DIFFERENCES, EVERY, Row};
 use crate::state;
 
 /// What the reference 1.1.1 speaks.
@@ -177,7 +177,8 @@ fn same(place: &str, ours: &Value, theirs: &Value) -> bool {
 
 /// Runs a scenario by both suites in every version, and compares.
 pub fn conform(name: &str, scenario: fn(&mut Bench)) {
-    let rows: Vec<&Row> = DIFFERENCES.iter().filter(|row| row.scenario == name).collect();
+    let concerns = |row: &&Row| [name, EVERY].contains(&row.scenario);
+    let rows: Vec<&Row> = DIFFERENCES.iter().filter(concerns).collect();
     let mut used = BTreeSet::new();
     // What differs, and in which versions.
     let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -193,7 +194,8 @@ pub fn conform(name: &str, scenario: fn(&mut Bench)) {
     for (difference, versions) in found {
         writeln!(text, "{difference}\n    in {}", versions.join(" ")).expect("write to a string");
     }
-    for (_, row) in rows.iter().enumerate().filter(|(nth, _)| !used.contains(nth)) {
+    let unused = rows.iter().enumerate().filter(|(nth, _)| !used.contains(nth));
+    for (_, row) in unused.filter(|(_, row)| row.scenario != EVERY) {
         writeln!(text, "{}: differs no longer", row.at).expect("write to a string");
     }
     assert!(text.is_empty(), "{name}: ours and the reference differ\n{text}");

@@ -36,9 +36,12 @@ scenarios!(
     pods_reach_each_other,
 );
 
+/// The first packet must arrive; the reference loses it at times.
 fn pings(bench: &mut Bench, pod: &Pod, addresses: &[&str]) {
     for address in addresses {
-        bench.see(&format!("ping {address}"), first_ping(pod, address));
+        let reached =
+            first_ping(pod, address) || (bench.bins().is_reference() && first_ping(pod, address));
+        bench.see(&format!("ping {address}"), reached);
     }
 }
 

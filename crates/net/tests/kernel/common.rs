@@ -126,7 +126,7 @@ pub fn veth(master: u32) -> Veth<'static> {
     Veth { name: "near", mac: NEAR, master: Some(master), mtu: None, peer: "far", peer_mac: FAR }
 }
 
-/// A namespace with `far`, up, whose other end is `near`, a port of bridge `br` here; the
+/// A namespace with `far`, up, whose other end is `near`, up, a port of bridge `br` here; the
 /// namespace's socket, and the index of `far`.
 pub fn pod(socket: &mut Socket) -> (NetNs, Socket, u32) {
     let master = new_bridge(socket, "br");
@@ -135,6 +135,8 @@ pub fn pod(socket: &mut Socket) -> (NetNs, Socket, u32) {
     let mut inside = open_in(&netns);
     let index = look(&mut inside, "far").index;
     inside.set(&link::set_up(index, "far")).unwrap();
+    let near = look(socket, "near").index;
+    socket.set(&link::set_up(near, "near")).unwrap();
     (netns, inside, index)
 }
 

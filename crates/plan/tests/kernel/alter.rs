@@ -109,7 +109,6 @@ fn of_veth(veth: &Veth) -> Vec<Alteration> {
     );
     let mut all = vec![
         (Place::Host, elsewhere),
-        (Place::Host, format!("ip link set {host} down")),
         (Place::Pod, format!("ip link set {pod} address 02:00:00:00:00:99")),
         (Place::Host, format!("ip link set {host} address 02:00:00:00:00:99")),
         (Place::Host, format!("ip link set {host} alias other")),
@@ -234,10 +233,14 @@ fn of_macspoof(macspoof: &Macspoof) -> Vec<String> {
 fn takes_along(item: &Item, other: &Item) -> bool {
     match item {
         // A link that is down has no routes.
-        Item::Up(place, name) => {
-            matches!(other, Item::Route(r) if *place == Place::Pod && r.link == *name)
+        Item::Up(Place::Pod, name) | Item::UpAs(name, _) => {
+            matches!(other, Item::Route(r) if r.link == *name)
         }
-        Item::UpAs(name, _) => matches!(other, Item::Route(r) if r.link == *name),
+        Item::Up(Place::Host, name) => match other {
+            Item::HostRoute(route) => route.link == *name,
+            Item::PodGateway(link, address) => link == name && address.is_ipv6(),
+            _ => false,
+        },
         // Nor has one without IPv6 anything of it.
         Item::Sysctl(Sysctl { place, key, .. }) => match other {
             Item::Address(link, address, _) => {

@@ -70,6 +70,7 @@ pub fn everything() -> Vec<Item> {
         sysctl(Place::Pod, "net/ipv4/conf/eth0/arp_notify", "1"),
         sysctl(Place::Pod, "net/ipv6/conf/eth0/accept_dad", "0"),
         Item::Up(Place::Pod, eth0()),
+        Item::Up(Place::Host, HOST.to_owned()),
         Item::Port(Port { link: HOST.to_owned(), hairpin: true, isolated: true }),
         Item::Macspoof(macspoof(COMMENT)),
         sysctl(Place::Pod, "net/ipv6/conf/eth0/disable_ipv6", "0"),
@@ -143,7 +144,7 @@ fn applying_again_what_is_shared_changes_nothing() {
             !pods && !matches!(item, Item::Veth(_) | Item::Masquerade(_) | Item::Macspoof(_))
         };
         let again: Vec<_> = everything().into_iter().filter(shared).collect();
-        assert_eq!(again.len(), 8);
+        assert_eq!(again.len(), 9);
         let mut done = Vec::new();
         kernel.apply(&again, &mut done).unwrap();
         assert_eq!(done, again);
@@ -195,6 +196,7 @@ fn a_second_networks_default_route_is_no_difference() {
             bridge(),
             Item::Veth(veth(HOST, "ferrule c1")),
             Item::Up(Place::Pod, "eth0".to_owned()),
+            Item::Up(Place::Host, HOST.to_owned()),
             Item::Address("eth0".to_owned(), "10.1.0.2/24".parse().unwrap(), false),
             Item::Address("eth0".to_owned(), "fd00:1::2/64".parse().unwrap(), false),
             on_eth0(route("0.0.0.0/0", Some("10.1.0.1"))),
@@ -208,13 +210,13 @@ fn a_second_networks_default_route_is_no_difference() {
         assert!(pod.sh("ip -6 route show default").contains("nexthop"));
         assert_eq!(kernel.check(&items).unwrap(), Vec::<String>::new());
         pod.sh("ip -6 route del default via fd00:1::1 dev eth0");
-        assert_eq!(kernel.check(&items).unwrap(), [format!("{}: missing", items[6])]);
+        assert_eq!(kernel.check(&items).unwrap(), [format!("{}: missing", items[7])]);
         pod.sh("ip -6 route append default via fd00:1::1 dev eth0");
         // Of IPv4 such a route is not the kernel's doing.
         pod.sh("ip route del default via 10.1.0.1 dev eth0
             ip route prepend default nexthop via 10.1.0.1 dev eth0 \
                 nexthop via 10.2.0.1 dev eth1");
-        assert_eq!(kernel.check(&items).unwrap(), [format!("{}: missing", items[5])]);
+        assert_eq!(kernel.check(&items).unwrap(), [format!("{}: missing", items[6])]);
     });
 }
 

@@ -49,6 +49,7 @@ fn whole_pods_come_and_go_together() {
                 bridge(),
                 Item::Veth(pair),
                 Item::Up(Place::Pod, "eth0".to_owned()),
+                Item::Up(Place::Host, format!("veth{i}")),
                 gateway("10.1.0.1/24", false),
                 Item::Forwarding(Family::V4),
                 Item::Address("eth0".to_owned(), format!("10.1.0.1{i}/24").parse().unwrap(), false),

@@ -28,6 +28,7 @@ fn routed() -> Vec<Item> {
     let mut items = vec![
         Item::Veth(Veth { bridge: None, ..veth(HOST, COMMENT) }),
         Item::Rpfilter(Rpfilter { link: HOST.to_owned(), comment }),
+        Item::Up(Place::Host, HOST.to_owned()),
         Item::Up(Place::Pod, "eth0".to_owned()),
     ];
     for (address, gateway) in ADDRESSES.iter().zip(GATEWAYS) {
@@ -89,13 +90,14 @@ fn a_route_that_is_there_already_is_left_alone_and_its_link_named() {
             sh(&format!("ip link add other up type bridge; ip route add {address} dev other"));
             let pod = Pod::new();
             let mut kernel = Kernel::open(Some(&pod.path())).unwrap();
-            let items = [Item::Veth(Veth { bridge: None, ..veth(HOST, COMMENT) })];
+            let veth = Item::Veth(Veth { bridge: None, ..veth(HOST, COMMENT) });
+            let items = [veth, Item::Up(Place::Host, HOST.to_owned())];
             let mut done = Vec::new();
             kernel.apply(&items, &mut done).unwrap();
             let error = kernel.apply(&[Item::HostRoute(route(address))], &mut done).unwrap_err();
             let wanted = format!("the host has a route to {address} already by other");
             assert_eq!(error.summary(), wanted);
-            assert_eq!(done.len(), 1);
+            assert_eq!(done, items);
             assert!(sh(&format!("ip route get {address}")).contains("dev other"));
             kernel.remove(&done);
             sh("ip link del other");
@@ -115,6 +117,7 @@ fn a_node_without_an_address_has_a_source_for_its_pods() {
             let last_source = "169.254.1.1".parse().ok();
             let items = [
                 Item::Veth(Veth { bridge: None, ..veth(HOST, COMMENT) }),
+                Item::Up(Place::Host, HOST.to_owned()),
                 Item::PodGateway(HOST.to_owned(), GATEWAYS[0].parse().unwrap()),
                 Item::HostRoute(HostRoute { last_source, ..route(ADDRESSES[0]) }),
             ];

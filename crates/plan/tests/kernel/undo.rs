@@ -21,6 +21,7 @@ fn neighbour() -> Vec<Item> {
     let mut items: Vec<_> = shared.collect();
     items.push(Item::Veth(own));
     items.push(Item::Up(Place::Pod, "eth0".to_owned()));
+    items.push(Item::Up(Place::Host, "veth-neighbour".to_owned()));
     items.push(Item::Masquerade(masquerade("10.1.0.9/24", "the neighbour's")));
     items
 }

@@ -277,8 +277,9 @@ proptest! {
         let result = complete(&config, from_ipam, 2).unwrap();
         let mut plan = bridge(&config);
         plan.extend(link(&config, &names));
-        plan.extend(up(&config, &names));
+        plan.extend(up(&config, &names, &result));
         plan.extend(layer3(&config, &names, &result));
+        plan.extend(last(&config, &names, &result));
         for (at, item) in plan.iter().enumerate() {
             prop_assert!(!plan[..at].contains(item), "{item} twice: {plan:#?}");
             let name = item.to_string();
@@ -307,6 +308,30 @@ proptest! {
             config.gateway && result.ips.iter().any(|ip| ip.address.is_ipv6() == *v6)
         });
         prop_assert_eq!(forwarding, families.count());
+    }
+
+    /// With IPv6, what decides about its addresses comes before the link; without, the link-local
+    /// address begins in the kernel's own time, and nothing is sent to all while ADD runs.
+    #[test]
+    fn addresses_go_without_dad_unless_it_is_wanted((config, from_ipam) in scenario()) {
+        let names = names(&config);
+        let result = complete(&config, from_ipam, 2).unwrap();
+        let plan = [
+            link(&config, &names),
+            up(&config, &names, &result),
+            layer3(&config, &names, &result),
+            last(&config, &names, &result),
+        ]
+        .concat();
+        let at = |wanted: &Item| plan.iter().position(|item| item == wanted);
+        let pod = Item::UpAs("eth0".to_owned(), names.pod_mac.unwrap());
+        let dad = |value| sysctl(Place::Pod, "ipv6/conf/*/accept_dad", "eth0", value, true);
+        prop_assert!(at(&pod) < at(&Item::Up(Place::Host, names.host.clone())));
+        match (config.dad, has_v6(&result)) {
+            (true, _) => prop_assert!(at(&dad("1")) < at(&pod) && at(&dad("0")).is_none()),
+            (false, true) => prop_assert!(at(&dad("0")) < at(&pod) && at(&dad("0")).is_some()),
+            (false, false) => prop_assert_eq!(at(&dad("0")), Some(plan.len() - 1)),
+        }
     }
 
     #[test]

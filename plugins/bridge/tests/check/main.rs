@@ -12,7 +12,7 @@ mod common;
 
 use alter::{alterations, names_it};
 use bridge::Config;
-use bridge::plan::{Names, bridge, complete, layer3, link, up};
+use bridge::plan::{Names, bridge, complete, last, layer3, link, up};
 use cni::{Attachment, CniResult, Ip, Route};
 use common::{Pod, in_netns};
 use plan::{Item, Kernel};
@@ -58,11 +58,12 @@ fn plan_of(config: &Config, from_ipam: Option<CniResult>) -> Vec<Item> {
     let names = Names::of(&Attachment::new("pods", "c1", "eth0"), config.mac, config.mtu);
     let mut items = bridge(config);
     items.extend(link(config, &names));
-    items.extend(up(config, &names));
-    if let Some(from_ipam) = from_ipam {
-        let result = complete(config, from_ipam, 2).unwrap();
-        items.extend(layer3(config, &names, &result));
-    }
+    let layer3 = |result: &CniResult| layer3(config, &names, result);
+    let completed = from_ipam.map(|result| complete(config, result, 2).unwrap());
+    let result = completed.clone().unwrap_or_default();
+    items.extend(up(config, &names, &result));
+    items.extend(completed.iter().flat_map(layer3));
+    items.extend(last(config, &names, &result));
     items
 }
 
