@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
-use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Policy, Rib, Source, Unannounced};
+use bgp_speaker::rib::{LocalAddresses, Policy, Rib, Source, Unannounced};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -234,7 +234,7 @@ impl Speaker {
                     self.rib.update(address, &update);
                     self.note(address, &update);
                 }
-                Action::Resend(_) => self.resend(address),
+                Action::Resend(family) => self.resend(address, family),
                 Action::Unsendable(why) => warn!(peer = %address, "cannot announce: {why}"),
             }
         }
@@ -301,11 +301,11 @@ impl Speaker {
         }
     }
 
-    /// The peer asked for all of it again (RFC 2918).
-    fn resend(&mut self, address: IpAddr) {
-        debug!(peer = %address, "it asks for the routes again");
+    /// The peer asked for a family again (RFC 2918).
+    fn resend(&mut self, address: IpAddr, family: Family) {
+        debug!(peer = %address, "it asks for the {family} routes again");
         if let Some(peer) = self.peers.get_mut(&address) {
-            peer.told = AdjRibOut::new();
+            peer.told.forget(family);
         }
         if let Some(updates) = self.updates(address, None) {
             self.event(address, Event::Advertise(&updates));
