@@ -46,6 +46,8 @@ pub struct Speaker {
     pub(super) table: Table,
     pub(super) listeners: Listeners,
     pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
+    /// Of the keys that the listening sockets ask for: who connected in an earlier one was not asked.
+    pub(super) round: u64,
     socket: net::Socket,
     /// The links as the next hops were last looked for on.
     facts: Facts,
@@ -78,6 +80,7 @@ impl Speaker {
             table: Table::default(),
             listeners,
             connections: BTreeMap::new(),
+            round: 0,
             socket: net::Socket::open()?,
             facts: Facts::default(),
             moved: false,
@@ -160,7 +163,7 @@ impl Speaker {
             Heard::Dialled(peer, Err(error)) => {
                 self.event(peer, Event::ConnectFailed { error: tcp::words(&error) });
             }
-            Heard::Accepted(stream, from) => self.accepted(stream, from),
+            Heard::Accepted(stream, from, round) => self.accepted(stream, from, round),
             Heard::Bytes(connection, bytes) => {
                 if let Some((peer, _)) = self.connections.get(&connection) {
                     self.event(*peer, Event::Received { connection, bytes: &bytes });
@@ -174,9 +177,12 @@ impl Speaker {
         }
     }
 
-    fn accepted(&mut self, stream: TcpStream, from: SocketAddr) {
+    fn accepted(&mut self, stream: TcpStream, from: SocketAddr, round: u64) {
         let address = from.ip().to_canonical();
         let Some(peer) = self.peers.get(&address) else {
+        if round != self.round {
+            return debug!(peer = %address, "connected before the passwords changed: closed");
+        }
             if self.strangers.len() < STRANGERS && self.strangers.insert(address) {
                 info!("{address} connected and is no peer: closed; write a [[bgp.peer]] for it");
             }
