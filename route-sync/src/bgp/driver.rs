@@ -2,15 +2,16 @@
 
 use super::config::Bgp;
 use super::neighbor::{Neighbor, now};
-use super::table::{Hops, Learned, Resolver, Table};
+use super::table::{Hops, Learned, Resolver, Table, better};
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
-use crate::desired::{POD, is_ours};
+use crate::desired::{LEARNED, POD, is_ours};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
 use bgp_speaker::rib::{LocalAddresses, Policy, Rib, Source, Unannounced};
 use ipnetwork::IpNetwork;
+use net::route::Route;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -45,9 +46,9 @@ pub struct Speaker {
     pub(super) rib: Rib,
     pub(super) table: Table,
     pub(super) listeners: Listeners,
-    pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
     /// Of the keys that the listening sockets ask for: who connected in an earlier one was not asked.
     pub(super) round: u64,
+    pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
     socket: net::Socket,
     /// The links as the next hops were last looked for on.
     facts: Facts,
@@ -79,8 +80,8 @@ impl Speaker {
             peers: BTreeMap::new(),
             table: Table::default(),
             listeners,
-            connections: BTreeMap::new(),
             round: 0,
+            connections: BTreeMap::new(),
             socket: net::Socket::open()?,
             facts: Facts::default(),
             moved: false,
@@ -179,10 +180,10 @@ impl Speaker {
 
     fn accepted(&mut self, stream: TcpStream, from: SocketAddr, round: u64) {
         let address = from.ip().to_canonical();
-        let Some(peer) = self.peers.get(&address) else {
         if round != self.round {
             return debug!(peer = %address, "connected before the passwords changed: closed");
         }
+        let Some(peer) = self.peers.get(&address) else {
             if self.strangers.len() < STRANGERS && self.strangers.insert(address) {
                 info!("{address} connected and is no peer: closed; write a [[bgp.peer]] for it");
             }
@@ -416,13 +417,7 @@ impl Speaker {
     pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
         let moved = std::mem::take(&mut self.moved);
         let socket = &mut self.socket;
-        let mut lookup = |address| {
-            socket.get(&net::route::toward(address)).unwrap_or_else(|error| {
-                // An unreachable network is an error of the lookup, not an empty answer.
-                debug!("{error}");
-                None
-            })
-        };
+        let mut lookup = |address| toward(socket, address);
         let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut lookup);
         self.table.follow(&mut self.rib, &mut resolver, moved)
     }
@@ -441,6 +436,23 @@ impl Speaker {
     pub fn is_complete(&self) -> bool {
         self.complete
     }
+}
+
+/// The route that leads to a next hop. One that was heard does not count: it may follow from this very
+/// next hop, and would come and go with each look.
+fn toward(socket: &mut net::Socket, address: IpAddr) -> Option<Route> {
+    let found = socket.get(&net::route::toward(address)).and_then(|found| match found {
+        Some(heard) if heard.protocol == LEARNED => {
+            let all = net::route::list(address.is_ipv6());
+            socket.fold(&all, |best: &mut Option<Route>, route| better(address, best, route))
+        }
+        found => Ok(found),
+    });
+    found.unwrap_or_else(|error| {
+        // An unreachable network is an error of the lookup, not an empty answer.
+        debug!("{error}");
+        None
+    })
 }
 
 /// Our addresses as a peer should use them: those of the session's link, where it has such, since
