@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # A rack: three nodes, each on two top-of-rack switches, which are BIRD. route-sync tells them its
-# node's pod CIDRs by BGP and installs what it hears, over both. Sourced by scripts/demo.
+# node's pod CIDRs by BGP and installs what it hears, over both; the plugin bgp makes the pods. Sourced
+# by scripts/demo.
 
 # Machines, pods and pings are the cluster's.
 # shellcheck source-path=SCRIPTDIR source=cluster.sh
@@ -91,29 +92,17 @@ asn = 65101
 address = "172.16.2.$((2 * n))"
 asn = 65102
 TOML
-    mkdir -p "/run/net.d/$name"
-    cat >"/run/net.d/$name/10-ferrule.conflist" <<JSON
-{
-  "cniVersion": "1.0.0",
-  "name": "ferrule",
-  "plugins": [{
-    "type": "bridge", "bridge": "cni0", "isGateway": true,
-    "ipam": {
-      "type": "host-local",
-      "ranges": [[{"subnet": "10.244.$n.0/24"}], [{"subnet": "fd00:10:244:$n::/64"}]],
-      "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
-    }
-  }]
-}
-JSON
 }
 
-# Each pod's node has a configuration of its own, since each has CIDRs of its own.
-cnitool() {
-    local node
-    node=$(node_of "$2")
-    on "$node" env CNI_PATH="$STAGE/bin" NETCONFPATH="/run/net.d/$node" \
-        "$STAGE/tools/cnitool" "$1" ferrule "/run/netns/$2"
+# The same on every node: addresses and MTU are what route-sync says of the node.
+write_network() {
+    mkdir "$STAGE/net.d"
+    cat >"$STAGE/net.d/10-ferrule.conflist" <<'JSON'
+{ "cniVersion": "1.0.0", "name": "ferrule", "plugins": [
+  { "type": "bgp", "ipMasq": true, "ipam": { "type": "host-local" } }
+] }
+JSON
+    indent <"$STAGE/net.d/10-ferrule.conflist"
 }
 
 start_bird() {
@@ -249,8 +238,11 @@ scene_bgp() {
     step 'each node has both switches as next hops' within 10 hops one 2
     say '  On node one, route-sync status bgp:'
     route_sync one status bgp | indent
-    head1 'A pod on each, attached by cnitool and the bridge plugin'
+    head1 'A pod on each, attached by cnitool and the bgp plugin'
+    write_network
     for name in "${pods[@]}"; do attach "$name"; done
+    say '  On node one, the route to its pod, and what it heard:'
+    { on one ip route show proto 117 && on one ip route show proto 119; } | indent
     head1 'Who reaches whom, and the source that the receiver saw: each pod by its own address'
     all_pairs "${pods[@]}"
     head1 'The wire between node one and tor1 is cut, while packets flow'

@@ -21,6 +21,7 @@ mod reader;
 mod update;
 
 pub use attributes::{Attributes, Community, Origin, ParseCommunityError};
+pub(crate) use encode::capabilities;
 pub use encode::{TooLong, keepalive, notification, open, route_refresh, update};
 pub(crate) use nlri::canonical;
 pub use notification::{Notification, cease, code};

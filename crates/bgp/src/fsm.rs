@@ -77,10 +77,13 @@ pub struct Config {
     pub families: BTreeSet<Family>,
     /// Offer IPv6 next hops for IPv4 (RFC 8950).
     pub extended_next_hop: bool,
+    /// What a peer of another AS announces by a path that does not begin with its AS counts as
+    /// withdrawn (RFC 4271 section 6.3). Not for route servers, which leave theirs out (RFC 7947).
+    pub enforce_first_as: bool,
 }
 
 impl Config {
-    /// Hold time 90 s, connect retry 10 s, both families, active, without RFC 8950.
+    /// Hold time 90 s, connect retry 10 s, both families, active, without RFC 8950, no route server.
     pub fn new(local_asn: u32, router_id: Ipv4Addr, peer_asn: u32) -> Config {
         Config {
             local_asn,
@@ -91,6 +94,7 @@ impl Config {
             passive: false,
             families: BTreeSet::from([Family::Ipv4, Family::Ipv6]),
             extended_next_hop: false,
+            enforce_first_as: true,
         }
     }
 

@@ -84,7 +84,7 @@
 //!                     self.rib.down(self.peer);
 //!                 }
 //!                 Action::Failed(reason) => eprintln!("{}: {reason}", self.peer),
-//!                 Action::Resend(_) => {} // a new AdjRibOut, and the same updates
+//!                 Action::Resend(_) => {} // AdjRibOut::forget, and what sync says then
 //!                 Action::Unsendable(why) => eprintln!("{}: {why}", self.peer),
 //!                 other => network.push(other), // Connect, CancelConnect, Send, Close
 //!             }

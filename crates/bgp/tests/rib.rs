@@ -259,7 +259,13 @@ fn we_announce_ourselves() {
     assert!(told.values().all(|export| export.attributes.as_path == [65000]));
     let mut out = AdjRibOut::new();
     assert_eq!(out.sync(told.clone()).len(), 1, "one set of attributes and one next hop");
-    assert_eq!(out.sync(told), []);
+    assert_eq!(out.sync(told.clone()), []);
+    // RFC 2918: that family, and no other.
+    out.forget(Family::Ipv6);
+    let again = out.sync(told);
+    let prefixes: Vec<_> =
+        again.iter().flat_map(|u| &u.announced).flat_map(|a| &a.prefixes).collect();
+    assert!(matches!(prefixes[..], [IpNetwork::V6(_)]), "{prefixes:?}");
 
     (context.extended_next_hop, context.internal) = (false, true);
     let (told, _) = exports(&own, 65000, &local, &context);

@@ -49,14 +49,18 @@ struct Bench {
 
 impl Bench {
     fn in_state(state: State) -> Bench {
-        let now = Instant::now();
-        let mut bench = Bench { session: Session::new(config(), now), now };
+        Bench::of(config(), state)
+    }
+
+    fn of(config: Config, state: State) -> Bench {
+        let (now, asn) = (Instant::now(), config.peer_asn);
+        let mut bench = Bench { session: Session::new(config, now), now };
         assert_eq!(bench.event(Event::Start), [Action::Connect]);
         if state >= State::OpenSent {
             bench.event(Event::Connected { connection: IT, incoming: false });
         }
         if state >= State::OpenConfirm {
-            bench.receive(&codec::open(&peers_open()));
+            bench.receive(&codec::open(&Open { asn, ..peers_open() }));
         }
         if state >= State::Established {
             bench.receive(&codec::keepalive());
@@ -81,10 +85,15 @@ impl Bench {
 
 /// The NOTIFICATION that was sent, and that the connection was closed right after.
 fn refusal(actions: &[Action]) -> (u8, u8) {
+    let told = told(actions);
+    (told.code, told.subcode)
+}
+
+fn told(actions: &[Action]) -> Notification {
     let at = actions.iter().position(|action| matches!(action, Action::Close { .. })).unwrap();
     let Action::Send { bytes, .. } = &actions[at - 1] else { panic!("{actions:?}") };
     let Ok(Message::Notification(told)) = decode(bytes, &context()) else { panic!("{bytes:?}") };
-    (told.code, told.subcode)
+    told
 }
 
 /// A message of any type and length field.
@@ -186,6 +195,27 @@ fn opens_that_are_refused() {
     assert_eq!(error, format!("{said}; told the peer OPEN Message Error: Bad Peer AS (2/2)"));
 }
 
+/// The version that is spoken (RFC 4271 section 6.2), the capabilities that the peer lacks (RFC 5492
+/// section 5), as an OPEN has them.
+#[test]
+fn a_refused_open_is_told_what_would_do() {
+    let refused = |config: Config, bytes: &[u8]| {
+        let told = told(&Bench::of(config, State::OpenSent).receive(bytes));
+        ((told.code, told.subcode), told.data)
+    };
+    let mut version = codec::open(&peers_open());
+    version[19] = 5;
+    assert_eq!(refused(config(), &version), ((2, 1), vec![0, 4]));
+    let other = [4, 0xfd, 0xea, 0, 30, 192, 0, 2, 2, 8, 2, 6, 1, 4, 0, 25, 0, 65];
+    let (four, six) = ([1, 4, 0, 1, 0, 1], [1, 4, 0, 2, 0, 1]);
+    let both = [four, six].concat();
+    assert_eq!(refused(config(), &whole(1, &other)), ((2, 7), both));
+    let alone = Config { families: BTreeSet::from([Family::Ipv6]), ..config() };
+    let mut open = peers_open();
+    open.capabilities.multiprotocol.remove(&Family::Ipv6);
+    assert_eq!(refused(alone, &codec::open(&open)), ((2, 7), six.to_vec()));
+}
+
 #[test]
 fn messages_out_of_turn() {
     let mut bench = Bench::in_state(State::OpenConfirm);
@@ -237,6 +267,46 @@ fn broken_attributes_withdraw_and_the_session_stays() {
         assert_eq!(bench.session.state(), State::Established);
         assert_eq!(bench.session.counters().treated_as_withdraw, 1);
     }
+}
+
+/// RFC 4271 section 6.3: the path that a peer of another AS tells begins with its own AS, unless it
+/// is a route server (RFC 7947).
+#[test]
+fn a_path_begins_with_the_peers_as() {
+    let lax = Config { enforce_first_as: false, ..config() };
+    let internal = Config::new(65001, Ipv4Addr::new(192, 0, 2, 1), 65001);
+    let next_hop = NextHop { address: Ipv4Addr::new(192, 0, 2, 2).into(), link_local: None };
+    let prefixes = vec!["10.9.0.0/16".parse().unwrap()];
+    for (as_path, strict) in [
+        (vec![], false),
+        (vec![65009], false),
+        (vec![65009, 65002], false),
+        (vec![65002], true),
+        (vec![65002, 65009], true),
+    ] {
+        for (config, taken) in [(config(), strict), (lax.clone(), true), (internal.clone(), true)] {
+            let announced = vec![Announced { next_hop, prefixes: prefixes.clone() }];
+            let attributes = Attributes { as_path: as_path.clone(), ..Attributes::default() };
+            let sent = Update { announced, attributes, ..Update::default() };
+            let bytes = codec::update(&sent, &context()).unwrap().concat();
+            let mut bench = Bench::of(config, State::Established);
+            let actions = bench.receive(&bytes);
+            let [Action::Update(update)] = &actions[..] else { panic!("{as_path:?}: {actions:?}") };
+            let counted = bench.session.counters().treated_as_withdraw;
+            if taken {
+                assert_eq!((&**update, counted), (&sent, 0));
+                continue;
+            }
+            assert_eq!((&update.withdrawn, counted), (&prefixes, 1), "{as_path:?}");
+            assert!(update.announced.is_empty() && update.treated_as_withdraw, "{as_path:?}");
+            assert!(update.faults[0].starts_with("AS_PATH "), "{:?}", update.faults);
+        }
+    }
+    // A withdrawal has no path.
+    let sent = Update { withdrawn: prefixes, ..Update::default() };
+    let bytes = codec::update(&sent, &context()).unwrap().concat();
+    let actions = Bench::in_state(State::Established).receive(&bytes);
+    assert_eq!(actions, [Action::Update(Box::new(sent))]);
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub struct Peer {
     pub local_address: Option<IpAddr>,
     /// `extended-next-hop`: offer IPv6 next hops for IPv4 (RFC 8950).
     pub extended_next_hop: bool,
+    /// `enforce-first-as`: what comes by a path that does not begin with `asn` counts as withdrawn.
+    pub enforce_first_as: bool,
 }
 
 /// The key of TCP MD5 (RFC 2385).
@@ -139,6 +141,7 @@ fn peers(table: &mut Table, bgp: &Bgp, faults: &mut Faults) -> Vec<Peer> {
             extended_next_hop: table
                 .read("extended-next-hop", faults, boolean)
                 .unwrap_or_else(|| address.is_some_and(|address| address.is_ipv6())),
+            enforce_first_as: table.read("enforce-first-as", faults, boolean).unwrap_or(true),
         };
         table.finish(faults);
         if address.is_some() && asn.is_some() {

@@ -2,15 +2,16 @@
 
 use super::config::Bgp;
 use super::neighbor::{Neighbor, now};
-use super::table::{Hops, Learned, Resolver, Table};
+use super::table::{Hops, Learned, Resolver, Table, better};
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
-use crate::desired::{POD, is_ours};
+use crate::desired::{LEARNED, POD, is_ours};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
-use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Policy, Rib, Source, Unannounced};
+use bgp_speaker::rib::{LocalAddresses, Policy, Rib, Source, Unannounced};
 use ipnetwork::IpNetwork;
+use net::route::Route;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -45,6 +46,8 @@ pub struct Speaker {
     pub(super) rib: Rib,
     pub(super) table: Table,
     pub(super) listeners: Listeners,
+    /// Of the keys that the listening sockets ask for: who connected in an earlier one was not asked.
+    pub(super) round: u64,
     pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
     socket: net::Socket,
     /// The links as the next hops were last looked for on.
@@ -77,6 +80,7 @@ impl Speaker {
             peers: BTreeMap::new(),
             table: Table::default(),
             listeners,
+            round: 0,
             connections: BTreeMap::new(),
             socket: net::Socket::open()?,
             facts: Facts::default(),
@@ -160,7 +164,7 @@ impl Speaker {
             Heard::Dialled(peer, Err(error)) => {
                 self.event(peer, Event::ConnectFailed { error: tcp::words(&error) });
             }
-            Heard::Accepted(stream, from) => self.accepted(stream, from),
+            Heard::Accepted(stream, from, round) => self.accepted(stream, from, round),
             Heard::Bytes(connection, bytes) => {
                 if let Some((peer, _)) = self.connections.get(&connection) {
                     self.event(*peer, Event::Received { connection, bytes: &bytes });
@@ -174,8 +178,11 @@ impl Speaker {
         }
     }
 
-    fn accepted(&mut self, stream: TcpStream, from: SocketAddr) {
+    fn accepted(&mut self, stream: TcpStream, from: SocketAddr, round: u64) {
         let address = from.ip().to_canonical();
+        if round != self.round {
+            return debug!(peer = %address, "connected before the passwords changed: closed");
+        }
         let Some(peer) = self.peers.get(&address) else {
             if self.strangers.len() < STRANGERS && self.strangers.insert(address) {
                 info!("{address} connected and is no peer: closed; write a [[bgp.peer]] for it");
@@ -234,7 +241,7 @@ impl Speaker {
                     self.rib.update(address, &update);
                     self.note(address, &update);
                 }
-                Action::Resend(_) => self.resend(address),
+                Action::Resend(family) => self.resend(address, family),
                 Action::Unsendable(why) => warn!(peer = %address, "cannot announce: {why}"),
             }
         }
@@ -301,11 +308,11 @@ impl Speaker {
         }
     }
 
-    /// The peer asked for all of it again (RFC 2918).
-    fn resend(&mut self, address: IpAddr) {
-        debug!(peer = %address, "it asks for the routes again");
+    /// The peer asked for a family again (RFC 2918).
+    fn resend(&mut self, address: IpAddr, family: Family) {
+        debug!(peer = %address, "it asks for the {family} routes again");
         if let Some(peer) = self.peers.get_mut(&address) {
-            peer.told = AdjRibOut::new();
+            peer.told.forget(family);
         }
         if let Some(updates) = self.updates(address, None) {
             self.event(address, Event::Advertise(&updates));
@@ -410,13 +417,7 @@ impl Speaker {
     pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
         let moved = std::mem::take(&mut self.moved);
         let socket = &mut self.socket;
-        let mut lookup = |address| {
-            socket.get(&net::route::toward(address)).unwrap_or_else(|error| {
-                // An unreachable network is an error of the lookup, not an empty answer.
-                debug!("{error}");
-                None
-            })
-        };
+        let mut lookup = |address| toward(socket, address);
         let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut lookup);
         self.table.follow(&mut self.rib, &mut resolver, moved)
     }
@@ -435,6 +436,23 @@ impl Speaker {
     pub fn is_complete(&self) -> bool {
         self.complete
     }
+}
+
+/// The route that leads to a next hop. One that was heard does not count: it may follow from this very
+/// next hop, and would come and go with each look.
+fn toward(socket: &mut net::Socket, address: IpAddr) -> Option<Route> {
+    let found = socket.get(&net::route::toward(address)).and_then(|found| match found {
+        Some(heard) if heard.protocol == LEARNED => {
+            let all = net::route::list(address.is_ipv6());
+            socket.fold(&all, |best: &mut Option<Route>, route| better(address, best, route))
+        }
+        found => Ok(found),
+    });
+    found.unwrap_or_else(|error| {
+        // An unreachable network is an error of the lookup, not an empty answer.
+        debug!("{error}");
+        None
+    })
 }
 
 /// Our addresses as a peer should use them: those of the session's link, where it has such, since

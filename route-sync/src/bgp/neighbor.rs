@@ -37,6 +37,7 @@ impl Neighbor {
             connect_retry: bgp.connect_retry,
             passive: peer.passive,
             extended_next_hop: peer.extended_next_hop,
+            enforce_first_as: peer.enforce_first_as,
             ..Config::new(bgp.asn, identity.router_id, peer.asn)
         };
         Neighbor {

@@ -1,12 +1,13 @@
 //! Another configuration, another node set, and the end. A session is touched only by what concerns
 //! it.
 
-use super::config::{Bgp, Peer};
+use super::config::{Bgp, Password, Peer};
 use super::driver::{Identity, Speaker, policy};
 use super::neighbor::Neighbor;
 use super::tcp::Listeners;
 use bgp_speaker::codec::{Family, cease};
 use bgp_speaker::fsm::Event;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -17,27 +18,26 @@ impl Speaker {
         let before = std::mem::replace(&mut self.bgp, bgp);
         if before.listen != self.bgp.listen {
             self.listen_anew();
+        } else if keys(&before) != keys(&self.bgp) {
+            // Who has connected was not asked for them.
+            self.listeners.pause();
+            for peer in &before.peers {
+                self.set_key(&Peer { password: None, ..peer.clone() });
+            }
+            self.serve();
         }
         // What every OPEN says; of the router ID `identify` knows whether it becomes another.
         let every = (before.asn, before.hold_time) != (self.bgp.asn, self.bgp.hold_time);
         for old in &before.peers {
             let new = self.bgp.peers.iter().find(|peer| peer.address == old.address).cloned();
             match new {
-                None => {
-                    self.end(old.address, cease::DECONFIGURED, "it is configured no more");
-                    self.set_key(&Peer { password: None, ..old.clone() });
-                }
+                None => self.end(old.address, cease::DECONFIGURED, "it is configured no more"),
                 Some(new) if every || new != *old => {
                     self.end(old.address, cease::CONFIGURATION, "its configuration changed");
-                    self.set_key(&new);
                 }
                 Some(_) => {}
             }
         }
-        let known = |address: IpAddr| before.peers.iter().any(|peer| peer.address == address);
-        let fresh: Vec<_> =
-            self.bgp.peers.iter().filter(|peer| !known(peer.address)).cloned().collect();
-        fresh.iter().for_each(|peer| self.set_key(peer));
         for peer in self.peers.values_mut() {
             peer.session.set_connect_retry(self.bgp.connect_retry);
         }
@@ -55,6 +55,7 @@ impl Speaker {
 
     fn listen_anew(&mut self) {
         // The old sockets first: the new may be at the same port.
+        self.listeners.pause();
         self.listeners = Listeners::default();
         match Listeners::open(&self.bgp.listen) {
             Ok(listeners) => self.listeners = listeners,
@@ -68,7 +69,8 @@ impl Speaker {
         // Keys first: whoever connects before is not asked for one.
         self.keyless.clear();
         self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
-        if let Err(error) = self.listeners.serve(&self.ear) {
+        self.round += 1;
+        if let Err(error) = self.listeners.serve(&self.ear, self.round) {
             warn!("cannot accept BGP connections: {error}");
         }
     }
@@ -163,4 +165,9 @@ impl Speaker {
         self.end_all("the daemon stops");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The passwords, by peer.
+fn keys(bgp: &Bgp) -> BTreeMap<IpAddr, &Password> {
+    bgp.peers.iter().filter_map(|peer| Some((peer.address, peer.password.as_ref()?))).collect()
 }

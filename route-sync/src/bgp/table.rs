@@ -1,11 +1,12 @@
 //! From next hops to the kernel's: over which links they are reached.
 
 use super::config::Bgp;
-use crate::desired;
+use crate::desired::{self, LEARNED};
 use crate::facts::Facts;
 use bgp_speaker::rib::{Rib, Source, Via};
 use ipnetwork::IpNetwork;
-use net::route::{Hop, Kind, Route};
+use net::route::{Hop, Kind, MAIN, Route};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +25,9 @@ pub struct Resolver<'a> {
     lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
     known: HashMap<Via, Option<Way>>,
 }
+
+/// RTPROT_KERNEL: what follows from a link's address.
+const KERNEL: u8 = 2;
 
 /// How one is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,16 +86,19 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Across a router: by the route that the kernel has to it, unless that is one of ours, or a
-    /// connected one whose link carries nothing.
+    /// Across a router, or on a link by a route that somebody wrote: by the route that the kernel has
+    /// to it, unless that is one of ours, or the kernel's own, which [`Facts`] know better.
     fn across(&mut self, address: IpAddr) -> Option<Way> {
         let found = (self.lookup)(address)?;
         let ours = desired::is_ours(found.protocol) || found.protocol == desired::POD;
+        let connected = found.protocol == KERNEL;
         let live = |hop: &Hop| {
             let link = self.facts.links.get(&hop.link);
-            hop.gateway.is_some() && link.is_none_or(|link| link.up && link.carrier)
+            let there = hop.gateway.is_some() || !connected;
+            there && link.is_none_or(|link| link.up && link.carrier)
         };
-        let hops: Vec<Hop> = found.hops.into_iter().filter(live).collect();
+        let toward = |hop: Hop| Hop { gateway: hop.gateway.or(Some(address)), ..hop };
+        let hops: Vec<Hop> = found.hops.into_iter().filter(live).map(toward).collect();
         let usable = found.kind == Kind::Unicast && !ours && !hops.is_empty();
         // 0 is for what is on a link.
         usable.then_some(Way { cost: found.priority.max(1), connected: false, hops })
@@ -163,6 +170,16 @@ impl Table {
     /// All of it.
     pub fn learned(&self) -> &Learned {
         &self.learned
+    }
+}
+
+/// Puts `route` in the place of `best` if packets to `address` would take it rather: the longest
+/// prefix, then the least metric. What was heard by BGP is left out.
+pub fn better(address: IpAddr, best: &mut Option<Route>, route: Route) {
+    let rank = |route: &Route| (route.dst.prefix(), Reverse(route.priority));
+    let leads = route.table == MAIN && route.protocol != LEARNED && route.dst.contains(address);
+    if leads && best.as_ref().is_none_or(|best| rank(best) < rank(&route)) {
+        *best = Some(route);
     }
 }
 

@@ -4,10 +4,10 @@
 use super::config::{PORT, Peer};
 use bgp_speaker::fsm::ConnectionId;
 use net::tcp::set_md5_key;
-use nix::sys::socket::{Backlog, setsockopt, sockopt};
+use nix::sys::socket::{Backlog, Shutdown, setsockopt, shutdown, sockopt};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,8 +34,8 @@ const BACKLOG: i32 = 64;
 pub enum Heard {
     /// A dialled connection, or why there is none.
     Dialled(IpAddr, io::Result<TcpStream>),
-    /// Somebody connected.
-    Accepted(TcpStream, SocketAddr),
+    /// Somebody connected, to what [`Listeners::serve`] was called for with this number.
+    Accepted(TcpStream, SocketAddr, u64),
     /// Bytes came.
     Bytes(ConnectionId, Vec<u8>),
     /// A connection is over; in words.
@@ -205,16 +205,29 @@ impl Listeners {
         Ok(Listeners { sockets, tasks: JoinSet::new() })
     }
 
-    /// Listens, and accepts on the current runtime, from now on.
+    /// Listens no more, and resets who waits to be accepted. The addresses stay ours.
+    pub fn pause(&mut self) {
+        self.tasks = JoinSet::new();
+        for socket in &self.sockets {
+            // The kernel makes it what it was before listen(2) (inet_shutdown), for all its
+            // descriptors: those of the tasks are closed later.
+            if let Err(error) = shutdown(socket.as_raw_fd(), Shutdown::Both) {
+                tracing::warn!("cannot stop listening: {error}");
+            }
+        }
+    }
+
+    /// Listens, and accepts on the current runtime, from now on. What is accepted has the number
+    /// `round`.
     ///
     /// # Errors
     /// Somebody else listens there by now; the runtime takes no socket.
-    pub fn serve(&mut self, ear: &Ear) -> io::Result<()> {
+    pub fn serve(&mut self, ear: &Ear, round: u64) -> io::Result<()> {
         let backlog = Backlog::new(BACKLOG)?;
         for socket in &self.sockets {
             nix::sys::socket::listen(socket, backlog)?;
             let listener = TcpListener::from_std(socket.try_clone()?)?;
-            self.tasks.spawn(accept(listener, ear.clone()));
+            self.tasks.spawn(accept(listener, ear.clone(), round));
         }
         Ok(())
     }
@@ -249,11 +262,11 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.as_fd().try_clone_to_owned()?.into())
 }
 
-async fn accept(listener: TcpListener, ear: Ear) {
+async fn accept(listener: TcpListener, ear: Ear, round: u64) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                if ear.send(Heard::Accepted(stream, from)).await.is_err() {
+                if ear.send(Heard::Accepted(stream, from, round)).await.is_err() {
                     return;
                 }
             }
@@ -277,7 +290,7 @@ mod tests {
         let refused = TcpStream::connect(address).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         let (ear, mut heard) = mpsc::channel(1);
-        listeners.serve(&ear).unwrap();
+        listeners.serve(&ear, 0).unwrap();
         let _stream = TcpStream::connect(address).await.unwrap();
         assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
     }

@@ -100,6 +100,19 @@ fn without_the_filters_they_would() {
     assert!(arrives(&pods[0], "10.1.0.3", &pods[2], "10.1.0.4"), "IPv4");
 }
 
+/// A flush takes the filter of IPv6 along, and an ADD of the attachment's own brings it back.
+#[test]
+fn a_flush_lasts_until_the_next_add() {
+    let Scene { node, pods, .. } = scene();
+    node.run("nft flush ruleset");
+    assert!(arrives(&pods[0], "fd00:1::3", &pods[2], "fd00:1::4"), "the known limit");
+    assert!(!arrives(&pods[0], "10.1.0.3", &pods[2], "10.1.0.4"), "the kernel's own filter");
+    let attachment = node.attach(&dual(), &pods[0]);
+    attachment.del(None);
+    attachment.add();
+    assert!(!arrives(&pods[0], "fd00:1::3", &pods[2], "fd00:1::4"), "IPv6");
+}
+
 /// The filter is one rule, and an element for each pod's link.
 #[test]
 fn the_filter_does_not_grow_by_rules() {

@@ -1,8 +1,9 @@
-//! Peers across a router.
+//! Next hops that are on no link of the node.
 
 use crate::bird::Bird;
-use crate::pair::Pair;
+use crate::pair::{Pair, TOLD, router};
 use ferrule_tests::node::Place;
+use ferrule_tests::packets::ping;
 
 /// A peer of another AS two hops away wants `multihop`; the next hops that it names are reached as
 /// somebody else's routes say, and follow them.
@@ -52,4 +53,52 @@ fn a_peer_across_a_router_wants_multihop() {
     node.hears(cidr, 0);
     node.run("ip route add default via 172.16.0.2");
     node.until("back", |_| shown().contains("via 172.16.0.2 dev up0"));
+}
+
+/// A router that tells its prefix with this next hop, which it answers for.
+fn telling(next_hop: &str) -> Pair {
+    let mut pair = Pair::new();
+    pair.router.run(&format!("ip address add {next_hop}/32 dev lo"));
+    pair.router.run("ip address add 10.244.9.2/32 dev lo");
+    pair.router.run("ip route add 192.0.2.1 via 172.16.0.1");
+    let told = format!("ipv4 {{ import all; next hop address {next_hop};");
+    pair.router.start("192.0.2.254", &router("").replace("ipv4 { import all;", &told));
+    pair
+}
+
+/// RFC 4271 section 9.1.2.1: what is heard leads to no next hop. One inside of the prefix that is
+/// heard by it is reached as others say, and stays whatever moves.
+#[test]
+fn a_next_hop_inside_of_what_is_heard_stays() {
+    let mut pair = telling("10.244.9.1");
+    pair.router.run("ip address add 172.16.0.22/24 dev node1");
+    pair.node.run("ip route add default via 172.16.0.2");
+    pair.start_node("", "multihop = 2");
+    pair.node.is_up();
+    pair.node.hears(TOLD, 1);
+    for gateway in ["172.16.0.22", "172.16.0.2"] {
+        pair.node.run(&format!("ip route replace default via {gateway}"));
+        pair.node.until("the other gateway", |s| {
+            s.run(&format!("ip route show {TOLD} proto 119")).contains(&format!("via {gateway} "))
+        });
+        ping(&pair.node, "10.244.9.2");
+    }
+    let log = pair.node.log();
+    assert!(!log.contains("delete route"), "{log}");
+}
+
+/// A route without a gateway leads to a next hop too: it is on that link.
+#[test]
+fn a_next_hop_may_be_on_a_link_by_a_route() {
+    let mut pair = telling("203.0.113.7");
+    pair.start_node("", "multihop = 2");
+    pair.node.hears("fd00:10:244:9::/64", 1);
+    assert_eq!(pair.node.hops(TOLD), 0);
+    pair.node.run("ip route add 203.0.113.7 dev up0");
+    pair.node.until("on the link", |s| {
+        s.run(&format!("ip route show {TOLD} proto 119")).contains("via 203.0.113.7 dev up0")
+    });
+    ping(&pair.node, "10.244.9.2");
+    pair.node.run("ip route del 203.0.113.7 dev up0");
+    pair.node.hears(TOLD, 0);
 }

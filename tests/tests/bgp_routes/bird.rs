@@ -28,6 +28,15 @@ impl Bird {
 
     /// Starts BIRD; `protocols` are its peers. What it hears it also installs, with ECMP.
     pub fn start(&mut self, router_id: &str, protocols: &str) {
+        self.configure(router_id, protocols);
+        self.node.run("rm -f /run/bird.ctl");
+        self.daemon = Some(self.node.spawn("bird -f -c /run/bird.conf -s /run/bird.ctl"));
+        let up = || self.node.exists("/run/bird.ctl").then_some(());
+        within(Duration::from_secs(10), up).expect("bird starts: apt-get install bird2");
+    }
+
+    /// Writes its configuration, which `configure` reads anew.
+    pub fn configure(&self, router_id: &str, protocols: &str) {
         let text = format!(
             "router id {router_id};
              protocol device {{ scan time 1; }}
@@ -36,10 +45,7 @@ impl Bird {
              {protocols}\n"
         );
         self.node.write("/run/bird.conf", &text);
-        self.node.sh("rm -f /run/bird.ctl; bird -p -c /run/bird.conf");
-        self.daemon = Some(self.node.spawn("bird -f -c /run/bird.conf -s /run/bird.ctl"));
-        let up = || self.node.exists("/run/bird.ctl").then_some(());
-        within(Duration::from_secs(10), up).expect("bird starts: apt-get install bird2");
+        self.node.run("bird -p -c /run/bird.conf");
     }
 
     /// Kills it, as a crash would.

@@ -1,21 +1,23 @@
-//! A top-of-rack switch with FRR.
+//! FRR.
 
+use crate::pair::{NODE, ROUTER};
 use crate::speaker::Speaker;
 use ferrule_tests::background::Background;
 use ferrule_tests::node::{Node, Place};
+use ferrule_tests::ns::Namespace;
 use ferrule_tests::packets::ping;
 use ferrule_tests::within;
 use serde_json::Value;
 use std::time::Duration;
 
-struct Frr {
+pub struct Frr {
     node: Node,
     _daemons: [Background; 2],
 }
 
 impl Frr {
     /// zebra, which installs routes, and bgpd.
-    fn start(node: Node, bgp: &str) -> Frr {
+    pub fn start(node: Node, bgp: &str) -> Frr {
         node.write("/run/frr/bgpd.conf", bgp);
         node.write("/run/frr/zebra.conf", "ip nht resolve-via-default\n");
         // They drop root, and want to be in the group frrvty.
@@ -34,10 +36,74 @@ impl Frr {
         Frr { node, _daemons: daemons }
     }
 
-    fn ask(&self, question: &str) -> Value {
+    /// What vtysh answers.
+    pub fn ask(&self, question: &str) -> Value {
         let text = self.node.sh(&format!("vtysh --vty_socket /run/frr -c '{question} json'"));
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
+
+    /// The path to a prefix that it knows, of IPv4; null when it knows none.
+    pub fn path(&self, prefix: &str) -> Value {
+        self.ask(&format!("show bgp ipv4 unicast {prefix}"))["paths"][0].clone()
+    }
+
+    /// Commands of vtysh, one after the other.
+    fn tell(&self, commands: &[&str]) {
+        let commands: String = commands.iter().map(|command| format!(" -c '{command}'")).collect();
+        self.node.sh(&format!("vtysh --vty_socket /run/frr{commands}"));
+    }
+}
+
+impl Place for Frr {
+    fn ns(&self) -> &Namespace {
+        self.node.ns()
+    }
+}
+
+/// A place where FRR may start, and node 1 on a wire to it, with the addresses of a
+/// [`Pair`](crate::pair::Pair).
+pub fn beside_frr() -> (Speaker, Node) {
+    let (node, switch) = (Speaker::new(1), Node::new());
+    switch.sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0");
+    let near = ["172.16.0.1/24", "2001:db8:f::1/64"];
+    let far = ["172.16.0.2/24", "2001:db8:f::2/64"];
+    node.wire("up0", &switch, "node1", [&near, &far]);
+    (node, switch)
+}
+
+/// RFC 2918: `clear ... soft in` asks for the routes again, and they come in the same session.
+#[test]
+fn it_asks_and_is_sent_the_routes_again() {
+    let (mut node, switch) = beside_frr();
+    let frr = Frr::start(
+        switch,
+        &format!(
+            "router bgp 65100
+ bgp router-id 192.0.2.254
+ no bgp ebgp-requires-policy
+ neighbor {NODE} remote-as 65001
+ neighbor {NODE} timers connect 1
+ address-family ipv4 unicast
+  neighbor {NODE} route-map wall in
+bgp route-map delay-timer 0
+route-map wall deny 10
+"
+        ),
+    );
+    node.configure(&format!(
+        "[bgp]\nasn = 65001\nconnect-retry = 1\nannounce = [\"10.244.1.0/24\"]\n[[bgp.peer]]\naddress = \"{ROUTER}\"\nasn = 65100\n"
+    ));
+    node.start();
+    node.is_up();
+    let counters = || frr.ask(&format!("show bgp neighbors {NODE}"))[NODE]["messageStats"].clone();
+    // One with our route, one that ends the first round.
+    node.until("FRR is told", |_| counters()["updatesRecv"] == 2);
+    frr.tell(&["configure terminal", "no route-map wall deny 10", "route-map wall permit 10"]);
+    assert!(frr.path("10.244.1.0/24").is_null(), "FRR has thrown it away");
+    frr.tell(&[&format!("clear bgp ipv4 unicast {NODE} soft in")]);
+    node.until("told again", |_| frr.path("10.244.1.0/24")["valid"] == true);
+    assert_eq!(counters()["routeRefreshSent"], 1);
+    assert_eq!(node.peer(ROUTER)["counters"]["established"], 1);
 }
 
 /// RFC 4271, 4760, 6793, 8950, 1997: links of IPv6 alone, both families of pods.
@@ -85,7 +151,7 @@ fn pods_reach_each_other_through_frr_over_links_without_ipv4() {
     assert_eq!(path["aspath"]["string"], "4200000001", "{told:#}");
     assert_eq!(path["community"]["string"], "65001:1", "{told:#}");
     assert_eq!(path["nexthops"][0]["ip"], "2001:db8:f1::1", "{told:#}");
-    let pods = [nodes[0].pod(1), nodes[1].pod(1)];
+    let pods = [nodes[0].pod(), nodes[1].pod()];
     ping(&pods[0], &pods[1].v4);
     ping(&pods[0], &pods[1].v6);
     ping(&pods[1], &pods[0].v4);

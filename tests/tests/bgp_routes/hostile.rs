@@ -2,7 +2,7 @@
 
 use crate::pair::{Pair, ROUTER};
 use crate::raw_peer::{
-    AS_PATH, KEEPALIVE, NEXT_HOP, NOTIFICATION, ORIGIN, RawPeer, UPDATE, message, update,
+    AS_PATH, KEEPALIVE, NEXT_HOP, NOTIFICATION, OPEN, ORIGIN, RawPeer, UPDATE, message, update,
 };
 use std::time::Instant;
 
@@ -58,6 +58,47 @@ fn broken_attributes_withdraw_their_routes_alone() {
     assert!(pair.node.log().contains("an UPDATE is not sound"));
     let shown = pair.node.command("status bgp").stdout;
     assert!(shown.contains("UPDATEs treated as withdrawals; last fault: "), "{shown}");
+}
+
+/// RFC 4271 section 6.3, RFC 7947: only a route server may leave its AS out of a path.
+#[test]
+fn a_path_begins_with_the_peers_as() {
+    let (pair, mut raw) = start();
+    let paths: [&[u8]; 2] = [&[0x40, 2, 0], &[0x40, 2, 6, 2, 1, 0, 0, 0xfe, 0x4d]];
+    for path in paths {
+        raw.send(&update(&[ORIGIN, path, NEXT_HOP], 9));
+        pair.node.until("withdrawn", |s| s.hops(CIDR) == 0);
+        let fault = pair.node.peer(ROUTER)["lastFault"].to_string();
+        assert!(fault.contains("(enforce-first-as)"), "{fault}");
+        raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+        pair.node.hears(CIDR, 1);
+    }
+    pair.configure("", "enforce-first-as = false");
+    raw.expect(NOTIFICATION);
+    for path in paths {
+        raw.open(90);
+        raw.send(&update(&[ORIGIN, path, NEXT_HOP], 9));
+        pair.node.hears(CIDR, 1);
+        raw.close();
+        pair.node.hears(CIDR, 0);
+    }
+}
+
+/// RFC 5492 section 5: a peer without a family of ours is told which these are.
+#[test]
+fn a_peer_of_other_families_is_told_so() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    raw.accept();
+    // L2VPN EVPN alone.
+    let capabilities = [1, 4, 0, 25, 0, 70];
+    let head = [4, 0xfe, 0x4c, 0, 90, 192, 0, 2, 254, 8, 2, 6];
+    raw.send(&message(OPEN, &[&head[..], &capabilities].concat()));
+    let told = raw.expect(NOTIFICATION);
+    assert_eq!(told, [&[2, 7][..], &[1, 4, 0, 1, 0, 1], &[1, 4, 0, 2, 0, 1]].concat());
+    let error = pair.node.peer(ROUTER)["lastError"].to_string();
+    assert!(error.contains("the peer offers none of the configured families"), "{error}");
 }
 
 /// RFC 4271 section 6.1: what is no BGP, is too long or is cut short ends the session, and the peer

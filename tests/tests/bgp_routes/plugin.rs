@@ -1,17 +1,11 @@
 //! The plugin bgp beside the daemon: pods of two nodes that are peers.
 
 use crate::pair::Pair;
-use crate::speaker::Speaker;
+use crate::speaker::{Speaker, network};
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::{Place, Pod};
 use ferrule_tests::packets::{ping, tcp_source};
-use serde_json::{Value, json};
-
-/// All that the network says; the rest is the node's matter.
-fn network() -> Value {
-    json!({"cniVersion": "1.1.0", "name": "ferrule", "type": "bgp", "ipMasq": true,
-        "ipam": {"type": "host-local"}})
-}
+use serde_json::Value;
 
 fn peer(listen: &str, address: &str) -> String {
     format!(

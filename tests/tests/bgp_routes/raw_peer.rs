@@ -44,8 +44,8 @@ impl RawPeer {
         RawPeer { listener, stream: None, heard: vec![] }
     }
 
-    /// Takes the node's connection and opens the session, with this hold time.
-    pub fn open(&mut self, hold_time: u16) {
+    /// Takes the node's connection.
+    pub fn accept(&mut self) {
         self.stream = None;
         self.heard.clear();
         self.listener.set_nonblocking(true).unwrap();
@@ -55,6 +55,11 @@ impl RawPeer {
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         self.stream = Some(stream);
+    }
+
+    /// Takes the node's connection and opens the session, with this hold time.
+    pub fn open(&mut self, hold_time: u16) {
+        self.accept();
         let [high, low] = hold_time.to_be_bytes();
         // IPv4 unicast, 4-octet AS number.
         let capabilities = [1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0xfe, 0x4c];

@@ -85,7 +85,7 @@ fn all_reach_all(pods: &[Member]) {
 #[test]
 fn pods_of_four_nodes_reach_each_other() {
     let mut cluster = Cluster::new(Underlay::Both);
-    let pods: Vec<Member> = cluster.nodes.iter().map(|node| node.pod(1)).collect();
+    let pods: Vec<Member> = cluster.nodes.iter().map(Speaker::pod).collect();
     all_reach_all(&pods);
     // Directly: the reflector is no hop.
     let route = cluster.nodes[0].run("ip route show 10.244.2.0/24");
@@ -111,7 +111,7 @@ fn ipv4_goes_over_ipv6_next_hops() {
     assert!(route.contains("via inet6 2001:db8:f::2 dev eth0 proto 119"), "{route}");
     let heard = cluster.reflector.ask("show route 10.244.1.0/24 all");
     assert!(heard.contains("BGP.next_hop: 2001:db8:f::1"), "{heard}");
-    let pods: Vec<Member> = cluster.nodes.iter().map(|node| node.pod(1)).collect();
+    let pods: Vec<Member> = cluster.nodes.iter().map(Speaker::pod).collect();
     all_reach_all(&pods);
     drop(cluster.nodes[3].daemon.take());
     cluster.nodes[0].hears("10.244.4.0/24", 0);

@@ -3,42 +3,6 @@
 use crate::pair::{NODE, NODE6, Pair, ROUTER, ROUTER6, TOLD, TOLD6, router};
 use ferrule_tests::node::Place;
 
-/// RFC 2385: with the same password there is a session, with another there is none, whoever dials.
-#[test]
-fn a_password_opens_the_session_and_a_wrong_one_does_not() {
-    for passive in ["", "passive on;"] {
-        let mut pair = Pair::new();
-        pair.node.write("/run/password", "secret\n");
-        pair.start_router(&format!("password \"secret\"; {passive}"));
-        let (bgp, peer) = match passive {
-            // BIRD dials.
-            "" => ("listen = [\"0.0.0.0\"]", "passive = true\npassword-file = \"/run/password\""),
-            _ => ("", "password-file = \"/run/password\""),
-        };
-        pair.start_node(bgp, peer);
-        pair.node.is_up();
-        pair.node.hears(TOLD, 1);
-        assert!(!pair.node.log().contains("secret"));
-
-        // Another one, read again at SIGHUP: the session ends and does not come back.
-        pair.node.write("/run/password", "other\n");
-        let pid = pair.node.daemon.as_ref().unwrap().pid();
-        pair.node.run(&format!("kill -HUP {pid}"));
-        pair.node.until("no session", |s| s.hops(TOLD) == 0);
-        let refused = |s: &crate::speaker::Speaker| {
-            let before = s.read("/proc/net/netstat");
-            before.contains("TCPMD5Failure") && s.peer(ROUTER)["state"] != "Established"
-        };
-        pair.node.until("it is refused", refused);
-        pair.router.run("sleep 2");
-        assert_ne!(pair.node.peer(ROUTER)["state"], "Established");
-
-        pair.node.write("/run/password", "secret");
-        pair.node.run(&format!("kill -HUP {pid}"));
-        pair.node.hears(TOLD, 1);
-    }
-}
-
 /// RFC 4271 section 6.8: both dial, and one session stays.
 #[test]
 fn both_dial_at_once_and_one_session_stays() {
@@ -153,6 +117,33 @@ fn a_reload_touches_what_it_concerns() {
     );
     pair.node.until("no speaker", |s| s.bgp().is_null() && s.learned().is_empty());
     assert!(!pair.node.run("cat /run/ferrule/node.json").contains("bgp"));
+}
+
+/// RFC 2918: a peer that asks is sent all of it again, in the session that is there.
+#[test]
+fn a_peer_that_asks_is_sent_the_routes_again() {
+    let mut pair = Pair::new();
+    let deaf = router("").replace("import all", "import none");
+    pair.router.start("192.0.2.254", &deaf);
+    pair.start_node("", "");
+    pair.node.is_up();
+    let received = || -> u64 {
+        let shown = pair.router.ask("show protocols all node");
+        let of_channels = shown.lines().filter(|line| line.contains("Import updates:"));
+        of_channels.filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok()).sum()
+    };
+    pair.node.until("BIRD is told", |_| received() == 2);
+    // Soft: nothing is asked for by that.
+    pair.router.configure("192.0.2.254", &router(""));
+    pair.router.ask("configure soft");
+    let cidrs = ["10.244.1.0/24", "fd00:10:244:1::/64"];
+    let known = |cidr: &&str| pair.router.ask(&format!("show route {cidr}")).contains("[node ");
+    assert!(!cidrs.iter().any(known), "BIRD has thrown them away");
+    pair.router.ask("reload in node");
+    pair.node.until("told again", |_| cidrs.iter().all(known));
+    assert_eq!(received(), 4);
+    assert_eq!(pair.node.peer(ROUTER)["counters"]["established"], 1);
+    assert!(pair.node.log().contains("it asks for the IPv6 routes again"));
 }
 
 /// RFC 4271 section 5.1.3: a next hop is an address of the node as it is now.

@@ -2,10 +2,11 @@
 
 use ferrule_tests::background::Background;
 use ferrule_tests::bins::Bins;
+use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::{Node, Place, Pod};
 use ferrule_tests::ns::Namespace;
 use ferrule_tests::within;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Node number `n`: CIDRs 10.244.n.0/24 and fd00:10:244:n::/64, addresses 192.0.2.n and
@@ -22,17 +23,34 @@ impl Place for Speaker {
     }
 }
 
-/// A pod with addresses of a node's CIDRs.
+/// A pod on the network of [`network`], and its addresses.
 pub struct Member {
     pub pod: Pod,
     pub v4: String,
     pub v6: String,
 }
 
+/// All that a network of the plugin `bgp` says; the rest is the node's matter.
+pub fn network() -> Value {
+    json!({"cniVersion": "1.1.0", "name": "ferrule", "type": "bgp", "ipMasq": true,
+        "ipam": {"type": "host-local"}})
+}
+
 impl Place for Member {
     fn ns(&self) -> &Namespace {
         self.pod.ns()
     }
+}
+
+/// A counter of the place's kernel, of /proc/net/`file`.
+pub fn counted(place: &impl Place, file: &str, name: &str) -> u64 {
+    let text = place.read(&format!("/proc/net/{file}"));
+    let lines: Vec<&str> = text.lines().collect();
+    let of_pair = |pair: &[&str]| {
+        let at = pair[0].split_whitespace().position(|found| found == name)?;
+        pair[1].split_whitespace().nth(at)?.parse().ok()
+    };
+    lines.chunks_exact(2).find_map(of_pair).unwrap_or_else(|| panic!("{file} has no {name}"))
 }
 
 impl Speaker {
@@ -65,39 +83,12 @@ impl Speaker {
         up(&|c| drop(other.run(c)), other_name, addresses[1]);
     }
 
-    /// A pod with 16 addresses of each family, 10.244.n.(k*16) and up.
-    pub fn pod(&self, k: u8) -> Member {
-        let (pod, n) = (Pod::new(), self.n);
-        let path = pod.ns().net_path();
-        let first = k * 16;
-        self.node.sh(&format!(
-            "ip link add pod{k} type veth peer name eth0 netns {}
-             ip link set pod{k} up
-             ip address add 169.254.1.1/32 dev pod{k} scope link
-             ip address add fe80::1/64 dev pod{k}",
-            path.display()
-        ));
-        let mut script = "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.eth0.accept_dad=0
-             ip link set eth0 up\n"
-            .to_owned();
-        let mut routes = String::new();
-        for host in first..first + 16 {
-            let (v4, v6) = (format!("10.244.{n}.{host}"), format!("fd00:10:244:{n}::{host:x}"));
-            script.push_str(&format!(
-                "ip address add {v4}/32 dev eth0\nip address add {v6}/128 dev eth0 nodad\n"
-            ));
-            routes.push_str(&format!(
-                "ip route add {v4} dev pod{k} proto 117\nip route add {v6} dev pod{k} proto 117\n"
-            ));
-        }
-        script.push_str(
-            "ip route add default via 169.254.1.1 dev eth0 onlink
-             ip -6 route add default via fe80::1 dev eth0",
-        );
-        pod.sh(&script);
-        self.node.sh(&routes);
-        let v4 = format!("10.244.{n}.{first}");
-        let v6 = format!("fd00:10:244:{n}::{first:x}");
+    /// A pod that the plugin `bgp` attaches, once it says that it can.
+    pub fn pod(&self) -> Member {
+        let pod = Pod::new();
+        let attachment = self.node.attach(&network(), &pod);
+        self.until("STATUS is well", |_| attachment.status().code == Some(0));
+        let [v4, v6] = addresses(&attachment.add()).try_into().expect("an address of each family");
         Member { pod, v4, v6 }
     }
 

@@ -1,7 +1,7 @@
 //! eBGP to a pair of top-of-rack switches, which are BIRD.
 
 use crate::bird::Bird;
-use crate::speaker::Speaker;
+use crate::speaker::{Member, Speaker, counted};
 use crate::stream::Stream;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
@@ -74,11 +74,13 @@ impl Rack {
 #[test]
 fn flows_spread_over_both_switches_and_outlive_one() {
     let rack = Rack::new(2);
-    let (a, b) = (rack.nodes[0].pod(1), rack.nodes[1].pod(1));
+    // Of one address, all would go one way.
+    let pods: Vec<Member> = (0..16).map(|_| rack.nodes[0].pod()).collect();
+    let b = rack.nodes[1].pod();
     let before = forwarded(&rack);
-    for host in 16..32 {
-        a.run(&format!("ping -n -c1 -W2 -I 10.244.1.{host} {}", b.v4));
-        a.run(&format!("ping -n -c1 -W2 -I fd00:10:244:1::{host:x} {}", b.v6));
+    for pod in &pods {
+        ping(pod, &b.v4);
+        ping(pod, &b.v6);
     }
     let after = forwarded(&rack);
     for t in 0..2 {
@@ -87,8 +89,7 @@ fn flows_spread_over_both_switches_and_outlive_one() {
 
     // A wire is cut: what flows through it goes on by the other within a second.
     let node = &rack.nodes[0];
-    let flows: Vec<Stream> =
-        (16..32).map(|host| Stream::start(&a, &format!("10.244.1.{host}"), &b.v4)).collect();
+    let flows: Vec<Stream> = pods.iter().map(|pod| Stream::start(pod, &pod.v4, &b.v4)).collect();
     let running =
         within(Duration::from_secs(5), || (forwarded(&rack)[1] > after[1] + 100).then_some(()));
     assert!(running.is_some(), "the streams do not run");
@@ -98,7 +99,7 @@ fn flows_spread_over_both_switches_and_outlive_one() {
         let lost = flow.lost();
         assert!(lost <= 50, "{lost} packets, one in 20 ms, are lost");
     }
-    ping(&a, &b.v6);
+    ping(&pods[0], &b.v6);
     node.until("the session is over", |s| s.peer("172.16.1.2")["state"] != "Established");
 
     // It is mended: both are used again.
@@ -109,11 +110,5 @@ fn flows_spread_over_both_switches_and_outlive_one() {
 
 /// Packets that each switch forwarded.
 fn forwarded(rack: &Rack) -> [u64; 2] {
-    rack.tors.each_ref().map(|tor| {
-        let snmp = tor.read("/proc/net/snmp");
-        let mut ip = snmp.lines().filter(|line| line.starts_with("Ip:"));
-        let (names, values) = (ip.next().unwrap(), ip.next().unwrap());
-        let at = names.split_whitespace().position(|name| name == "ForwDatagrams").unwrap();
-        values.split_whitespace().nth(at).unwrap().parse().unwrap()
-    })
+    rack.tors.each_ref().map(|tor| counted(tor, "snmp", "ForwDatagrams"))
 }

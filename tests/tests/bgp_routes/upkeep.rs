@@ -26,7 +26,7 @@ fn a_killed_daemon_leaves_its_routes_and_the_next_sweeps_what_is_stale() {
     // What the router itself forgets of a node whose session is gone is not looked at here.
     pair.router.sh("ip address add 10.244.9.1/32 dev lo
          ip route add 10.244.1.0/24 via 172.16.0.1 metric 100");
-    let pod = pair.node.pod(1);
+    let pod = pair.node.pod();
     let flow = Stream::start(&pod, &pod.v4, "10.244.9.1");
     drop(pair.node.daemon.take());
     assert_eq!(pair.node.learned(), before);

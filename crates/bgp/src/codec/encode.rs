@@ -72,7 +72,8 @@ pub fn open(open: &Open) -> Vec<u8> {
     message(super::OPEN, &body)
 }
 
-fn capabilities(offered: &Capabilities, asn: u32) -> Vec<u8> {
+/// As an OPEN has them; also what a NOTIFICATION 2/7 says is missing (RFC 5492 section 5).
+pub(crate) fn capabilities(offered: &Capabilities, asn: u32) -> Vec<u8> {
     let mut bytes = vec![];
     let mut add = |kind: u8, value: &[u8]| {
         bytes.push(kind);

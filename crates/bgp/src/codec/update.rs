@@ -48,6 +48,17 @@ pub struct Update {
     pub treated_as_withdraw: bool,
 }
 
+impl Update {
+    /// "Treat-as-withdraw" of what it announces.
+    pub(crate) fn withdraw(&mut self, why: String) {
+        let announced = std::mem::take(&mut self.announced);
+        self.withdrawn.extend(announced.into_iter().flat_map(|announced| announced.prefixes));
+        self.attributes = Attributes::default();
+        self.faults.push(why);
+        self.treated_as_withdraw = true;
+    }
+}
+
 /// Session reset, with no offending bytes to show.
 fn reset(subcode: u8, why: &str) -> Malformed {
     Malformed::new(code::UPDATE, subcode, &[], format!("the peer's UPDATE is broken: {why}"))

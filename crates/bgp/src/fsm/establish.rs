@@ -1,7 +1,9 @@
 //! What is offered, and what two OPENs settle. Pure.
 
 use super::{Config, ConnectionId, Negotiated};
-use crate::codec::{Capabilities, Context, GracefulRestart, Malformed, Notification, Open, code};
+use crate::codec::{
+    Capabilities, Context, GracefulRestart, Malformed, Notification, Open, capabilities, code,
+};
 use std::time::Duration;
 
 /// Our OPEN.
@@ -37,10 +39,11 @@ pub(super) fn settle(
     open: &Open,
     connection: ConnectionId,
 ) -> Result<Negotiated, Malformed> {
-    let refuse = |subcode, why: String| {
-        let notification = Notification { code: code::OPEN, subcode, data: vec![] };
+    let refuse_with = |subcode, data, why: String| {
+        let notification = Notification { code: code::OPEN, subcode, data };
         Err(Malformed { notification, why })
     };
+    let refuse = |subcode, why| refuse_with(subcode, vec![], why);
     if open.asn != config.peer_asn {
         let why =
             format!("the peer says that it is AS {}, configured is {}", open.asn, config.peer_asn);
@@ -64,7 +67,11 @@ pub(super) fn settle(
         internal: config.internal(),
     };
     if context.families.is_empty() {
-        return refuse(7, "the peer offers none of the configured families".to_owned());
+        let multiprotocol = config.families.clone();
+        let missing = Capabilities { multiprotocol, ..Capabilities::default() };
+        let data = capabilities(&missing, config.local_asn);
+        let why = "the peer offers none of the configured families".to_owned();
+        return refuse_with(7, data, why);
     }
     let hold_time = Duration::from_secs(u64::from(config.hold_time.min(open.hold_time)));
     Ok(Negotiated {

@@ -332,7 +332,10 @@ impl Session {
             (State::Established, Message::RouteRefresh(Some(family))) => {
                 self.actions.push(Action::Resend(family));
             }
-            (State::Established, Message::Update(update)) => {
+            (State::Established, Message::Update(mut update)) => {
+                if let Some(why) = strange_path(&self.config, &update) {
+                    update.withdraw(why);
+                }
                 self.counters.updates_in += 1;
                 self.counters.treated_as_withdraw += u64::from(update.treated_as_withdraw);
                 self.actions.push(Action::Update(Box::new(update)));
@@ -439,6 +442,19 @@ impl Session {
             self.dial();
         }
     }
+}
+
+/// What is wrong with the first AS of a path.
+fn strange_path(config: &Config, update: &Update) -> Option<String> {
+    let first = update.attributes.as_path.first();
+    let asked = config.enforce_first_as && !config.internal() && !update.announced.is_empty();
+    (asked && first != Some(&config.peer_asn)).then(|| match first {
+        None => "AS_PATH is empty (enforce-first-as)".to_owned(),
+        Some(first) => format!(
+            "AS_PATH begins with {first}, and the peer is AS {} (enforce-first-as)",
+            config.peer_asn
+        ),
+    })
 }
 
 fn silence(connection: &Connection) -> Malformed {

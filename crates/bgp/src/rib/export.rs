@@ -95,7 +95,7 @@ pub fn exports(
 }
 
 /// What one peer was told in this session (Adj-RIB-Out). Begin with a new one when the session
-/// comes up, and again when the peer asks for a refresh.
+/// comes up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdjRibOut {
     told: BTreeMap<IpNetwork, Export>,
@@ -131,6 +131,11 @@ impl AdjRibOut {
         }
         self.told = exports;
         updates
+    }
+
+    /// The peer asks for a family again: it knows nothing of it.
+    pub fn forget(&mut self, family: Family) {
+        self.told.retain(|prefix, _| Family::of(prefix) != family);
     }
 
     /// What ends the first round of a session: End-of-RIB for each family (RFC 4724 section 2).

@@ -110,6 +110,25 @@ fn both_families_both_ways() {
     });
 }
 
+/// RFC 6793 section 4.2.3: a peer of 2-octet AS numbers, which has no room for ours in its
+/// configuration, and one of four octets behind it.
+#[test]
+fn a_peer_of_two_octets() {
+    let bird = Bird::start(&format!(
+        "local {NODE4} as 65002; neighbor {OUTSIDE4} external; enable as4 off;
+         ipv4 {{ import all; export filter {{ bgp_path.prepend(4200000009); accept; }}; }};"
+    ));
+    bird.speak(config(ASN, 65002), NODE4, |speaker| {
+        speaker.until("BIRD's route", |s| s.routes().contains_key("10.244.9.0/24"));
+        assert!(!speaker.session.established().unwrap().context.four_octet_asn);
+        let paths = speaker.rib.paths(NODE4.parse().unwrap());
+        let paths: Vec<_> = paths.map(|(_, path)| path.attributes.as_path.clone()).collect();
+        assert_eq!(paths, [[65002, 4_200_000_009]]);
+        let shown = || bird.ask(&format!("show route {OWN4} all"));
+        speaker.until("ours at BIRD", |_| shown().contains(&format!("BGP.as_path: {ASN}\n")));
+    });
+}
+
 /// RFC 8950, over an IPv6 session, iBGP.
 #[test]
 fn ipv4_over_ipv6_next_hops() {

@@ -27,6 +27,7 @@ fn what_is_left_out_has_defaults() {
         passive: false,
         local_address: None,
         extended_next_hop: false,
+        enforce_first_as: true,
     };
     let bgp = Bgp {
         asn: 65001,
@@ -59,7 +60,7 @@ fn every_key_is_read() {
          import-max-length-ipv6 = 64\nhold-time = 0\nconnect-retry = 3\nstale-time = 5",
         &format!(
             "port = 1179\npassword-file = \"{}\"\nmultihop = 2\npassive = true\n\
-             local-address = \"192.0.2.11\"\nextended-next-hop = true",
+             local-address = \"192.0.2.11\"\nextended-next-hop = true\nenforce-first-as = false",
             file.display()
         ),
     );
@@ -71,6 +72,7 @@ fn every_key_is_read() {
     assert_eq!((bgp.connect_retry.as_secs(), bgp.stale_time.as_secs()), (3, 5));
     let peer = &bgp.peers[0];
     assert_eq!((peer.port, peer.multihop, peer.passive), (1179, Some(2), true));
+    assert_eq!((peer.extended_next_hop, peer.enforce_first_as), (true, false));
     assert_eq!(peer.password, Some(Password(b"secret".to_vec())));
     assert!(!format!("{bgp:?}").contains("secret"));
 }

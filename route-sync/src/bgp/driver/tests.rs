@@ -39,6 +39,53 @@ async fn a_peer_whose_key_cannot_be_set_is_refused() {
     }
 }
 
+/// Who connected before a peer's key was there was not asked for it: closed, be it accepted or not yet.
+/// From then on the key is asked for.
+#[tokio::test]
+async fn a_key_that_comes_later_is_asked_of_all() {
+    let (mut speaker, address) = speaker(|bgp| bgp.peers[0].address = "127.0.0.2".parse().unwrap());
+    let mut accepted = TcpStream::connect(address).await.unwrap();
+    let heard = speaker.hear().await;
+    // Blocks the runtime: the kernel alone knows of it.
+    let waiting = std::net::TcpStream::connect(address).unwrap();
+    let mut bgp = speaker.bgp.clone();
+    let mut peer = bgp.peers[0].clone();
+    peer.address = Ipv4Addr::LOCALHOST.into();
+    peer.password = Some(Password(b"secret".to_vec()));
+    bgp.peers.push(peer);
+    speaker.reconfigure(bgp);
+    speaker.act(heard);
+    assert_eq!(accepted.read(&mut [0]).await.unwrap(), 0);
+    waiting.set_nonblocking(true).unwrap();
+    let mut waiting = TcpStream::from_std(waiting).unwrap();
+    assert!(waiting.read(&mut [0]).await.is_err(), "it is reset");
+    assert!(speaker.connections.is_empty());
+
+    // The kernel chose the port, and chooses another.
+    let address = speaker.listeners.sockets[0].local_addr().unwrap();
+    let patience = std::time::Duration::from_millis(300);
+    assert!(tokio::time::timeout(patience, TcpStream::connect(address)).await.is_err());
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    net::tcp::set_md5_key(&socket, address.ip(), b"secret").unwrap();
+    let _signed = socket.connect(address).await.unwrap();
+    let heard = speaker.hear().await;
+    speaker.act(heard);
+    assert_eq!(speaker.connections.len(), 1);
+}
+
+/// A port that is listened on stays so when another joins it.
+#[tokio::test]
+async fn it_listens_at_the_same_port_again() {
+    let (mut speaker, address) = speaker(|_| {});
+    // The task that accepts runs.
+    let _stream = TcpStream::connect(address).await.unwrap();
+    let mut bgp = speaker.bgp.clone();
+    bgp.listen = vec![address, "[::1]:0".parse().unwrap()];
+    speaker.reconfigure(bgp);
+    assert_eq!(speaker.listeners.sockets.len(), 2);
+    TcpStream::connect(address).await.unwrap();
+}
+
 /// The kernel's routes to pods come and go all the time and lead to no next hop.
 #[tokio::test]
 async fn routes_to_pods_make_no_next_hop_be_looked_for() {
