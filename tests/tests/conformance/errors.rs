@@ -151,7 +151,11 @@ fn literal(text: &str) -> Option<String> {
     // What follows in `details` is the case's own.
     let end = [".details(", ".also("].iter().filter_map(|at| text[..end].find(at)).min();
     let end = end.unwrap_or_else(|| text.find(';').unwrap_or(text.len()));
-    let start = text[..end].find('"').filter(|at| *at < 70)?;
+    let start = text[..end].find('"')?;
+    let between = text[..start].chars().filter(|c| !c.is_whitespace()).count();
+    if between > 60 {
+        return None;
+    }
     let mut literal = String::new();
     let mut characters = text[start + 1..].chars();
     while let Some(character) = characters.next() {
