@@ -5,11 +5,11 @@ use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
-use ferrule_tests::{Node, Pod, Snapshot};
+use ferrule_tests::{Node, Pod, Snapshot, long};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
-use crate::{full, gateway, long, routed};
+use crate::{full, gateway, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
 

@@ -31,7 +31,7 @@ const LEASES: &str = "/var/lib/cni/networks/pods";
 
 /// A count of the normal run, or of the long one.
 fn count(normal: usize, long: usize) -> usize {
-    if std::env::var_os("FERRULE_LONG").is_some_and(|value| value == "1") { long } else { normal }
+    if ferrule_tests::long() { long } else { normal }
 }
 
 /// Prints a line of the suite's report.

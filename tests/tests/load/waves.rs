@@ -7,6 +7,7 @@ use ferrule_tests::conf::{BRIDGE, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 use ferrule_tests::snapshot::assert_same;
+use ferrule_tests::threads::Ended;
 use ferrule_tests::{Node, Outside, Pod};
 
 use crate::crowd::{Crowd, pods};
@@ -112,27 +113,18 @@ fn gc_runs_beside_adds_and_dels() {
                 turns.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let finished = Finished(done);
+        let ended = Ended(done);
         for wave in all {
             let crowd = Crowd::add(node, &full(), wave);
             crowd.assert_unique();
             crowd.check();
             crowd.del();
         }
-        drop(finished);
+        drop(ended);
     });
     let turns = turns.into_inner();
     report(&format!("GC beside {rounds} waves of {}: it ran {turns} times", WAVE / 2));
     assert!(turns > 0);
     assert_same(&before, &steady(&node));
     assert_eq!((leases(&node).len(), veths(&node), records(&node)), (0, 0, 0));
-}
-
-/// Ends what runs beside a test when the test ends, also by a panic.
-pub struct Finished<'a>(pub &'a AtomicBool);
-
-impl Drop for Finished<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
