@@ -8,8 +8,8 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Attachment, Bins, Call, Node, Outside, Pod, Snapshot};
 use serde_json::{Value, json};
 
-use crate::regressions::{full, leases, records, steady};
-use crate::{address, veth};
+use crate::regressions::{leases, records};
+use crate::{address, full, steady, veth};
 
 /// What may happen to the records between two calls.
 const LOSSES: [&str; 3] = [

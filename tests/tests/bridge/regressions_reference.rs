@@ -7,8 +7,8 @@ use ferrule_tests::packets::{ping, tcp_source};
 use ferrule_tests::{Bins, Node, Outside, Pod};
 use serde_json::{Value, json};
 
-use crate::regressions::{full, leases};
-use crate::veth;
+use crate::regressions::leases;
+use crate::{full, veth};
 
 /// The reference of Debian speaks 1.0.0 at most.
 fn shared() -> Value {

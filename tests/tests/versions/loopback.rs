@@ -46,7 +46,7 @@ fn check_is_up() {
         let result = attachment.add();
         attachment.check(&result);
         pod.run("ip link set lo down");
-        assert!(attachment.try_check(&result).err().text().contains("lo"));
+        attachment.try_check(&result).err().expect(101, "loopback interface is down");
     }
 }
 

@@ -12,5 +12,5 @@ mod results;
 /// All versions, oldest first.
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
-/// The executables that this workspace makes so far.
-const PLUGINS: [&str; 3] = ["bridge", "host-local", "loopback"];
+/// Every plugin of the workspace.
+const PLUGINS: [&str; 5] = ["bgp", "bridge", "host-local", "loopback", "vxlan"];
