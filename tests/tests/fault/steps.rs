@@ -201,7 +201,7 @@ const IN_A_PLUGIN: &[&str] = &[
     // A record's name, which is looked at again.
     "stat(\"",
     // By this pipe a child tells that it could not be run: posix_spawn(3) of musl.
-    "read(…, 4) = -1",
+    "read(…, 4) ",
     // The kernel's words for its errors.
     "NETLINK_EXT_ACK, [1]",
     "NETLINK_CAP_ACK, [1]",
