@@ -22,13 +22,6 @@ echo "$CNI_COMMAND ends" >>/run/ipam.calls
 exit $code
 "#;
 
-/// The addresses that host-local holds on the network.
-pub(super) fn leases(node: &Node) -> Vec<String> {
-    let listed = node.sh("ls /var/lib/cni/networks/pods 2>/dev/null || true");
-    let leased = |name: &&str| name.parse::<std::net::IpAddr>().is_ok();
-    listed.lines().filter(leased).map(str::to_owned).collect()
-}
-
 pub(super) fn records(node: &Node) -> String {
     node.sh("ls /run/ferrule/attachments 2>/dev/null || true")
 }
@@ -123,7 +116,7 @@ fn del_frees_the_lease_where_the_configuration_lost_its_ipam() {
             let result = attachment.add();
             let broken = attachment.with(&json!({"ipam": ipam}));
             broken.del(with_result.then_some(&result));
-            assert!(leases(&node).is_empty(), "ipam {ipam}: {:?} stay", leases(&node));
+            assert!(node.leases().is_empty(), "ipam {ipam}: {:?} stay", node.leases());
             assert_same(&before, &steady(Snapshot::of(&node)));
         }
     }
@@ -138,7 +131,7 @@ fn del_does_not_mind_malformed_arguments() {
         let result = attachment.add();
         attachment.args(args).del(Some(&result));
         assert_same(&before, &steady(Snapshot::of(&node)));
-        assert!(leases(&node).is_empty(), "CNI_ARGS={args}");
+        assert!(node.leases().is_empty(), "CNI_ARGS={args}");
     }
 }
 
@@ -158,8 +151,8 @@ fn an_add_waits_for_a_del_of_the_same_attachment() {
         added
     });
     assert_eq!(calls(&node), ["DEL begins", "DEL ends", "ADD begins", "ADD ends"]);
-    assert_eq!(leases(&node).len(), 2, "{:?}", leases(&node));
-    assert!(leases(&node).contains(&address(&second, 0)), "{:?}", leases(&node));
+    assert_eq!(node.leases().len(), 2, "{:?}", node.leases());
+    assert!(node.leases().contains(&address(&second, 0)), "{:?}", node.leases());
     ping(&pod, GATEWAY4);
     ping(&pod, GATEWAY6);
     on_path(attachment.call("CHECK", Some(&second))).run(&node).ok();
@@ -191,8 +184,8 @@ fn an_add_after_a_killed_one_succeeds() {
     let order = calls(&node);
     let at = |what: &str| order.iter().rposition(|call| call == what);
     assert!(order.iter().position(|call| call == "ADD ends") < at("ADD begins"), "{order:?}");
-    assert_eq!(leases(&node).len(), 2, "{:?} after {order:?}", leases(&node));
-    assert!(leases(&node).contains(&address(&result, 0)));
+    assert_eq!(node.leases().len(), 2, "{:?} after {order:?}", node.leases());
+    assert!(node.leases().contains(&address(&result, 0)));
     let running = Snapshot::of(&node);
     assert!(running.lines("processes").is_empty(), "{:?}", running.lines("processes"));
 }
@@ -207,7 +200,7 @@ fn a_del_after_a_killed_add_leaves_nothing() {
         let attachment = if netns { attachment } else { attachment.netns(None) };
         on_path(attachment.call("DEL", None)).run(&node).ok();
         assert_eq!(calls(&node), ["ADD begins", "ADD ends", "DEL begins", "DEL ends"]);
-        assert!(leases(&node).is_empty(), "{:?}", leases(&node));
+        assert!(node.leases().is_empty(), "{:?}", node.leases());
         assert_same(&before, &steady(Snapshot::of(&node)).without_files(&["/run/ipam."]));
         assert!(pod.links().is_empty());
     }

@@ -145,7 +145,7 @@ fn of_a_pod_that_died() {
         let attachment = if netns { attachment } else { attachment.netns(None) };
         let result = bench.node.attach(&full(), &pod).add();
         drop(pod);
-        let gone = || (!bench.node.links().iter().any(|l| l.starts_with("veth"))).then_some(());
+        let gone = || bench.node.veths().is_empty().then_some(());
         ferrule_tests::within(std::time::Duration::from_secs(10), gone).expect("the link goes");
         attachment.del(with_result.then_some(&result));
         let left = bench.left();

@@ -67,18 +67,6 @@ fn idle(node: &Node) -> Snapshot {
     Snapshot::of(node).without_lease_history()
 }
 
-/// The addresses leased in the network `pods`, by their files.
-fn leases(node: &Node) -> Vec<String> {
-    let listed = node.sh(&format!("[ ! -d {LEASES} ] || ls -1 {LEASES}"));
-    let names = listed.lines().filter(|name| name.contains(['.', ':']));
-    names.filter(|name| !name.starts_with("last_reserved_ip")).map(str::to_owned).collect()
-}
-
-/// The veths of pods on a node.
-fn veths(node: &Node) -> usize {
-    node.links().iter().filter(|name| name.starts_with("veth")).count()
-}
-
 /// The records of attachments.
 fn records(node: &Node) -> usize {
     let listed = node.sh("[ ! -d /run/ferrule/attachments ] || ls -1 /run/ferrule/attachments");
