@@ -234,6 +234,8 @@ const IN_IPAM: &[&str] = &[
     "\"/etc/machine-id\"",
     ", 64) ",
     "readlink(",
+    // Whether others changed the directory: then all of it is read.
+    "stat(\"/var/lib/cni/networks/pods\"",
     "/.ferrule/",
     "pread64(",
     "pwrite64(",
