@@ -300,6 +300,8 @@ fn node_errors(rows: &[Row]) {
     let result = by.add();
     in_the_page(&by.try_add(), rows);
     in_the_page(&by.call("CHECK", None).run(&node), rows);
+    let elsewhere = by.clone().netns(Some(&Pod::new().netns())).try_check(&result);
+    in_the_page(&elsewhere, rows);
     node.run("ip link set cni0 down");
     in_the_page(&by.try_check(&result), rows);
     node.run("ip link set cni0 up");
@@ -313,6 +315,41 @@ fn node_errors(rows: &[Row]) {
     in_the_page(&node.attach(&conf::v4(), &second).try_add(), rows);
 }
 
+fn loopback_errors(rows: &[Row]) {
+    let (node, pod) = (Node::new(), Pod::new());
+    let config = json!({"cniVersion": conf::version(), "name": "lo", "type": "loopback"});
+    let attachment = node.attach(&config, &pod);
+    let result = attachment.add();
+    pod.run("ip link set lo down");
+    in_the_page(&attachment.try_check(&result), rows);
+    pod.run("ip addr add 192.0.2.1/32 dev lo");
+    in_the_page(&attachment.try_add(), rows);
+}
+
+/// Of vxlan and bgp, where no daemon ever ran.
+fn errors_without_a_daemon(rows: &[Row]) {
+    let (node, pod) = (Node::new(), Pod::new());
+    let ranges = json!({"ranges": [[{"subnet": "10.1.0.0/24"}]]});
+    let keys = json!({"vni": 100, "port": 4789, "underlay": "lo", "ipam": ranges});
+    let vxlan = conf::with(&conf::v4(), &json!({"type": "vxlan", "ipam": {"ranges": null}}));
+    in_the_page(&node.attach(&vxlan, &pod).try_add(), rows);
+    for odd in [json!({"vni": 0}), json!({"port": 0}), json!({"ipam": {"ranges": null}}), json!({})]
+    {
+        let config = conf::with(&conf::with(&vxlan, &keys), &odd);
+        in_the_page(&node.attach(&config, &pod).try_add(), rows);
+    }
+    let bgp = conf::with(&conf::v4(), &json!({"type": "bgp", "ipam": {"routes": null}}));
+    let hop = json!([{"dst": "192.0.2.0/24", "gw": "10.1.0.9"}]);
+    for odd in
+        [json!({"ipam": null}), json!({"ipam": {"ranges": null}}), json!({"ipam": {"routes": hop}})]
+    {
+        in_the_page(&node.attach(&conf::with(&bgp, &odd), &pod).try_add(), rows);
+    }
+    in_the_page(&node.attach(&bgp, &pod).status(), rows);
+    node.run("ip route add 10.1.0.3 dev lo");
+    in_the_page(&node.attach(&bgp, &pod).try_add(), rows);
+}
+
 /// What is printed has a row: code and text.
 #[test]
 fn what_is_printed_is_in_the_page() {
@@ -321,4 +358,6 @@ fn what_is_printed_is_in_the_page() {
     host_local_errors(&rows);
     environment_errors(&rows);
     node_errors(&rows);
+    loopback_errors(&rows);
+    errors_without_a_daemon(&rows);
 }

@@ -51,6 +51,17 @@ fn check_is_up() {
 }
 
 #[test]
+fn an_address_that_is_none_of_a_loopback_is_told() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let attachment = loopback(&node, &pod, "1.1.0");
+    pod.run("ip addr add 192.0.2.1/32 dev lo");
+    let text = "loopback interface found with non-loopback address 192.0.2.1";
+    attachment.try_add().err().expect(103, text);
+    pod.run("ip addr del 192.0.2.1/32 dev lo");
+    attachment.add();
+}
+
+#[test]
 fn del_is_at_peace_with_everything() {
     let (node, pod) = (Node::new(), Pod::new());
     let attachment = loopback(&node, &pod, "1.1.0");
