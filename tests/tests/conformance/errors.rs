@@ -338,6 +338,13 @@ fn errors_without_a_daemon(rows: &[Row]) {
         let config = conf::with(&conf::with(&vxlan, &keys), &odd);
         in_the_page(&node.attach(&config, &pod).try_add(), rows);
     }
+    // A configuration that the bridge plugin refuses makes no tunnel either.
+    node.sh("ip link add up0 type veth peer name far0; ip addr add 192.0.2.9/24 dev up0");
+    for odd in [json!({"vlan": 5000}), json!({"ipam": {"type": "nowhere"}})] {
+        let config = conf::with(&conf::with(&vxlan, &keys), &json!({"underlay": "up0"}));
+        in_the_page(&node.attach(&conf::with(&config, &odd), &pod).try_add(), rows);
+        assert!(node.link("fvxlan.100").is_none(), "a refused ADD made the device");
+    }
     let bgp = conf::with(&conf::v4(), &json!({"type": "bgp", "ipam": {"routes": null}}));
     let hop = json!([{"dst": "192.0.2.0/24", "gw": "10.1.0.9"}]);
     for odd in
