@@ -301,3 +301,17 @@ fn the_network_to_copy_is_that_of_conf() {
     let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
     assert!(read("README.md").contains(&read("conf/10-bridge.conflist")));
 }
+
+/// The README's times are those of the run that it links to.
+#[test]
+fn the_times_of_the_readme_are_those_of_the_bench() {
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
+    let (readme, bench) = (read("README.md"), read("docs/bench.md"));
+    let rows = readme.lines().filter(|line| line.contains("| ADD | ") || line.contains("| DEL | "));
+    let figures = rows.filter_map(|row| row.split_once(" ADD ").or(row.split_once(" DEL ")));
+    let figures: Vec<&str> = figures.map(|(_, figures)| figures).collect();
+    assert!(figures.len() >= 6, "{figures:?}");
+    for figures in figures {
+        assert!(bench.contains(figures), "docs/bench.md has no {figures}");
+    }
+}
