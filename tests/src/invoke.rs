@@ -92,6 +92,7 @@ impl Failure {
     }
 
     /// Fails unless the code is `code` and the text contains `part`.
+    #[track_caller]
     pub fn expect(&self, code: u64, part: &str) {
         assert!(
             self.code == code && self.text().contains(part),

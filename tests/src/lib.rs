@@ -20,6 +20,7 @@ pub mod outside;
 pub mod packets;
 pub mod raw;
 pub mod snapshot;
+pub mod threads;
 pub mod tool;
 
 pub use background::{Background, Pidns};
@@ -31,6 +32,11 @@ pub use outside::Outside;
 pub use snapshot::Snapshot;
 
 use std::time::{Duration, Instant};
+
+/// Whether the tests shall take as long as they can: `scripts/test --long`.
+pub fn long() -> bool {
+    std::env::var_os("FERRULE_LONG").is_some_and(|set| !set.is_empty())
+}
 
 /// Waits until `probe` gives a value, at most `limit`; None when it never did.
 pub fn within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {

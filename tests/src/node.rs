@@ -45,6 +45,19 @@ impl Node {
         node
     }
 
+    /// The addresses leased in the network `pods`: the names of host-local's files, but for the
+    /// lock and what it remembers.
+    pub fn leases(&self) -> Vec<String> {
+        let listed = self.sh("ls /var/lib/cni/networks/pods 2>/dev/null || true");
+        let leases = |name: &&str| *name != "lock" && !name.starts_with("last_reserved_ip.");
+        listed.lines().filter(leases).map(str::to_owned).collect()
+    }
+
+    /// The host's ends of pods' links.
+    pub fn veths(&self) -> Vec<String> {
+        self.links().into_iter().filter(|name| name.starts_with("veth")).collect()
+    }
+
     /// A new pod.
     pub fn pod(&self) -> Pod {
         Pod::new()

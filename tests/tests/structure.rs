@@ -1,4 +1,5 @@
-//! The house's own rules: who may use whom, and what no tree may hold.
+//! The house's own rules: who may use whom, what no tree may hold, and that documents name what is
+//! there.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -170,5 +171,147 @@ fn every_crate_takes_the_workspaces_lints() {
         if member && text.contains("[package]") && path != Path::new("fuzz/Cargo.toml") {
             assert!(text.contains("[lints]\nworkspace = true"), "{}", path.display());
         }
+    }
+}
+
+/// The Markdown files, each line with its number.
+fn documents() -> Vec<(PathBuf, usize, String)> {
+    let pages = tree().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "md"));
+    let lines = pages.flat_map(|(path, text)| {
+        let numbered = text.lines().map(str::to_owned).zip(1..).collect::<Vec<_>>();
+        numbered.into_iter().map(move |(line, number)| (path.clone(), number, line))
+    });
+    lines.collect()
+}
+
+/// What stands between backquotes.
+fn quoted(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// `suite module::test`, `module::test` or `module::{test, test}`: the suite if it is named, the
+/// modules, the tests. Functions that are no tests may be named alike.
+fn test_names(span: &str) -> Option<(Option<&str>, Vec<&str>, Vec<&str>)> {
+    let (start, _) = span.split_once("::")?;
+    let suite = start.split_once(' ').map(|(suite, _)| suite);
+    let path = &span[suite.map_or(0, |suite| suite.len() + 1)..];
+    let (modules, tests) = path.rsplit_once("::")?;
+    let tests = tests.trim_matches(['{', '}']).split(", ").collect::<Vec<_>>();
+    let modules = modules.split("::").collect::<Vec<_>>();
+    let name = |part: &&str| {
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        part.starts_with(|c: char| c.is_ascii_lowercase()) && part.chars().all(word)
+    };
+    let all = modules.iter().chain(&tests).all(name);
+    all.then_some((suite, modules, tests))
+}
+
+/// Whether a file is of these modules (`crates/bgp/tests/interop/bird.rs` is of `interop::bird`).
+fn is_of<'a>(path: &Path, modules: impl IntoIterator<Item = &'a str>) -> bool {
+    let stem = path.with_extension("");
+    let parts: Vec<_> = stem.iter().filter_map(|part| part.to_str()).collect();
+    modules.into_iter().all(|module| parts.contains(&module))
+}
+
+/// Whether a source has such a function, written out or by a macro (`name: …`).
+fn has_function(source: &str, name: &str) -> bool {
+    let written = [format!("fn {name}("), format!("fn {name}<")];
+    written.iter().any(|form| source.contains(form))
+        || source.lines().any(|line| line.trim_start().starts_with(&format!("{name}: ")))
+        || source.lines().any(|line| line.trim() == format!("{name}:"))
+}
+
+/// A test that a document names is there.
+#[test]
+fn the_tests_that_documents_name_are_there() {
+    let sources: Vec<_> = tree()
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|e| e == "rs"))
+        .collect();
+    let there = |suite: Option<&str>, modules: &[&str], name: &str| {
+        let place = || suite.into_iter().chain(modules.iter().copied());
+        sources.iter().any(|(path, text)| {
+            is_of(path, place()) && has_function(text, name) || is_of(path, place().chain([name]))
+        })
+    };
+    let (mut lost, mut found) = (vec![], 0);
+    for (path, number, line) in documents() {
+        let mut of_line = None;
+        for span in quoted(&line) {
+            let Some((suite, modules, tests)) = test_names(span) else { continue };
+            // Where the form itself is explained.
+            if suite == Some("suite") {
+                continue;
+            }
+            of_line = suite.or(of_line);
+            found += tests.len();
+            let missing = tests.iter().filter(|name| !there(of_line, &modules, name));
+            lost.extend(missing.map(|name| format!("{}:{number}: {name}", path.display())));
+        }
+    }
+    assert!(found > 60, "only {found} tests are named");
+    assert!(lost.is_empty(), "named in a document, and not there: {lost:#?}");
+}
+
+/// A file or folder of this tree that a document names or links to is there.
+#[test]
+fn the_files_that_documents_name_are_there() {
+    const ROOMS: [&str; 9] = [
+        "crates/",
+        "plugins/",
+        "ipam/",
+        "route-sync/",
+        "tests/",
+        "docs/",
+        "conf/",
+        "scripts/",
+        "fuzz/",
+    ];
+    let mut lost = vec![];
+    for (path, number, line) in documents() {
+        let folder = path.parent().unwrap();
+        let named = quoted(&line).flat_map(|span| span.split([' ', '=']));
+        let named = named.filter(|word| ROOMS.iter().any(|room| word.starts_with(room)));
+        // A word in capitals stands for a name.
+        let plain =
+            |word: &&str| !word.contains(|c: char| c.is_ascii_uppercase() || "*<…".contains(c));
+        let links = line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let links = links.filter(|link| !link.is_empty() && !link.contains("://"));
+        for word in named.filter(plain).chain(links) {
+            let places = [workspace().join(word), workspace().join(folder).join(word)];
+            if !places.iter().any(|place| place.exists()) {
+                lost.push(format!("{}:{number}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(lost.is_empty(), "named in a document, and not there: {lost:#?}");
+}
+
+#[test]
+fn every_suite_has_a_row_in_the_readme() {
+    let readme = fs::read_to_string(workspace().join("tests/README.md")).unwrap();
+    for entry in fs::read_dir(workspace().join("tests/tests")).unwrap().flatten() {
+        let suite = entry.path().file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(readme.contains(&format!("\n| `{suite}` | ")), "tests/README.md has no {suite}");
+    }
+}
+
+#[test]
+fn the_network_to_copy_is_that_of_conf() {
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
+    assert!(read("README.md").contains(&read("conf/10-bridge.conflist")));
+}
+
+/// The README's times are those of the run that it links to.
+#[test]
+fn the_times_of_the_readme_are_those_of_the_bench() {
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
+    let (readme, bench) = (read("README.md"), read("docs/bench.md"));
+    let rows = readme.lines().filter(|line| line.contains("| ADD | ") || line.contains("| DEL | "));
+    let figures = rows.filter_map(|row| row.split_once(" ADD ").or(row.split_once(" DEL ")));
+    let figures: Vec<&str> = figures.map(|(_, figures)| figures).collect();
+    assert!(figures.len() >= 6, "{figures:?}");
+    for figures in figures {
+        assert!(bench.contains(figures), "docs/bench.md has no {figures}");
     }
 }

@@ -4,6 +4,7 @@ use crate::attachment::Attachment;
 use crate::config::{self, NetConf};
 use crate::env::{Command, Env};
 use crate::error::{Error, Result, code};
+use crate::json;
 use crate::log;
 use crate::result::CniResult;
 use crate::version::Version;
@@ -202,12 +203,13 @@ fn version_document(stdin: &[u8]) -> Result<Vec<u8>> {
     // The question may be asked in a version that only the asker knows, or without stdin.
     let asked = match stdin.trim_ascii() {
         [] => Version::NEWEST,
-        text => match NetConf::parse(text)?.get("cniVersion") {
-            None => Version::NEWEST,
-            Some(value) => value.as_str().and_then(Version::parse).unwrap_or(Version::NEWEST),
-        },
+        text => {
+            let object = NetConf::parse(text)?;
+            let version = json::get(&object, "cniVersion").and_then(Value::as_str);
+            version.and_then(Version::parse).unwrap_or(Version::NEWEST)
+        }
     };
-    Ok(crate::json::pretty(&Document {
+    Ok(json::pretty(&Document {
         cni_version: asked.as_str(),
         supported_versions: Version::ALL.map(Version::as_str),
     }))
@@ -253,6 +255,7 @@ mod tests {
         for (stdin, says) in [
             ("", "1.1.0"),
             ("{\"cniVersion\":\"0.4.0\"}", "0.4.0"),
+            ("{\"CNIVersion\":\"0.4.0\"}", "0.4.0"),
             ("{\"cniVersion\":\"9.0.0\"}", "1.1.0"),
             (" {} ", "1.1.0"),
         ] {

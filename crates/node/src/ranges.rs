@@ -1,51 +1,48 @@
 //! host-local's ranges, which are the node's pod CIDRs where a network configuration has none.
 
 use ipnetwork::IpNetwork;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Ipam {
-    r#type: String,
-    subnet: String,
-    ranges: Vec<Vec<Range>>,
+/// A key as it is spelled, which is found as the plugins find keys: exactly, else without regard to
+/// case, and `null` is none.
+fn spelled<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    let alike = || object.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(key));
+    let found = object.get_key_value(key).or_else(alike);
+    found.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Range {
-    subnet: String,
+fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    object.get(spelled(object, key)?)
 }
 
-/// The `ipam` section; `None` where it is missing, or not as host-local reads it.
-fn ipam(configuration: &Map<String, Value>) -> Option<Ipam> {
-    Ipam::deserialize(configuration.get("ipam")?).ok()
+/// `subnet` of the `ipam` section or of a range.
+fn subnet(object: &Map<String, Value>) -> Option<&str> {
+    get(object, "subnet")?.as_str().filter(|subnet| !subnet.is_empty())
 }
 
 /// The subnets that a network configuration has for its IPAM plugin.
 pub fn of(configuration: &Map<String, Value>) -> Vec<IpNetwork> {
-    let ipam = ipam(configuration).unwrap_or_default();
-    let subnets = ipam.ranges.iter().flatten().map(|range| &range.subnet);
-    subnets.chain([&ipam.subnet]).filter_map(|subnet| subnet.parse().ok()).collect()
+    let Some(Value::Object(ipam)) = get(configuration, "ipam") else { return Vec::new() };
+    let sets = get(ipam, "ranges").and_then(Value::as_array).into_iter().flatten();
+    let ranges = sets.filter_map(Value::as_array).flatten().filter_map(Value::as_object);
+    let subnets = ranges.chain([ipam]).filter_map(subnet);
+    subnets.filter_map(|subnet| subnet.parse().ok()).collect()
 }
 
 /// Gives a network configuration that leaves its addresses to host-local, and has no ranges, these
 /// CIDRs: one range set for each family.
 pub fn fill(configuration: &mut Map<String, Value>, cidrs: &[IpNetwork]) {
-    let empty = |ipam: &Ipam| {
-        ipam.r#type == "host-local" && ipam.subnet.is_empty() && ipam.ranges.is_empty()
-    };
-    if !ipam(configuration).as_ref().is_some_and(empty) {
-        return;
-    }
+    let Some(key) = spelled(configuration, "ipam").map(str::to_owned) else { return };
+    let Some(Value::Object(ipam)) = configuration.get_mut(&key) else { return };
+    let host_local = get(ipam, "type").is_some_and(|kind| kind == "host-local");
+    let none = |ranges: &Value| ranges.as_array().is_some_and(Vec::is_empty);
+    let bare = subnet(ipam).is_none() && get(ipam, "ranges").is_none_or(none);
     let of = |v4: bool| -> Vec<Value> {
         let same = cidrs.iter().filter(|cidr| cidr.is_ipv4() == v4);
         same.map(|cidr| json!({"subnet": cidr.to_string()})).collect()
     };
-    let sets: Vec<Vec<Value>> =
-        [of(true), of(false)].into_iter().filter(|set| !set.is_empty()).collect();
-    if let (false, Some(Value::Object(ipam))) = (sets.is_empty(), configuration.get_mut("ipam")) {
+    let sets: Vec<_> = [of(true), of(false)].into_iter().filter(|set| !set.is_empty()).collect();
+    if host_local && bare && !sets.is_empty() {
         ipam.insert("ranges".to_owned(), json!(sets));
     }
 }
@@ -70,6 +67,22 @@ mod tests {
             [{"subnet": "fd00:1::/64"}]]);
         assert_eq!(bare["ipam"], json!({"type": "host-local", "routes": [], "ranges": sets}));
         assert_eq!(of(&bare).len(), 3);
+    }
+
+    /// As the plugins read them: without regard to case, and `null` is as nothing.
+    #[test]
+    fn keys_may_be_spelled_otherwise() {
+        let keys = json!({"TYPE": "host-local", "Ranges": null, "subnet": ""});
+        let mut odd = Map::from_iter([("IPAM".to_owned(), keys)]);
+        fill(&mut odd, &cidrs()[..1]);
+        assert_eq!(odd["IPAM"]["ranges"], json!([[{"subnet": "fd00:1::/64"}]]));
+        assert_eq!(of(&odd), cidrs()[..1]);
+        let mut own =
+            object(json!({"type": "host-local", "RANGES": [[{"SubNet": "10.9.0.0/24"}]]}));
+        let before = own.clone();
+        fill(&mut own, &cidrs());
+        assert_eq!(own, before);
+        assert_eq!(of(&own).len(), 1);
     }
 
     #[test]

@@ -21,8 +21,11 @@ impl Plugin for Overlay {
     fn add(&self, request: &Request) -> Result<CniResult> {
         let wanted = Wanted::read(request)?;
         let (mut kernel, tunnel, request) = prepare(request, &wanted)?;
+        // What the bridge plugin would refuse makes no device.
+        let config = bridge::Config::read(&request)?;
+        request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
         kernel.tunnel(&tunnel, wanted.daemon).map_err(|error| failed(&error))?;
-        Bridge.add(&request)
+        bridge::add(&request, &config)
     }
 
     fn del(&self, request: &Request) -> Result<()> {

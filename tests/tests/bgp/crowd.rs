@@ -1,29 +1,16 @@
 //! Pods that are added and deleted all at once.
 
 use std::collections::BTreeSet;
-use std::thread;
 
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, OUTSIDE4};
 use ferrule_tests::packets::{ping, udp_source};
 use ferrule_tests::snapshot::assert_same;
+use ferrule_tests::threads::at_once;
 use ferrule_tests::{Node, Outside, Pod};
 
 use crate::{full, steady};
-
-/// Runs `work` on each item, on a thread of its own.
-fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
-    thread::scope(|scope| {
-        let work = &work;
-        let run = |(nth, item)| scope.spawn(move || work(nth, item));
-        let running: Vec<_> = items.iter().enumerate().map(run).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, R>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        running.into_iter().map(join).collect()
-    })
-}
 
 #[test]
 fn sixty_four_at_once() {

@@ -1,17 +1,13 @@
 //! The host veth is the claim on an attachment, and what is ours is told by name.
 
-use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
+use ferrule_tests::conf::{GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, OUTSIDE4};
 use ferrule_tests::packets::{ping, tcp_source};
 use ferrule_tests::{Node, Outside, Pod};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{address, veth};
-
-fn full() -> Value {
-    conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))
-}
+use crate::{address, full, veth};
 
 #[test]
 fn the_host_veth_is_known_by_its_name_and_alias() {

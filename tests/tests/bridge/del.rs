@@ -1,13 +1,13 @@
 //! DEL in every circumstance, and the node as it was.
 
-use ferrule_tests::conf::{self, BRIDGE, GATEWAY4};
+use ferrule_tests::conf::{self, GATEWAY4};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Node, Pod, Snapshot};
 use serde_json::{Value, json};
 
-use crate::veth;
+use crate::{steady, veth};
 
 fn full() -> Value {
     let keys = json!({"ipMasq": true, "macspoofchk": true, "hairpinMode": true});
@@ -30,11 +30,6 @@ fn ready() -> Ready {
     let before = steady(Snapshot::of(&node));
     let result = node.attach(&full(), &pod).add();
     Ready { node, before, pod, result }
-}
-
-/// A bridge without ports has no carrier, and other routes for it.
-fn steady(snapshot: Snapshot) -> Snapshot {
-    snapshot.without_first_use(BRIDGE)
 }
 
 impl Ready {

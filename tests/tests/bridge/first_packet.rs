@@ -9,6 +9,7 @@ use ferrule_tests::conf::{self, BRIDGE, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::raw::{self, Sniffer};
+use ferrule_tests::threads::Ended;
 use ferrule_tests::{Bins, Node, Pod};
 use serde_json::json;
 
@@ -44,13 +45,14 @@ fn the_first_ipv6_packet_arrives_on_a_busy_machine() {
                 }
             });
         }
+        let ended = Ended(&done);
         let lost = (0..30).filter(|nth| {
             let (node, pod) = (Node::new(), Pod::new());
             node.attach(&conf::v6(), &pod).add();
             if nth % 2 == 0 { !first_ping(&pod, GATEWAY6) } else { !first_ping(&node, "fd00:1::2") }
         });
         let lost = lost.count();
-        done.store(true, Ordering::Relaxed);
+        drop(ended);
         assert_eq!(lost, 0, "of 30 first packets");
     });
 }

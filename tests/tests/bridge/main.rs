@@ -24,7 +24,18 @@ mod regressions_loss;
 mod regressions_reference;
 mod spoof;
 
-use serde_json::Value;
+use ferrule_tests::{Snapshot, conf};
+use serde_json::{Value, json};
+
+/// A network of both families, masqueraded, with a check of MAC addresses.
+fn full() -> Value {
+    conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))
+}
+
+/// A node's state without what its first pod leaves for the next by intent.
+fn steady(snapshot: Snapshot) -> Snapshot {
+    snapshot.without_first_use(conf::BRIDGE)
+}
 
 /// The host side's veth of a result.
 fn veth(result: &Value) -> &str {

@@ -7,7 +7,7 @@ use ferrule_tests::packets::{Flow, ping, tcp_source};
 use ferrule_tests::{Bins, Node, Outside, Pod};
 use serde_json::{Value, json};
 
-use crate::regressions::full;
+use crate::full;
 
 /// The rules' words in every chain whose name begins so.
 fn chains(node: &Node, prefix: &str) -> Vec<(String, String)> {

@@ -8,8 +8,8 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Attachment, Bins, Call, Node, Outside, Pod, Snapshot};
 use serde_json::{Value, json};
 
-use crate::regressions::{full, leases, records, steady};
-use crate::{address, veth};
+use crate::regressions::records;
+use crate::{address, full, steady, veth};
 
 /// What may happen to the records between two calls.
 const LOSSES: [&str; 3] = [
@@ -39,7 +39,7 @@ fn del_of_a_link_that_another_took_over_keeps_the_lease() {
             link["flags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         assert!(flags.contains(&"UP") && flags.contains(&"LOWER_UP"), "it stays up: {flags:?}");
         ping(&pod, GATEWAY4);
-        assert_eq!(leases(&node), [address(&result, 0)]);
+        assert_eq!(node.leases(), [address(&result, 0)]);
         // The range goes once around: nobody else is given the address.
         for _ in 0..6 {
             let other = Pod::new();
@@ -50,7 +50,7 @@ fn del_of_a_link_that_another_took_over_keeps_the_lease() {
         }
         node.sh(&format!("ip link set {host} alias '{alias}'"));
         attachment.del(with_result.then_some(&result));
-        assert!(leases(&node).is_empty());
+        assert!(node.leases().is_empty());
         assert!(pod.links().is_empty());
         assert_same(&before, &steady(Snapshot::of(&node)));
     }
@@ -72,7 +72,7 @@ fn del_without_its_record_leaves_nothing() {
                 attachment.del(with_result.then_some(&result));
                 assert_eq!(node.run("nft list ruleset"), "", "after `{loss}`");
                 assert!(!node.links().contains(&veth(&result).to_owned()), "after `{loss}`");
-                assert!(leases(&node).is_empty(), "after `{loss}`: {:?}", leases(&node));
+                assert!(node.leases().is_empty(), "after `{loss}`: {:?}", node.leases());
                 assert_eq!(records(&node), "", "after `{loss}`");
                 assert_same(&before, &steady(Snapshot::of(&node)));
             }
@@ -91,7 +91,7 @@ fn del_without_its_record_and_its_link_leaves_nothing() {
         node.run(&format!("ip link del {}", veth(&result)));
         attachment.netns(None).del(None);
         assert_eq!(node.run("nft list ruleset"), "", "after `{loss}`");
-        assert!(leases(&node).is_empty(), "after `{loss}`: {:?}", leases(&node));
+        assert!(node.leases().is_empty(), "after `{loss}`: {:?}", node.leases());
         assert_eq!(records(&node), "", "after `{loss}`");
     }
 }
@@ -116,7 +116,7 @@ fn gc_after(happens: &str, count: usize, alter: impl Fn(&Node, Call) -> Call) {
     let valid: Vec<&Pod> = (0..count).filter(|nth| stays(*nth)).map(|nth| &pods[nth]).collect();
     node.sh(happens);
     alter(&node, gc(&node.attach(&full(), &pods[0]), &valid)).run(&node).ok();
-    let (links, rules, leased) = (node.links(), node.run("nft list ruleset"), leases(&node));
+    let (links, rules, leased) = (node.links(), node.run("nft list ruleset"), node.leases());
     for (nth, (pod, result)) in pods.iter().zip(&results).enumerate() {
         let (host, four, six) = (veth(result), address(result, 0), address(result, 1));
         let told = format!("pod {nth} after `{happens}`");
@@ -139,7 +139,7 @@ fn gc_after(happens: &str, count: usize, alter: impl Fn(&Node, Call) -> Call) {
         node.attach(&full(), pod).del(Some(&results[nth]));
     }
     assert_eq!(node.run("nft list ruleset"), "");
-    assert!(leases(&node).is_empty());
+    assert!(node.leases().is_empty());
     assert_eq!(records(&node), "", "after `{happens}`");
 }
 

@@ -7,8 +7,7 @@ use ferrule_tests::packets::{ping, tcp_source};
 use ferrule_tests::{Bins, Node, Outside, Pod};
 use serde_json::{Value, json};
 
-use crate::regressions::{full, leases};
-use crate::veth;
+use crate::{full, veth};
 
 /// The reference of Debian speaks 1.0.0 at most.
 fn shared() -> Value {
@@ -39,7 +38,7 @@ fn one_made_by_the_reference_is_deleted_whole() {
         let rules_then = rules(&node).join("\n");
         assert!(rules_then.contains("-j CNI-"), "{rules_then}");
         assert!(rules_then.contains("cni-br-iface"), "{rules_then}");
-        assert_eq!(leases(&node).len(), 2);
+        assert_eq!(node.leases().len(), 2);
         ping(&pod, GATEWAY4);
         assert_eq!(tcp_source(&pod, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
         let mut ours = node.attach(&shared(), &pod);
@@ -51,7 +50,7 @@ fn one_made_by_the_reference_is_deleted_whole() {
         assert!(!node.links().contains(&veth(&result).to_owned()), "{:?}", node.links());
         assert!(pod.links().is_empty());
         assert!(rules(&node).is_empty(), "{:#?}", rules(&node));
-        assert!(leases(&node).is_empty(), "{:?}", leases(&node));
+        assert!(node.leases().is_empty(), "{:?}", node.leases());
         ours.del(Some(&result));
     }
 }

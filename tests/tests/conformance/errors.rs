@@ -151,7 +151,11 @@ fn literal(text: &str) -> Option<String> {
     // What follows in `details` is the case's own.
     let end = [".details(", ".also("].iter().filter_map(|at| text[..end].find(at)).min();
     let end = end.unwrap_or_else(|| text.find(';').unwrap_or(text.len()));
-    let start = text[..end].find('"').filter(|at| *at < 70)?;
+    let start = text[..end].find('"')?;
+    let between = text[..start].chars().filter(|c| !c.is_whitespace()).count();
+    if between > 60 {
+        return None;
+    }
     let mut literal = String::new();
     let mut characters = text[start + 1..].chars();
     while let Some(character) = characters.next() {
@@ -296,6 +300,8 @@ fn node_errors(rows: &[Row]) {
     let result = by.add();
     in_the_page(&by.try_add(), rows);
     in_the_page(&by.call("CHECK", None).run(&node), rows);
+    let elsewhere = by.clone().netns(Some(&Pod::new().netns())).try_check(&result);
+    in_the_page(&elsewhere, rows);
     node.run("ip link set cni0 down");
     in_the_page(&by.try_check(&result), rows);
     node.run("ip link set cni0 up");
@@ -309,6 +315,48 @@ fn node_errors(rows: &[Row]) {
     in_the_page(&node.attach(&conf::v4(), &second).try_add(), rows);
 }
 
+fn loopback_errors(rows: &[Row]) {
+    let (node, pod) = (Node::new(), Pod::new());
+    let config = json!({"cniVersion": conf::version(), "name": "lo", "type": "loopback"});
+    let attachment = node.attach(&config, &pod);
+    let result = attachment.add();
+    pod.run("ip link set lo down");
+    in_the_page(&attachment.try_check(&result), rows);
+    pod.run("ip addr add 192.0.2.1/32 dev lo");
+    in_the_page(&attachment.try_add(), rows);
+}
+
+/// Of vxlan and bgp, where no daemon ever ran.
+fn errors_without_a_daemon(rows: &[Row]) {
+    let (node, pod) = (Node::new(), Pod::new());
+    let ranges = json!({"ranges": [[{"subnet": "10.1.0.0/24"}]]});
+    let keys = json!({"vni": 100, "port": 4789, "underlay": "lo", "ipam": ranges});
+    let vxlan = conf::with(&conf::v4(), &json!({"type": "vxlan", "ipam": {"ranges": null}}));
+    in_the_page(&node.attach(&vxlan, &pod).try_add(), rows);
+    for odd in [json!({"vni": 0}), json!({"port": 0}), json!({"ipam": {"ranges": null}}), json!({})]
+    {
+        let config = conf::with(&conf::with(&vxlan, &keys), &odd);
+        in_the_page(&node.attach(&config, &pod).try_add(), rows);
+    }
+    // A configuration that the bridge plugin refuses makes no tunnel either.
+    node.sh("ip link add up0 type veth peer name far0; ip addr add 192.0.2.9/24 dev up0");
+    for odd in [json!({"vlan": 5000}), json!({"ipam": {"type": "nowhere"}})] {
+        let config = conf::with(&conf::with(&vxlan, &keys), &json!({"underlay": "up0"}));
+        in_the_page(&node.attach(&conf::with(&config, &odd), &pod).try_add(), rows);
+        assert!(node.link("fvxlan.100").is_none(), "a refused ADD made the device");
+    }
+    let bgp = conf::with(&conf::v4(), &json!({"type": "bgp", "ipam": {"routes": null}}));
+    let hop = json!([{"dst": "192.0.2.0/24", "gw": "10.1.0.9"}]);
+    for odd in
+        [json!({"ipam": null}), json!({"ipam": {"ranges": null}}), json!({"ipam": {"routes": hop}})]
+    {
+        in_the_page(&node.attach(&conf::with(&bgp, &odd), &pod).try_add(), rows);
+    }
+    in_the_page(&node.attach(&bgp, &pod).status(), rows);
+    node.run("ip route add 10.1.0.3 dev lo");
+    in_the_page(&node.attach(&bgp, &pod).try_add(), rows);
+}
+
 /// What is printed has a row: code and text.
 #[test]
 fn what_is_printed_is_in_the_page() {
@@ -317,4 +365,6 @@ fn what_is_printed_is_in_the_page() {
     host_local_errors(&rows);
     environment_errors(&rows);
     node_errors(&rows);
+    loopback_errors(&rows);
+    errors_without_a_daemon(&rows);
 }

@@ -18,6 +18,7 @@ mod fixtures;
 mod host_local;
 mod host_local_config;
 mod host_local_requests;
+mod keys;
 mod networkd;
 mod nodes;
 mod state;

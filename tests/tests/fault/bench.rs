@@ -54,7 +54,7 @@ impl Bench {
     /// What is on the node, or in the pod, that was not before, and what is gone.
     pub fn left(&self) -> Left {
         let mut text = self.before.difference(&state(&self.node));
-        for link in self.node.links().iter().filter(|link| link.starts_with("veth")) {
+        for link in &self.node.veths() {
             let up = self.node.read(&format!("/sys/class/net/{link}/flags"));
             let up = i32::from_str_radix(up.trim_start_matches("0x"), 16).is_ok_and(|f| f & 1 == 1);
             text += if up { "veth + up\n" } else { "veth + down\n" };

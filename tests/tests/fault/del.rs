@@ -5,11 +5,11 @@ use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
-use ferrule_tests::{Node, Pod, Snapshot};
+use ferrule_tests::{Node, Pod, Snapshot, long};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
-use crate::{full, gateway, long, routed};
+use crate::{full, gateway, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
 
@@ -145,7 +145,7 @@ fn of_a_pod_that_died() {
         let attachment = if netns { attachment } else { attachment.netns(None) };
         let result = bench.node.attach(&full(), &pod).add();
         drop(pod);
-        let gone = || (!bench.node.links().iter().any(|l| l.starts_with("veth"))).then_some(());
+        let gone = || bench.node.veths().is_empty().then_some(());
         ferrule_tests::within(std::time::Duration::from_secs(10), gone).expect("the link goes");
         attachment.del(with_result.then_some(&result));
         let left = bench.left();

@@ -11,14 +11,14 @@ use ferrule_tests::conf;
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
-use ferrule_tests::{Attachment, Call, Node, within};
+use ferrule_tests::{Attachment, Call, Node, long, within};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
 use crate::report::Counts;
-use crate::{full, gateway, long, routed};
+use crate::{full, gateway, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
 /// How many pods the network holds, in each family.

@@ -20,11 +20,6 @@ mod steps;
 use ferrule_tests::conf::{self, GATEWAY4};
 use serde_json::{Value, json};
 
-/// Whether the whole of it is asked for.
-fn long() -> bool {
-    std::env::var_os("FERRULE_LONG").is_some_and(|set| !set.is_empty())
-}
-
 /// Both families, masquerade and the check of MAC addresses.
 fn full() -> Value {
     conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))

@@ -8,7 +8,7 @@ use ferrule_tests::node::Place;
 use ferrule_tests::{Node, Pod, conf};
 use serde_json::json;
 
-use crate::{LEASES, five, lease, leases, ranges};
+use crate::{LEASES, five, lease, ranges};
 
 #[test]
 fn a_result_has_address_gateway_routes_and_dns() {
@@ -124,10 +124,10 @@ fn a_second_family_that_is_full_gives_the_first_back() {
     let node = Node::new();
     let config = ranges(&[json!({"subnet": "10.1.0.0/24"}), json!({"subnet": "fd00:1::/126"})]);
     let _two = [lease(&node, &config), lease(&node, &config)];
-    let before = leases(&node);
+    let before = node.leases();
     let error = node.attach(&config, &Pod::new()).try_add().err();
     assert!(error.text().contains("failed to allocate for range 1"), "{error:?}");
-    assert_eq!(leases(&node), before);
+    assert_eq!(node.leases(), before);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn many_at_once_get_different_addresses() {
     });
     let unique: BTreeSet<&String> = got.iter().collect();
     assert_eq!((got.len(), unique.len()), (64, 64));
-    assert_eq!(leases(&node).len(), 64);
+    assert_eq!(node.leases().len(), 64);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn networks_do_not_share_leases() {
     let second = node.attach(&other, &two).add();
     assert_eq!(addresses(&first), addresses(&second));
     node.attach(&other, &two).del(None);
-    assert_eq!(leases(&node), ["10.1.0.2"]);
+    assert_eq!(node.leases(), ["10.1.0.2"]);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn an_attachment_holds_one_lease_of_a_range() {
     let text =
         format!("10.1.0.2 has been allocated to {}, duplicate allocation is not allowed", pod.id());
     assert!(error.text().contains(&text), "{error:?}");
-    assert_eq!(leases(&node), ["10.1.0.2"]);
+    assert_eq!(node.leases(), ["10.1.0.2"]);
     let second = attachment.ifname("net1").add();
     assert_eq!(addresses(&second), ["10.1.0.3"], "another interface is another attachment");
 }

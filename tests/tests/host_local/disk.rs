@@ -4,7 +4,7 @@ use ferrule_tests::node::Place;
 use ferrule_tests::{Node, Pod};
 use serde_json::json;
 
-use crate::{LEASES, five, lease, leases, ranges};
+use crate::{LEASES, five, lease, ranges};
 
 #[test]
 fn a_lease_is_a_file_named_by_the_address() {
@@ -29,7 +29,7 @@ fn an_ipv6_lease_keeps_its_colons() {
     let (node, pod) = (Node::new(), Pod::new());
     let config = ranges(&[json!({"subnet": "fd00:0001:0::/64", "rangeStart": "FD00:1:0::0a0a"})]);
     node.attach(&config, &pod).add();
-    assert_eq!(leases(&node), ["fd00:1::a0a"]);
+    assert_eq!(node.leases(), ["fd00:1::a0a"]);
     assert_eq!(node.read(&format!("{LEASES}/last_reserved_ip.0")), "fd00:1::a0a");
 }
 
@@ -38,7 +38,7 @@ fn every_range_set_has_its_own_last_address() {
     let (node, pod) = (Node::new(), Pod::new());
     let sets = [json!({"subnet": "10.1.0.0/24"}), json!({"subnet": "fd00:1::/64"})];
     node.attach(&ranges(&sets), &pod).add();
-    assert_eq!(leases(&node), ["10.1.0.2", "fd00:1::2"]);
+    assert_eq!(node.leases(), ["10.1.0.2", "fd00:1::2"]);
     assert_eq!(node.read(&format!("{LEASES}/last_reserved_ip.1")), "fd00:1::2");
 }
 
@@ -63,7 +63,7 @@ fn old_and_untidy_files_count() {
         let (_other, address) = lease(&node, &five());
         assert_eq!(address, "10.1.0.3", "{text:?} holds 10.1.0.2");
         node.attach(&five(), &pod).del(None);
-        assert_eq!(leases(&node), ["10.1.0.3"], "{text:?}");
+        assert_eq!(node.leases(), ["10.1.0.3"], "{text:?}");
     }
 }
 
@@ -73,7 +73,7 @@ fn an_old_file_of_another_container_stays() {
     node.write(&format!("{LEASES}/10.1.0.2"), "someone-else");
     node.write(&format!("{LEASES}/10.1.0.3"), &format!("{}\r\nnet1", pod.id()));
     node.attach(&five(), &pod).del(None);
-    assert_eq!(leases(&node), ["10.1.0.2", "10.1.0.3"]);
+    assert_eq!(node.leases(), ["10.1.0.2", "10.1.0.3"]);
 }
 
 /// What a crash left in the middle of a write holds no address for ever.

@@ -12,7 +12,6 @@ mod requests;
 mod upkeep;
 mod with_reference;
 
-use ferrule_tests::node::Place;
 use ferrule_tests::{Node, Pod, conf};
 use serde_json::{Value, json};
 
@@ -36,11 +35,4 @@ fn lease(node: &Node, config: &Value) -> (Pod, String) {
     let result = node.attach(config, &pod).add();
     let first = ferrule_tests::invoke::addresses(&result).first().cloned();
     (pod, first.expect("an address"))
-}
-
-/// The names of lease files.
-fn leases(node: &Node) -> Vec<String> {
-    let listed = node.sh(&format!("ls {LEASES} 2>/dev/null || true"));
-    let names = listed.lines().filter(|name| *name != "lock" && !name.starts_with("last_reserved"));
-    names.map(str::to_owned).collect()
 }

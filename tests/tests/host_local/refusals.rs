@@ -10,8 +10,7 @@ use crate::{LEASES, five};
 fn refused(config: &Value, text: &str) {
     let (node, pod) = (Node::new(), Pod::new());
     let error = node.attach(config, &pod).try_add().err();
-    assert!(error.text().contains(text), "expected `{text}`, got {error:?}");
-    assert!([6, 7].contains(&error.code), "{error:?}");
+    error.expect(7, text);
     assert!(!node.exists(LEASES), "refused, and yet {LEASES} was made");
 }
 

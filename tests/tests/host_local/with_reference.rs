@@ -6,7 +6,7 @@ use ferrule_tests::invoke::addresses;
 use ferrule_tests::{Bins, Node, Pod, conf};
 use serde_json::{Value, json};
 
-use crate::{five, leases, ranges};
+use crate::{five, ranges};
 
 /// The reference of Debian speaks 1.0.0 at most.
 fn shared(config: &Value) -> Value {
@@ -45,7 +45,7 @@ fn each_releases_and_checks_the_others_leases() {
         let result = attachment.clone().by(&one).add();
         attachment.clone().by(&other).check(&result);
         attachment.clone().by(&other).del(Some(&result));
-        assert!(leases(&node).is_empty());
+        assert!(node.leases().is_empty());
         attachment.by(&one).del(Some(&result));
     }
 }
@@ -71,7 +71,7 @@ fn our_gc_takes_the_references_leases_too() {
         node.attach(&shared(&five()), pod).by(&Bins::reference()).add();
     }
     node.attach(&five(), &pods[0]).gc(&[(pods[1].id(), "eth0")]).ok();
-    assert_eq!(leases(&node), ["10.1.0.3"]);
+    assert_eq!(node.leases(), ["10.1.0.3"]);
 }
 
 /// A long mixed life: at every step each address has one holder, and both agree who.
@@ -97,7 +97,7 @@ fn no_address_is_given_twice_over_a_long_mixed_life() {
             node.attach(&config, &pod).by(by).del(None);
         }
         let mut names: Vec<&String> = held.keys().collect();
-        let mut found = leases(&node);
+        let mut found = node.leases();
         names.sort();
         found.sort();
         assert!(names.into_iter().eq(&found), "{found:?}");

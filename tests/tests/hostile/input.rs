@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ferrule_tests::node::Place;
 use ferrule_tests::snapshot::assert_same;
-use ferrule_tests::{Bins, Call, Node, Outcome, Pod, Snapshot, conf, hostile};
+use ferrule_tests::{Bins, Call, Node, Outcome, Pod, Snapshot, conf, hostile, long};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
@@ -205,7 +205,7 @@ fn serve(node: &Node, pod: &Pod, spoiled: &Spoiled) {
 
 /// Batches of a dozen calls on one node; ten times as many with `scripts/test --long`.
 fn harmless(batches: u32, calls: impl Strategy<Value = Spoiled>) {
-    let batches = if std::env::var_os("FERRULE_LONG").is_some() { batches * 10 } else { batches };
+    let batches = if long() { batches * 10 } else { batches };
     let (node, pod) = (Node::new(), Pod::new());
     // A spoiled dataDir may name any place; the node's own ones stay as they are.
     node.run("mount -o remount,bind,ro /");

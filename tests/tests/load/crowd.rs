@@ -1,13 +1,12 @@
 //! Pods that are added and deleted all at once.
 
 use std::collections::BTreeSet;
-use std::sync::Barrier;
-use std::thread;
 
 use ferrule_tests::conf::{GATEWAY4, GATEWAY6};
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::outside::{NODE4, NODE6, OUTSIDE4, OUTSIDE6};
 use ferrule_tests::packets::{ping, udp_source};
+use ferrule_tests::threads::at_once;
 use ferrule_tests::{Node, Outside, Pod};
 use serde_json::Value;
 
@@ -17,25 +16,6 @@ pub struct Crowd<'a> {
     config: Value,
     /// The pods.
     pub members: Vec<(Pod, Value)>,
-}
-
-/// Runs `work` on each item, on a thread of its own, all from the same moment on.
-pub fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
-    let (start, work) = (Barrier::new(items.len()), &work);
-    thread::scope(|scope| {
-        let run = |(nth, item)| {
-            let start = &start;
-            scope.spawn(move || {
-                start.wait();
-                work(nth, item)
-            })
-        };
-        let running: Vec<_> = items.iter().enumerate().map(run).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, R>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        running.into_iter().map(join).collect()
-    })
 }
 
 impl<'a> Crowd<'a> {

@@ -6,7 +6,7 @@ use ferrule_tests::packets::ping;
 use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Node, Pod, Snapshot};
 
-use crate::{LEASES, full, leases, records, report, veths};
+use crate::{LEASES, full, records, report};
 
 /// Where small file systems are mounted: the leases', and the records'.
 const PLACES: [&str; 2] = ["/var/lib/cni", "/run/ferrule"];
@@ -43,7 +43,7 @@ fn grow(place: &str, limit: impl Fn(usize) -> String) -> usize {
         assert!(error.code == 5 && error.text().contains("No space left"), "{size}: {error:?}");
         assert!(error.text().contains(place), "{size}: where it is: {error:?}");
         assert_eq!(
-            (leases(&node).len(), veths(&node), records(&node)),
+            (node.leases().len(), node.veths().len(), records(&node)),
             (0, 0, 0),
             "{size}: {error:?}"
         );
@@ -60,7 +60,7 @@ fn grow(place: &str, limit: impl Fn(usize) -> String) -> usize {
         attachment.check(&result);
         attachment.del(Some(&result));
         assert_same(&before, &rest(&node));
-        assert_eq!((leases(&node).len(), records(&node)), (0, 0), "{size}");
+        assert_eq!((node.leases().len(), records(&node)), (0, 0), "{size}");
     }
     panic!("ADD never succeeds on {place}");
 }
@@ -97,7 +97,7 @@ fn a_disk_that_becomes_full_holds_up_no_del() {
     let late = Pod::new();
     let refused = node.attach(&full(), &late).try_add().err();
     assert!(refused.text().contains("No space left"), "{refused:?}");
-    assert_eq!((leases(&node).len(), veths(&node)), (12, 6));
+    assert_eq!((node.leases().len(), node.veths().len()), (12, 6));
     for (pod, result) in pods.iter().zip(&results) {
         node.attach(&full(), pod).check(result);
         ping(pod, GATEWAY4);
@@ -106,12 +106,12 @@ fn a_disk_that_becomes_full_holds_up_no_del() {
     for (pod, result) in pods.iter().zip(&results).take(3) {
         node.attach(&full(), pod).del(Some(result));
     }
-    assert_eq!((leases(&node).len(), veths(&node)), (6, 3));
+    assert_eq!((node.leases().len(), node.veths().len()), (6, 3));
     node.attach(&full(), &pods[3]).gc(&[(pods[5].id(), "eth0")]).ok();
-    assert_eq!((leases(&node).len(), veths(&node)), (2, 1));
+    assert_eq!((node.leases().len(), node.veths().len()), (2, 1));
     node.attach(&full(), &pods[5]).check(&results[5]);
     node.attach(&full(), &pods[5]).del(None);
-    assert_eq!((leases(&node).len(), veths(&node), records(&node)), (0, 0, 0));
+    assert_eq!((node.leases().len(), node.veths().len(), records(&node)), (0, 0, 0));
     assert_same(&before, &rest(&node));
     assert!(node.exists(LEASES));
 }

@@ -139,7 +139,7 @@ fn garbage_among_our_own_files() {
         );
         first.check(&result);
         first.del(None);
-        assert_eq!(crate::leases(&node), addresses(&second), "{what}");
+        assert_eq!(node.leases(), addresses(&second), "{what}");
         assert_eq!(node.read("/run/witness"), "not an index", "{what}");
     }
 }
@@ -164,7 +164,7 @@ fn garbage_that_cannot_be_worked_around() {
             error.code == 5 && error.text().contains("/var/lib/cni/networks"),
             "{script}: {error:?}"
         );
-        assert_eq!((crate::veths(&node), pod.links().len()), (0, 0), "{script}");
+        assert_eq!((node.veths().len(), pod.links().len()), (0, 0), "{script}");
         assert_eq!(node.sh("find /var/lib/cni -printf '%p %y %l\\n'"), before, "{script}");
         // Once it is mended, all works.
         node.sh("rm -r /var/lib/cni");

@@ -11,7 +11,7 @@ use ferrule_tests::{Bins, Node, Outside, Pod, Snapshot, within};
 use serde_json::{Value, json};
 
 use crate::crowd::{Crowd, pods};
-use crate::{LEASES, count, full, leases, records, report, steady, timed, veths};
+use crate::{LEASES, count, full, records, report, steady, timed};
 
 /// How many attachments there are, and how many remain valid.
 fn many() -> (usize, usize) {
@@ -26,7 +26,7 @@ fn spread(all: usize, valid: usize) -> Vec<usize> {
 /// Fails unless the node holds just these pods, each whole.
 fn assert_only(node: &Node, crowd: &Crowd, remaining: &[usize]) {
     let count = remaining.len();
-    assert_eq!((leases(node).len(), veths(node), records(node)), (2 * count, count, count));
+    assert_eq!((node.leases().len(), node.veths().len(), records(node)), (2 * count, count, count));
     let rules = node.run("nft list ruleset");
     // Two addresses, the port, and the port with its MAC address.
     assert_eq!(rules.matches("comment \"ferrule ").count(), 4 * count, "{rules}");
@@ -76,7 +76,7 @@ fn gc_of_many_without_records() {
     let list: Vec<_> = remaining.iter().map(|nth| names[*nth]).collect();
     let ((), took) = timed(|| crowd.gc(&list));
     report(&format!("GC of {all} attachments without records, {valid} remain: {took} ms"));
-    assert_eq!((leases(&node).len(), veths(&node), records(&node)), (2 * valid, valid, 0));
+    assert_eq!((node.leases().len(), node.veths().len(), records(&node)), (2 * valid, valid, 0));
     let rules = node.run("nft list ruleset");
     assert_eq!(rules.matches("comment \"ferrule ").count(), 4 * valid, "{rules}");
 }
@@ -95,7 +95,7 @@ fn gc_leaves_another_network_on_the_bridge() {
     let list: Vec<_> = spread(all, valid).into_iter().map(|nth| names[nth]).collect();
     let ((), took) = timed(|| crowd.gc(&list));
     report(&format!("GC of {all}, {valid} remain, {all} of another network: {took} ms"));
-    assert_eq!((leases(&node).len(), veths(&node)), (2 * valid, all + valid));
+    assert_eq!((node.leases().len(), node.veths().len()), (2 * valid, all + valid));
     others.check();
     crowd.gc(&[]);
     assert_same(&alone, &Snapshot::of(&node).without_lease_history());
@@ -124,12 +124,12 @@ fn gc_with_leases_of_the_reference() {
         .collect();
     let crowd = Crowd::fill(&node, &full(), all);
     crowd.assert_unique();
-    assert_eq!(leases(&node).len(), 4 * all, "no address of the reference's is given again");
+    assert_eq!(node.leases().len(), 4 * all, "no address of the reference's is given again");
     let kept = before_us.split_off(all - valid);
     let gone: Vec<String> = before_us.iter().flat_map(|(_, result)| addresses(result)).collect();
     // The pods that are gone took their links along.
     drop(before_us);
-    let links_gone = || (veths(&node) == all + valid).then_some(());
+    let links_gone = || (node.veths().len() == all + valid).then_some(());
     within(Duration::from_secs(20), links_gone).expect("the kernel removes the links of gone pods");
     let remaining = spread(all, valid);
     let ours = crowd.valid();
@@ -139,7 +139,10 @@ fn gc_with_leases_of_the_reference() {
     report(&format!(
         "GC of {all} of ours and {all} of the reference's, {valid} each remain: {took} ms"
     ));
-    assert_eq!((leases(&node).len(), veths(&node), records(&node)), (4 * valid, 2 * valid, valid));
+    assert_eq!(
+        (node.leases().len(), node.veths().len(), records(&node)),
+        (4 * valid, 2 * valid, valid)
+    );
     let rules = node.run("nft list ruleset") + &node.sh("iptables-save; ip6tables-save");
     let words = |text: &str| {
         let part = |c: char| !(c.is_alphanumeric() || ".:".contains(c));

@@ -31,7 +31,7 @@ const LEASES: &str = "/var/lib/cni/networks/pods";
 
 /// A count of the normal run, or of the long one.
 fn count(normal: usize, long: usize) -> usize {
-    if std::env::var_os("FERRULE_LONG").is_some_and(|value| value == "1") { long } else { normal }
+    if ferrule_tests::long() { long } else { normal }
 }
 
 /// Prints a line of the suite's report.
@@ -65,18 +65,6 @@ fn idle(node: &Node) -> Snapshot {
         || node.link(BRIDGE)?["flags"].as_array()?.contains(&json!("NO-CARRIER")).then_some(());
     within(Duration::from_secs(20), lost).expect("a bridge without ports has no carrier");
     Snapshot::of(node).without_lease_history()
-}
-
-/// The addresses leased in the network `pods`, by their files.
-fn leases(node: &Node) -> Vec<String> {
-    let listed = node.sh(&format!("[ ! -d {LEASES} ] || ls -1 {LEASES}"));
-    let names = listed.lines().filter(|name| name.contains(['.', ':']));
-    names.filter(|name| !name.starts_with("last_reserved_ip")).map(str::to_owned).collect()
-}
-
-/// The veths of pods on a node.
-fn veths(node: &Node) -> usize {
-    node.links().iter().filter(|name| name.starts_with("veth")).count()
 }
 
 /// The records of attachments.

@@ -8,7 +8,7 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Bins, Node, Pod, Snapshot};
 use serde_json::json;
 
-use crate::{LEASES, full, leases, records, steady, veths};
+use crate::{LEASES, full, records, steady};
 
 /// What must never be a network's name or a container's.
 const ESCAPES: [&str; 16] = [
@@ -146,7 +146,7 @@ fn interface_names_that_would_inject_into_comments() {
             1 => attachment.netns(None).del(None),
             _ => drop(lasting.gc(&[(neighbour.id(), "eth0")]).ok()),
         }
-        assert_eq!((leases(&node).len(), veths(&node)), (2, 1), "{ifname:?}");
+        assert_eq!((node.leases().len(), node.veths().len()), (2, 1), "{ifname:?}");
         assert_same(
             &before.clone().without_files(&["/run/ferrule"]),
             &steady(&node).without_files(&["/run/ferrule"]),
@@ -180,7 +180,7 @@ fn long_container_ids_are_cut_and_told_apart() {
     node.sh("rm -r /run/ferrule");
     attachments[1].del(None);
     attachments[2].gc(&[(&attachments[3].container, "eth0")]).ok();
-    assert_eq!((leases(&node).len(), veths(&node)), (2, 1));
+    assert_eq!((node.leases().len(), node.veths().len()), (2, 1));
     attachments[3].check(&results[3]);
     attachments[3].del(None);
     assert_same(&before, &steady(&node));

@@ -8,7 +8,7 @@ use ferrule_tests::{Node, Outside, Snapshot};
 use serde_json::Value;
 
 use crate::crowd::{Crowd, pods};
-use crate::{count, full, leases, report, steady, timed, veths};
+use crate::{count, full, report, steady, timed};
 
 /// Swaps `size` pods for as many others, again and again.
 fn swap(size: usize, times: usize, config: &Value) {
@@ -28,7 +28,7 @@ fn swap(size: usize, times: usize, config: &Value) {
             new.assert_unique();
             new.check();
             new.assert_masqueraded(&outside);
-            assert_eq!((leases(&node).len(), veths(&node)), (2 * size, size));
+            assert_eq!((node.leases().len(), node.veths().len()), (2 * size, size));
             old = new;
         }
     });

@@ -7,10 +7,11 @@ use ferrule_tests::conf::{BRIDGE, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 use ferrule_tests::snapshot::assert_same;
+use ferrule_tests::threads::Ended;
 use ferrule_tests::{Node, Outside, Pod};
 
 use crate::crowd::{Crowd, pods};
-use crate::{count, full, idle, leases, records, report, steady, timed, veths};
+use crate::{count, full, idle, records, report, steady, timed};
 
 const WAVE: usize = 64;
 
@@ -35,18 +36,21 @@ pub fn round(node: &Node, outside: &Outside) -> Took {
     crowd.assert_masqueraded(outside);
     crowd.gc(&crowd.valid());
     crowd.check();
-    assert_eq!((leases(node).len(), veths(node), records(node)), (2 * WAVE, WAVE, WAVE));
+    assert_eq!((node.leases().len(), node.veths().len(), records(node)), (2 * WAVE, WAVE, WAVE));
     // The runtime lost every second pod. Their DELs, which come late, find nothing.
     let valid: Vec<_> = crowd.valid().into_iter().step_by(2).collect();
     crowd.gc(&valid);
-    assert_eq!((leases(node).len(), veths(node), records(node)), (WAVE, WAVE / 2, WAVE / 2));
+    assert_eq!(
+        (node.leases().len(), node.veths().len(), records(node)),
+        (WAVE, WAVE / 2, WAVE / 2)
+    );
     for (pod, result) in crowd.members.iter().step_by(2) {
         ping(pod, GATEWAY4);
         ping(pod, GATEWAY6);
         node.attach(&full(), pod).check(result);
     }
     let ((), del) = timed(|| crowd.del());
-    assert_eq!((leases(node).len(), veths(node), records(node)), (0, 0, 0));
+    assert_eq!((node.leases().len(), node.veths().len(), records(node)), (0, 0, 0));
     crowd.gc(&[]);
     Took { add, del }
 }
@@ -112,27 +116,18 @@ fn gc_runs_beside_adds_and_dels() {
                 turns.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let finished = Finished(done);
+        let ended = Ended(done);
         for wave in all {
             let crowd = Crowd::add(node, &full(), wave);
             crowd.assert_unique();
             crowd.check();
             crowd.del();
         }
-        drop(finished);
+        drop(ended);
     });
     let turns = turns.into_inner();
     report(&format!("GC beside {rounds} waves of {}: it ran {turns} times", WAVE / 2));
     assert!(turns > 0);
     assert_same(&before, &steady(&node));
-    assert_eq!((leases(&node).len(), veths(&node), records(&node)), (0, 0, 0));
-}
-
-/// Ends what runs beside a test when the test ends, also by a panic.
-pub struct Finished<'a>(pub &'a AtomicBool);
-
-impl Drop for Finished<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    assert_eq!((node.leases().len(), node.veths().len(), records(&node)), (0, 0, 0));
 }

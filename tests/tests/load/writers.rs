@@ -8,9 +8,10 @@ use std::thread;
 
 use ferrule_tests::node::Place;
 use ferrule_tests::snapshot::assert_same;
+use ferrule_tests::threads::Ended;
 use ferrule_tests::{Node, Outside, Pod, Snapshot};
 
-use crate::waves::{Finished, round};
+use crate::waves::round;
 use crate::{count, full, report, steady};
 
 /// What is there as long as a writer lives.
@@ -69,9 +70,9 @@ fn beside(node: &Node, changes: &str, work: impl FnOnce()) -> usize {
             drop(input);
             made
         });
-        let finished = Finished(&done);
+        let ended = Ended(&done);
         work();
-        drop(finished);
+        drop(ended);
         writing.join().unwrap()
     });
     assert!(writer.wait().unwrap().success());

@@ -10,7 +10,7 @@ use ferrule_tests::{Bins, Node, Outside, Pod};
 use serde_json::{Value, json};
 
 use crate::stream::Stream;
-use crate::{Kind, both_orders, kinds, leases, newest, require_bare, rules, veths};
+use crate::{Kind, both_orders, kinds, newest, require_bare, rules};
 
 struct Scene {
     node: Node,
@@ -103,9 +103,9 @@ fn take_over(kind: Kind, first: &Bins, then: &Bins) {
     let flow = scene.streams(&new);
     scene.del(then, &old, &result);
     assert!(old.links().is_empty(), "{kind:?}: the pod's end");
-    assert_eq!(veths(&scene.node).len(), 2, "{kind:?}");
+    assert_eq!(scene.node.veths().len(), 2, "{kind:?}");
     let gone = addresses(&result);
-    assert!(leases(&scene.node).iter().all(|lease| !gone.contains(lease)), "{kind:?}");
+    assert!(scene.node.leases().iter().all(|lease| !gone.contains(lease)), "{kind:?}");
     scene.node.attach(&scene.config, &new).by(then).check(&neighbour);
     scene.del(first, &late, &third);
     lost_nothing(flow, "a neighbour", kind);

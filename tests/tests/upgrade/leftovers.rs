@@ -7,7 +7,7 @@ use ferrule_tests::packets::ping;
 use ferrule_tests::{Bins, Node, Pod};
 use serde_json::{Value, json};
 
-use crate::{Kind, kinds, leases, left, newest, require_bare, rules, veths};
+use crate::{Kind, kinds, left, newest, require_bare, rules};
 
 struct Made {
     node: Node,
@@ -153,13 +153,13 @@ fn del_that_fails_keeps_the_lease() {
             chmod +x /run/weak/bridge",
             ours.dir().display()
         ));
-        let before = (rules(&made.node), veths(&made.node), leases(&made.node));
+        let before = (rules(&made.node), made.node.veths(), made.node.leases());
         let result = with_result.then_some(&made.result);
         let attachment = made.node.attach(&made.config, &made.pod);
         let weak = attachment.clone().by(&Bins::at("/run/weak".as_ref()));
         let error = weak.try_del(result).err();
         assert!(error.code == 100 && error.text().contains(" (os error "), "{error:?}");
-        assert_eq!((rules(&made.node), veths(&made.node), leases(&made.node)), before);
+        assert_eq!((rules(&made.node), made.node.veths(), made.node.leases()), before);
         made.pod.settle();
         ping(&made.pod, GATEWAY4);
         attachment.del(result);
@@ -251,9 +251,9 @@ fn gc_spares_other_networks() {
 #[test]
 fn gc_spares_what_is_listed() {
     let made = by_reference(Kind { dual: true, masquerade: true, spoof_check: true });
-    let before = (rules(&made.node), veths(&made.node));
+    let before = (rules(&made.node), made.node.veths());
     made.node.attach(&newest(&made.config), &made.pod).gc(&[(made.pod.id(), "eth0")]).ok();
-    assert_eq!((rules(&made.node), veths(&made.node)), before);
+    assert_eq!((rules(&made.node), made.node.veths()), before);
     made.node.attach(&made.config, &made.pod).check(&made.result);
 }
 

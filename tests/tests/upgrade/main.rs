@@ -53,18 +53,6 @@ pub fn both_orders() -> [(Bins, Bins); 2] {
     [(theirs.clone(), ours.clone()), (ours, theirs)]
 }
 
-/// The names of lease files.
-pub fn leases(node: &Node) -> Vec<String> {
-    let listed = node.sh("ls /var/lib/cni/networks/pods 2>/dev/null || true");
-    let names = listed.lines().filter(|name| *name != "lock" && !name.starts_with("last_reserved"));
-    names.map(str::to_owned).collect()
-}
-
-/// The host veths.
-pub fn veths(node: &Node) -> Vec<String> {
-    node.links().into_iter().filter(|name| name.starts_with("veth")).collect()
-}
-
 /// Every rule, set element and chain of an attachment that is left, whoever's it is.
 pub fn rules(node: &Node) -> Vec<String> {
     let mut left = vec![];
@@ -88,7 +76,7 @@ pub fn rules(node: &Node) -> Vec<String> {
 
 /// What is left of any attachment on the node, as text; empty when nothing is.
 pub fn left(node: &Node) -> String {
-    let (rules, leases, veths) = (rules(node), leases(node), veths(node));
+    let (rules, leases, veths) = (rules(node), node.leases(), node.veths());
     if rules.is_empty() && leases.is_empty() && veths.is_empty() {
         return String::new();
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
+use ferrule_tests::threads::Ended;
 use ferrule_tests::{Bins, Node, Pod};
 use serde_json::Value;
 
@@ -62,9 +63,8 @@ fn during_many_adds() {
                 thread::sleep(Duration::from_millis(20));
             }
         });
-        let results = add_all(&node, &config, &pods, &done);
-        ended.store(true, Ordering::Relaxed);
-        results
+        let _ended = Ended(&ended);
+        add_all(&node, &config, &pods, &done)
     });
     assert_eq!(done.load(Ordering::Relaxed), pods.len());
     let all: BTreeSet<String> = results.iter().flat_map(addresses).collect();

@@ -46,8 +46,19 @@ fn check_is_up() {
         let result = attachment.add();
         attachment.check(&result);
         pod.run("ip link set lo down");
-        assert!(attachment.try_check(&result).err().text().contains("lo"));
+        attachment.try_check(&result).err().expect(101, "loopback interface is down");
     }
+}
+
+#[test]
+fn an_address_that_is_none_of_a_loopback_is_told() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let attachment = loopback(&node, &pod, "1.1.0");
+    pod.run("ip addr add 192.0.2.1/32 dev lo");
+    let text = "loopback interface found with non-loopback address 192.0.2.1";
+    attachment.try_add().err().expect(103, text);
+    pod.run("ip addr del 192.0.2.1/32 dev lo");
+    attachment.add();
 }
 
 #[test]
