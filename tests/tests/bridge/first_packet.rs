@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrule_tests::conf::{self, BRIDGE, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
@@ -137,16 +137,26 @@ fn a_reused_ipv4_address_works_at_once() {
     }
 }
 
-/// What a new pod without IPv6 addresses sends while ADD works is sent to every pod of the bridge,
-/// by a kernel that holds RTNL: nothing is. Its link-local address comes when ADD is done.
+/// What a new pod sends to all while ADD works is sent to every pod of the bridge, by a kernel that
+/// holds RTNL. So the link-local address of one without IPv6 addresses begins as the kernel has it,
+/// after a random delay, also where its port sends back what it sends; and its port has none.
 #[test]
-fn a_pod_without_ipv6_addresses_gets_its_link_local_one_last() {
-    for off in ["0", "1"] {
+fn a_pod_without_ipv6_addresses_gets_its_link_local_one_after_add() {
+    for (off, hairpin) in [("0", false), ("0", true), ("1", false)] {
         let (node, pod) = (Node::new(), Pod::new());
         pod.set_sysctl("net/ipv6/conf/default/disable_ipv6", off);
-        node.attach(&conf::v4(), &pod).add();
+        let config = conf::with(&conf::v4(), &json!({"hairpinMode": hairpin}));
+        node.attach(&config, &pod).add();
         assert_eq!(pod.sysctl("net/ipv6/conf/eth0/disable_ipv6"), off);
-        let addresses = pod.run("ip -6 address show dev eth0 scope link");
-        assert_eq!(addresses.contains("fe80::858:aff:fe01:2/64"), off == "0", "{addresses}");
+        assert_eq!(pod.sysctl("net/ipv6/conf/eth0/accept_dad"), "0");
+        let of_port = node.run(&format!("ip -6 address show dev {}", node.veths()[0]));
+        assert_eq!(of_port, "");
+        let show = || pod.run("ip -6 address show dev eth0 scope link");
+        assert_eq!(show().contains("fe80::858:aff:fe01:2/64"), off == "0", "{}", show());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while show().contains(" tentative") {
+            assert!(!show().contains("dadfailed") && Instant::now() < deadline, "{}", show());
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 }
