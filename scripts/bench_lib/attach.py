@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 
 from report import Row, at_least, best, median
 from side import Side, read
@@ -9,6 +10,7 @@ from side import Side, read
 WARM_UP = 3  # attachments of each side that are not counted
 SUITES = ("ferrule", "reference")
 CROWD = 500
+CALM = 20  # seconds
 
 
 @contextlib.contextmanager
@@ -71,6 +73,8 @@ def masquerade(stage, pairs, notes):
     """With one pod and with 500 others on the node, all by turns."""
     wanted = [(suite, "masquerade", others) for others in (0, CROWD) for suite in SUITES]
     with sides(stage, *wanted) as four:
+        # New pods solicit routers, at growing intervals (RFC 7559): 3.5 ms of the kernel each.
+        time.sleep(CALM)
         ours, theirs, crowded, their_crowded = map(columns, turns(four, pairs, attachment))
     notes.first_packets(ours[2] + crowded[2], theirs[2] + their_crowded[2])
     flat = Row("ADD, ipMasq, 500 other pods / none", [median(crowded[0]) / median(ours[0])],
