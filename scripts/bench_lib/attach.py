@@ -70,25 +70,27 @@ def dual(stage, pairs, notes):
 
 
 def masquerade(stage, pairs, notes):
-    """With one pod and with 500 others on the node, all by turns."""
-    wanted = [(suite, "masquerade", others) for others in (0, CROWD) for suite in SUITES]
-    with sides(stage, *wanted) as four:
+    """With no, one and 500 other pods on the node, all by turns."""
+    wanted = [(suite, "masquerade", others) for others in (0, 1, CROWD) for suite in SUITES]
+    with sides(stage, *wanted) as six:
         # New pods solicit routers, at growing intervals (RFC 7559): 3.5 ms of the kernel each.
         time.sleep(CALM)
-        ours, theirs, crowded, their_crowded = map(columns, turns(four, pairs, attachment))
-    notes.first_packets(ours[2] + crowded[2], theirs[2] + their_crowded[2])
-    flat = Row("ADD, ipMasq, 500 other pods / none", [median(crowded[0]) / median(ours[0])],
-               [median(their_crowded[0]) / median(theirs[0])],
+        samples = list(map(columns, turns(six, pairs, attachment)))
+    ours, theirs = samples[::2], samples[1::2]
+    notes.first_packets(sum((side[2] for side in ours), []), sum((side[2] for side in theirs), []))
+    adds, dels = [], []
+    for others, mine, other, add, delete in zip(
+            ("no other pod", "1 other pod", f"{CROWD} other pods"), ours, theirs,
+            (at_least(9), at_least(9), at_least(18)), (at_least(4), at_least(4), at_least(6))):
+        adds.append(Row(f"ADD, ipMasq, {others}", mine[0], other[0], add))
+        dels.append(Row(f"DEL, ipMasq, {others}", mine[1], other[1], delete))
+    (_, one, crowded), (_, their_one, their_crowded) = ours, theirs
+    flat = Row(f"ADD, ipMasq, {CROWD} other pods / 1", [median(crowded[0]) / median(one[0])],
+               [median(their_crowded[0]) / median(their_one[0])],
                ("≤ 1.15", lambda row: row.ours[0] <= 1.15), unit="×")
-    notes.add(f"ADD with 500 other pods on the node / with none, of 10th percentiles: "
-              f"{best(crowded[0]) / best(ours[0]):.2f}")
-    return [
-        Row("ADD, ipMasq, 1 pod", ours[0], theirs[0], at_least(9)),
-        Row("ADD, ipMasq, 500 other pods", crowded[0], their_crowded[0], at_least(18)),
-        flat,
-        Row("DEL, ipMasq, 1 pod", ours[1], theirs[1], at_least(4)),
-        Row("DEL, ipMasq, 500 other pods", crowded[1], their_crowded[1], at_least(6)),
-    ]
+    notes.add(f"ADD with {CROWD} other pods on the node / with one, of 10th percentiles: "
+              f"{best(crowded[0]) / best(one[0]):.2f}")
+    return [*adds, flat, *dels]
 
 
 def routed(stage, pairs, _notes):
