@@ -273,10 +273,19 @@ impl Nft {
     /// EOPNOTSUPP when the table holds something of our names that is not like ours.
     pub fn put_node_rules(&mut self, rules: &NodeRules) -> Result<bool> {
         rules.check()?;
+        self.undisturbed(|nft, generation| nft.put_node_rules_once(rules, generation))
+    }
+
+    /// What `once` gives when nobody else changed the ruleset between its look and its batch; with
+    /// no generation that it could name, whatever it gives.
+    fn undisturbed(
+        &mut self,
+        mut once: impl FnMut(&mut Self, Option<u32>) -> Result<bool>,
+    ) -> Result<bool> {
         for attempt in 0..ATTEMPTS {
             let guarded = attempt < GUARDED;
             let generation = if guarded { Some(self.generation()?) } else { None };
-            match self.put_node_rules_once(rules, generation) {
+            match once(self, generation) {
                 Err(e) if e.is_outdated() => {}
                 // A dump beside another's change may miss what is there and shall not be.
                 Ok(false) if guarded && generation != Some(self.generation()?) => {}
@@ -284,7 +293,7 @@ impl Nft {
                 result => return result,
             }
         }
-        self.put_node_rules_once(rules, None)
+        once(self, None)
     }
 
     /// Removes what [`Self::put_node_rules`] made, and the table if nothing else is in it.
@@ -380,66 +389,4 @@ impl Nft {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn networks(texts: &[&str]) -> Vec<IpNetwork> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn networks_that_overlap_or_touch_become_one_interval() {
-        let all =
-            networks(&["10.0.1.0/24", "10.0.0.7/24", "10.0.0.0/25", "10.9.0.0/16", "fd00::/8"]);
-        let span =
-            |first: [u8; 4], end: [u8; 4]| Span { first: first.into(), end: Some(end.into()) };
-        let wanted = [span([10, 0, 0, 0], [10, 0, 2, 0]), span([10, 9, 0, 0], [10, 10, 0, 0])];
-        assert_eq!(spans(Ip::V4, all.iter()), BTreeSet::from(wanted));
-    }
-
-    #[test]
-    fn an_interval_up_to_the_last_address_has_no_end() {
-        for (ip, text) in [(Ip::V4, "0.0.0.0/0"), (Ip::V4, "255.255.255.255/32"), (Ip::V6, "::/0")]
-        {
-            let spans = spans(ip, networks(&[text]).iter());
-            assert!(spans.len() == 1 && spans.iter().all(|span| span.end.is_none()), "{text}");
-        }
-    }
-
-    fn element(key: [u8; 4], ends: bool) -> ElementState {
-        ElementState { key: Some(key.into()), ends, ..ElementState::default() }
-    }
-
-    #[test]
-    fn what_is_no_interval_is_seen() {
-        let set = CLUSTER4;
-        let null = element([0; 4], true);
-        assert_eq!(read(&set, vec![null]), Some(BTreeSet::new()));
-        assert_eq!(read(&set, vec![element([10, 0, 0, 0], true)]), None);
-        assert_eq!(read(&set, vec![element([1; 4], false), element([2; 4], false)]), None);
-        assert_eq!(read(&set, vec![ElementState::default()]), None, "a catch-all");
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_what_is_read(nets in prop::collection::vec((any::<u32>(), 0_u8..=32), 0..40)) {
-            let nets: Vec<_> = nets
-                .into_iter()
-                .map(|(net, prefix)| IpNetwork::new(std::net::Ipv4Addr::from(net).into(), prefix).unwrap())
-                .collect();
-            let spans = spans(Ip::V4, nets.iter());
-            let mut dump = Vec::new();
-            for span in &spans {
-                let key = |key: &[u8]| <[u8; 4]>::try_from(key).unwrap();
-                dump.extend(span.end.as_deref().map(|end| element(key(end), true)));
-                dump.push(element(key(&span.first), false));
-            }
-            for net in &nets {
-                let first = bytes(Ip::V4, bits(net.network()));
-                prop_assert!(spans.iter().any(|s| s.first <= first && s.end.as_ref().is_none_or(|end| *end > first)));
-            }
-            prop_assert_eq!(read(&CLUSTER4, dump), Some(spans));
-        }
-    }
-}
+mod tests;
