@@ -211,7 +211,7 @@ impl Sync {
         // broken has its pods and all the others.
         if tunnelled && guarded && complete && !self.figures.synced {
             self.figures.synced = true;
-            info!("in step");
+            info!(failing = self.failures.len(), "in step");
         }
         Ok(())
     }
