@@ -199,13 +199,11 @@ fn has_tunnel(config: &Config) -> bool {
     config.mode != Mode::Direct && !matches!(config.source, config::Source::Node { .. })
 }
 
-/// The index of the link that holds this node's address, and that address: for a tunnel the first
-/// of its family in the node set alone, since the other nodes derive the tunnel's MAC address from
-/// it. The family is decided by the node set too, IPv4 first, so that plugin and daemon never
-/// disagree.
+/// The index of the link that holds this node's address, and that address: for a tunnel the one
+/// that the node set makes its end, and no other that is held too. The family is the node set's
+/// too, so that plugin and daemon never disagree.
 fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr), String> {
-    let first = |v4: bool| own.addresses.iter().find(|address| address.is_ipv4() == v4);
-    let Some(local) = first(true).or(first(false)) else {
+    let Some(local) = own.tunnel_end() else {
         return Err("the node set gives it no address, so it has no way to other nodes".to_owned());
     };
     let same = own.addresses.iter().filter(|address| address.is_ipv4() == local.is_ipv4());
@@ -228,6 +226,24 @@ fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr),
         }),
     };
     found.map(|((index, _), address)| (index, address))
+}
+
+/// Where another node's tunnel ends, as that node itself has it, or why there is no way to it from
+/// this one's, at `local`; `sound`: the node with those addresses alone that can be one's.
+fn far_end(local: IpAddr, other: &Node, sound: &Node) -> Result<IpAddr, String> {
+    let Some(remote) = other.tunnel_end() else {
+        return Err("the node set gives the node no address of use".to_owned());
+    };
+    if remote.is_ipv4() != local.is_ipv4() {
+        return Err(format!(
+            "the node's tunnel ends at {remote} and this one's at {local}, and a VXLAN device \
+             carries one family; give every node an IPv4 address, or none"
+        ));
+    }
+    if !sound.addresses.contains(&remote) {
+        return Err(format!("the node's tunnel ends at {remote}, which is of no use here"));
+    }
+    Ok(remote)
 }
 
 /// The source of what this node itself sends to pods of others, for each family: inside its own
@@ -382,18 +398,9 @@ impl Desired {
     ) {
         // Without this node's own end nothing is known of the way, and what is there stays.
         let Some(own) = &self.vtep else { return };
-        let family = |address: &IpAddr| address.is_ipv4() == own.local.is_ipv4();
-        // The other node's own end is made of its first one, whatever is wrong with that here.
-        let remote = other.addresses.iter().copied().find(family);
-        let Some(remote) = remote.filter(|remote| sound.addresses.contains(remote)) else {
-            let family = if own.local.is_ipv4() { "IPv4" } else { "IPv6" };
-            let reason = format!(
-                "the node set gives the node no {family} address of use, or not as the first of \
-                 them; that is the family of this node's tunnel ({}), and a VXLAN device carries \
-                 one",
-                own.local
-            );
-            return self.refuse(&other.name, cidr, reason);
+        let remote = match far_end(own.local, other, sound) {
+            Ok(remote) => remote,
+            Err(reason) => return self.refuse(&other.name, cidr, reason),
         };
         let mac = vtep::mac(remote);
         let gateway = if cidr.is_ipv4() {

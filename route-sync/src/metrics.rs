@@ -137,7 +137,7 @@ async fn respond(path: &str, queries: &mpsc::Sender<Query>) -> Answer {
     match path {
         "/metrics" => Answer { status: "200 OK", kind: METRICS, body: text::metrics(&figures) },
         "/readyz" if !figures.synced => {
-            Answer::plain("503 Service Unavailable", "not in step with a complete node set yet")
+            Answer::plain("503 Service Unavailable", "no complete node set is carried out yet")
         }
         _ => Answer::plain("200 OK", "ok"),
     }

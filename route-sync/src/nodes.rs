@@ -50,12 +50,23 @@ pub struct Refused {
     pub reason: String,
 }
 
+impl Node {
+    /// The address that both ends of its tunnel are made of: the first one, of IPv4 if it has one.
+    /// The node itself and every other know it by this alone.
+    pub fn tunnel_end(&self) -> Option<IpAddr> {
+        let first = |v4: bool| self.addresses.iter().find(|address| address.is_ipv4() == v4);
+        first(true).or_else(|| first(false)).copied()
+    }
+}
+
 impl NodeSet {
-    /// Takes what is sound and refuses the rest. Of two that contradict each other this node's own
-    /// wins, then the first by name, so that every node that sees the same set decides alike.
+    /// Takes what is sound and refuses the rest. Of two nodes with one address the first by name
+    /// has it, on every node that sees the same set, the other one of the two too: what a node
+    /// takes for its own is what the others send to. Of two CIDRs that overlap this node's own
+    /// wins, since its pods are there; then the first by name.
     pub fn accept(&self, own: &str, services: &[IpNetwork]) -> Accepted {
         let mut sorted: Vec<&Node> = self.nodes.iter().collect();
-        sorted.sort_by_key(|node| (node.name != own, node.name.as_str()));
+        sorted.sort_by_key(|node| node.name.as_str());
         let mut refusals = Refusals {
             services,
             node_addresses: self.nodes.iter().flat_map(|n| &n.addresses).copied().collect(),
@@ -63,20 +74,24 @@ impl NodeSet {
             cidrs: BTreeMap::new(),
             refused: Vec::new(),
         };
-        let mut accepted = Accepted::default();
-        let mut last = None;
+        let mut known: Vec<(&Node, Vec<IpAddr>)> = Vec::with_capacity(sorted.len());
         for node in sorted {
-            if last == Some(&node.name) {
+            if known.last().is_some_and(|(last, _)| last.name == node.name) {
                 let reason = "the name is in the node set twice; give each node one entry";
                 refusals.refuse(node, None, reason.to_owned());
                 continue;
             }
-            last = Some(&node.name);
-            let node = refusals.sound(node);
+            known.push((node, refusals.sound_addresses(node)));
+        }
+        known.sort_by_key(|(node, _)| node.name != own);
+        let mut accepted = Accepted::default();
+        for (node, addresses) in known {
+            let pod_cidrs = refusals.sound_cidrs(node);
+            let sound = Node { name: node.name.clone(), addresses, pod_cidrs };
             if node.name == own {
-                accepted.own = Some(node);
+                accepted.own = Some(sound);
             } else {
-                accepted.others.push(node);
+                accepted.others.push(sound);
             }
         }
         accepted.refused = refusals.refused;
@@ -100,20 +115,23 @@ impl<'a> Refusals<'a> {
         self.refused.push(Refused { node: node.name.clone(), cidr, reason });
     }
 
-    /// What of a node is sound.
-    fn sound(&mut self, node: &'a Node) -> Node {
-        let mut sound =
-            Node { name: node.name.clone(), addresses: Vec::new(), pod_cidrs: Vec::new() };
+    fn sound_addresses(&mut self, node: &'a Node) -> Vec<IpAddr> {
+        let mut sound = Vec::with_capacity(node.addresses.len());
         for address in &node.addresses {
             match self.fault_of_address(node, *address) {
                 Some(reason) => self.refuse(node, None, reason),
-                None => sound.addresses.push(*address),
+                None => sound.push(*address),
             }
         }
+        sound
+    }
+
+    fn sound_cidrs(&mut self, node: &'a Node) -> Vec<IpNetwork> {
+        let mut sound = Vec::with_capacity(node.pod_cidrs.len());
         for cidr in &node.pod_cidrs {
             match self.fault_of_cidr(node, *cidr) {
                 Some(reason) => self.refuse(node, Some(*cidr), reason),
-                None => sound.pod_cidrs.push(*cidr),
+                None => sound.push(*cidr),
             }
         }
         sound

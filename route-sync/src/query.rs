@@ -29,8 +29,9 @@ pub struct Report {
     pub node: String,
     /// `auto`, `direct` or `vxlan`.
     pub mode: String,
-    /// The kernel was in step with a complete node set, this run's or the kept one, once since the
-    /// daemon's start: nothing failed, but for another's routes in the way.
+    /// A complete node set, this run's or the kept one, was carried out once since the daemon's
+    /// start: the tunnel's device and its guard are there, and every entry was tried. One that is
+    /// refused is shown, and tried again, and keeps nobody from the others.
     pub synced: bool,
     /// What the node set comes from.
     pub source: SourceReport,
@@ -145,7 +146,7 @@ pub struct Problem {
 /// The daemon's figures, for metrics. Counters count since the daemon's start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// The source's first complete set is in and was applied.
+    /// As [`Report::synced`].
     pub synced: bool,
     /// Nodes in the set that stands.
     pub nodes: u64,

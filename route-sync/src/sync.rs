@@ -55,7 +55,7 @@ pub struct Sync {
     /// What fails as a whole: `vxlan …`, `nftables`.
     troubles: HashMap<String, Failure>,
     /// Since when each CIDR is on its path and in its state.
-    since: HashMap<IpNetwork, (report::Condition, u64)>,
+    since: HashMap<report::Place, (report::Condition, u64)>,
     source: SourceReport,
     figures: Figures,
     /// Something that only a full pass sets right.
@@ -179,8 +179,13 @@ impl Sync {
         let (vtep, problems) = (before.vtep, before.problems);
         drop((before.routes, before.neighbours, before.fdb, before.paths));
         self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
-        for (what, error) in self.desired.problems.difference(&problems) {
+        let new = self.desired.problems.difference(&problems);
+        for (what, error) in new.clone().take(LOGGED) {
             warn!("{what}: {error}");
+        }
+        let more = new.skip(LOGGED).count();
+        if more > 0 {
+            warn!("{more} more problems: see `route-sync status`");
         }
         // A tunnel is not open for a moment without its guard, neither at its beginning nor its end.
         let wants_guard = self.desired.vtep.is_some();
@@ -202,11 +207,11 @@ impl Sync {
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
         let spoken = self.of_use || self.config.bgp.is_none();
         let complete = !self.desired.incomplete && spoken;
-        // What is another's is no fault of ours.
-        let well = guarded && self.failures.values().all(|failure| failure.conflict);
-        if tunnelled && complete && well && !self.figures.synced {
+        // Entries that the kernel refuses are each their own matter: a node whose one peer is
+        // broken has its pods and all the others.
+        if tunnelled && guarded && complete && !self.figures.synced {
             self.figures.synced = true;
-            info!("in step");
+            info!(failing = self.failures.len(), "in step");
         }
         Ok(())
     }

@@ -160,20 +160,29 @@ pub(crate) fn accept_what_is_not_udp() -> Rule {
     ]
 }
 
-/// `udp dport 4789 iifname != "eth0" drop`; the name in 16 bytes.
-pub(crate) fn drop_udp_not_from(interface: Vec<u8>, port: u16) -> Rule {
+/// `udp dport 4789 iifname "eth0" ip daddr 192.0.2.1 ip saddr @set accept`; the interface's name in
+/// 16 bytes, the address in network byte order.
+pub(crate) fn accept_udp_of(
+    ip: Ip,
+    set: &str,
+    interface: Vec<u8>,
+    address: Vec<u8>,
+    port: u16,
+) -> Rule {
     let mut rule = udp_to(port).to_vec();
     rule.push(meta(MetaKey::Iifname, Register::Reg1));
-    rule.push(compare(Operator::NotEqual, interface));
-    rule.push(verdict(NF_DROP));
+    rule.push(equal(interface));
+    rule.extend(guard(ip));
+    rule.push(load(NETWORK_HEADER, ip.daddr(), ip.len(), Register::Reg1));
+    rule.push(equal(address));
+    rule.extend(address_in(ip, ip.saddr(), set, true));
+    rule.push(verdict(NF_ACCEPT));
     rule
 }
 
-/// `udp dport 4789 ip saddr != @set drop`
-pub(crate) fn drop_udp_of_strangers(ip: Ip, set: &str, port: u16) -> Rule {
+/// `udp dport 4789 drop`
+pub(crate) fn drop_udp(port: u16) -> Rule {
     let mut rule = udp_to(port).to_vec();
-    rule.extend(guard(ip));
-    rule.extend(address_in(ip, ip.saddr(), set, false));
     rule.push(verdict(NF_DROP));
     rule
 }
@@ -184,16 +193,6 @@ pub(crate) fn drop_udp_of_strangers_to(ip: Ip, set: &str, port: u16) -> Rule {
     rule.extend(guard(ip));
     rule.extend(address_in(ip, ip.daddr(), set, true));
     rule.extend(address_in(ip, ip.saddr(), set, false));
-    rule.push(verdict(NF_DROP));
-    rule
-}
-
-/// `udp dport 4789 ip daddr != 192.0.2.1 drop`; the address in network byte order.
-pub(crate) fn drop_udp_not_to(ip: Ip, address: Vec<u8>, port: u16) -> Rule {
-    let mut rule = udp_to(port).to_vec();
-    rule.extend(guard(ip));
-    rule.push(load(NETWORK_HEADER, ip.daddr(), ip.len(), Register::Reg1));
-    rule.push(compare(Operator::NotEqual, address));
     rule.push(verdict(NF_DROP));
     rule
 }

@@ -8,18 +8,14 @@
 //!     …and the same with 6
 //!     chain overlay {
 //!         type filter hook input priority raw; policy accept;
-//!         meta l4proto != udp accept
-//!         udp dport 4789 iifname != "eth0" drop
-//!         udp dport 4789 ip daddr != 192.0.2.1 drop
-//!         udp dport 4789 ip saddr != @overlay-peers4 drop
-//!         udp dport 4789 ip6 saddr != @overlay-peers6 drop
+//!         udp dport 4789 iifname "eth0" ip daddr 192.0.2.1 ip saddr @overlay-peers4 accept
+//!         udp dport 4789 drop
 //!     }
 //!     chain overlay-transit {
 //!         type filter hook forward priority raw; policy accept;
 //!         meta l4proto != udp accept
 //!         udp dport 4789 ip daddr @overlay-peers4 ip saddr != @overlay-peers4 drop
 //!         udp dport 4789 ip saddr @overlay-peers4 fib saddr . iif oif missing drop
-//!         …and the same with 6
 //!     }
 //!     chain cluster-masq {
 //!         type nat hook postrouting priority srcnat + 2; policy accept;
@@ -32,6 +28,11 @@
 //!     }
 //! }
 //! ```
+//!
+//! Of the guard's sets and rules those of one family are there, the tunnel's. Each packet of the
+//! tunnel goes through it two times, once as the tunnel's and once as what is in it, and through
+//! few expressions each time: what is in it ends at its first rule unless it is UDP too, what is
+//! the tunnel's at the first one likewise.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -104,7 +105,8 @@ pub struct Guard {
     /// The tunnel's own address. VXLAN listens on all that the node has, and those that no node
     /// set names are not known to the nodes on the way.
     pub local: IpAddr,
-    /// The nodes' addresses.
+    /// The nodes' addresses. Those of the other family than the tunnel's are of no account: its
+    /// device has no socket of that family.
     pub peers: BTreeSet<IpAddr>,
 }
 
@@ -118,32 +120,35 @@ pub struct NodeMasquerade {
 }
 
 impl Guard {
+    fn ip(&self) -> Ip {
+        if self.local.is_ipv4() { Ip::V4 } else { Ip::V6 }
+    }
+
+    fn set(&self) -> &'static str {
+        if self.local.is_ipv4() { PEERS4.name } else { PEERS6.name }
+    }
+
     fn rules(&self) -> Vec<Rule> {
         let mut name = self.underlay.clone().into_bytes();
         name.resize(NAME_LEN, 0);
-        let ip = if self.local.is_ipv4() { Ip::V4 } else { Ip::V6 };
-        vec![
-            expr::accept_what_is_not_udp(),
-            expr::drop_udp_not_from(name, self.port),
-            expr::drop_udp_not_to(ip, bytes(ip, bits(self.local)), self.port),
-            expr::drop_udp_of_strangers(Ip::V4, PEERS4.name, self.port),
-            expr::drop_udp_of_strangers(Ip::V6, PEERS6.name, self.port),
-        ]
+        let ip = self.ip();
+        let local = bytes(ip, bits(self.local));
+        vec![expr::accept_udp_of(ip, self.set(), name, local, self.port), expr::drop_udp(self.port)]
     }
 
     fn transit_rules(&self) -> Vec<Rule> {
-        let mut rules = vec![expr::accept_what_is_not_udp()];
-        for (ip, peers) in [(Ip::V4, PEERS4), (Ip::V6, PEERS6)] {
-            rules.push(expr::drop_udp_of_strangers_to(ip, peers.name, self.port));
-            rules.push(expr::drop_udp_from_elsewhere(ip, peers.name, self.port));
-        }
-        rules
+        vec![
+            expr::accept_what_is_not_udp(),
+            expr::drop_udp_of_strangers_to(self.ip(), self.set(), self.port),
+            expr::drop_udp_from_elsewhere(self.ip(), self.set(), self.port),
+        ]
     }
 
-    fn peers(&self, ip: Ip) -> BTreeSet<Span> {
+    /// The peers of one family, if that is the tunnel's.
+    fn peers(&self, ip: Ip) -> Option<BTreeSet<Span>> {
         let of_family = self.peers.iter().filter(|peer| peer.is_ipv4() == (ip == Ip::V4));
         let span = |peer: &IpAddr| Span { first: bytes(ip, bits(*peer)), end: None };
-        of_family.map(span).collect()
+        (ip == self.ip()).then(|| of_family.map(span).collect())
     }
 }
 
@@ -192,8 +197,8 @@ impl NodeRules {
         [
             (CLUSTER4, cluster(Ip::V4)),
             (CLUSTER6, cluster(Ip::V6)),
-            (PEERS4, guard.map(|of| of.peers(Ip::V4))),
-            (PEERS6, guard.map(|of| of.peers(Ip::V6))),
+            (PEERS4, guard.and_then(|of| of.peers(Ip::V4))),
+            (PEERS6, guard.and_then(|of| of.peers(Ip::V6))),
             (PODS4, pods(Ip::V4)),
             (PODS6, pods(Ip::V6)),
         ]
@@ -273,10 +278,19 @@ impl Nft {
     /// EOPNOTSUPP when the table holds something of our names that is not like ours.
     pub fn put_node_rules(&mut self, rules: &NodeRules) -> Result<bool> {
         rules.check()?;
+        self.undisturbed(|nft, generation| nft.put_node_rules_once(rules, generation))
+    }
+
+    /// What `once` gives when nobody else changed the ruleset between its look and its batch; with
+    /// no generation that it could name, whatever it gives.
+    fn undisturbed(
+        &mut self,
+        mut once: impl FnMut(&mut Self, Option<u32>) -> Result<bool>,
+    ) -> Result<bool> {
         for attempt in 0..ATTEMPTS {
             let guarded = attempt < GUARDED;
             let generation = if guarded { Some(self.generation()?) } else { None };
-            match self.put_node_rules_once(rules, generation) {
+            match once(self, generation) {
                 Err(e) if e.is_outdated() => {}
                 // A dump beside another's change may miss what is there and shall not be.
                 Ok(false) if guarded && generation != Some(self.generation()?) => {}
@@ -284,7 +298,7 @@ impl Nft {
                 result => return result,
             }
         }
-        self.put_node_rules_once(rules, None)
+        once(self, None)
     }
 
     /// Removes what [`Self::put_node_rules`] made, and the table if nothing else is in it.
@@ -380,66 +394,4 @@ impl Nft {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn networks(texts: &[&str]) -> Vec<IpNetwork> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn networks_that_overlap_or_touch_become_one_interval() {
-        let all =
-            networks(&["10.0.1.0/24", "10.0.0.7/24", "10.0.0.0/25", "10.9.0.0/16", "fd00::/8"]);
-        let span =
-            |first: [u8; 4], end: [u8; 4]| Span { first: first.into(), end: Some(end.into()) };
-        let wanted = [span([10, 0, 0, 0], [10, 0, 2, 0]), span([10, 9, 0, 0], [10, 10, 0, 0])];
-        assert_eq!(spans(Ip::V4, all.iter()), BTreeSet::from(wanted));
-    }
-
-    #[test]
-    fn an_interval_up_to_the_last_address_has_no_end() {
-        for (ip, text) in [(Ip::V4, "0.0.0.0/0"), (Ip::V4, "255.255.255.255/32"), (Ip::V6, "::/0")]
-        {
-            let spans = spans(ip, networks(&[text]).iter());
-            assert!(spans.len() == 1 && spans.iter().all(|span| span.end.is_none()), "{text}");
-        }
-    }
-
-    fn element(key: [u8; 4], ends: bool) -> ElementState {
-        ElementState { key: Some(key.into()), ends, ..ElementState::default() }
-    }
-
-    #[test]
-    fn what_is_no_interval_is_seen() {
-        let set = CLUSTER4;
-        let null = element([0; 4], true);
-        assert_eq!(read(&set, vec![null]), Some(BTreeSet::new()));
-        assert_eq!(read(&set, vec![element([10, 0, 0, 0], true)]), None);
-        assert_eq!(read(&set, vec![element([1; 4], false), element([2; 4], false)]), None);
-        assert_eq!(read(&set, vec![ElementState::default()]), None, "a catch-all");
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_what_is_read(nets in prop::collection::vec((any::<u32>(), 0_u8..=32), 0..40)) {
-            let nets: Vec<_> = nets
-                .into_iter()
-                .map(|(net, prefix)| IpNetwork::new(std::net::Ipv4Addr::from(net).into(), prefix).unwrap())
-                .collect();
-            let spans = spans(Ip::V4, nets.iter());
-            let mut dump = Vec::new();
-            for span in &spans {
-                let key = |key: &[u8]| <[u8; 4]>::try_from(key).unwrap();
-                dump.extend(span.end.as_deref().map(|end| element(key(end), true)));
-                dump.push(element(key(&span.first), false));
-            }
-            for net in &nets {
-                let first = bytes(Ip::V4, bits(net.network()));
-                prop_assert!(spans.iter().any(|s| s.first <= first && s.end.as_ref().is_none_or(|end| *end > first)));
-            }
-            prop_assert_eq!(read(&CLUSTER4, dump), Some(spans));
-        }
-    }
-}
+mod tests;

@@ -32,7 +32,7 @@ pub struct Node {
     /// The BGP speaker; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bgp: Option<Bgp>,
-    /// The daemon has brought the kernel in step with a complete node set once since it started.
+    /// The daemon has carried out a complete node set once since it started, each entry tried.
     pub synced: bool,
 }
 

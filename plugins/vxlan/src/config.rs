@@ -14,7 +14,7 @@ pub(crate) struct Overlay {
     pub(crate) run_dir: PathBuf,
     /// A daemon said so, in node.json; otherwise the configuration did.
     pub(crate) daemon: bool,
-    /// The daemon has been in step with its node set.
+    /// The daemon has carried out its node set.
     pub(crate) synced: bool,
     /// VXLAN network identifier.
     pub(crate) vni: u32,

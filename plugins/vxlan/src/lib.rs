@@ -65,7 +65,7 @@ fn prepare(request: &Request, wanted: &Wanted) -> Result<(Kernel, TunnelDevice, 
     Ok((kernel, tunnel, request))
 }
 
-/// Whether the daemon is in step with its node set, or was when it ended.
+/// Whether the daemon has carried out its node set, and keeps it.
 fn ready(wanted: &Wanted) -> Result<()> {
     let held = Lock::is_held(&wanted.run_dir).map_err(|error| {
         Error::new(code::NOT_AVAILABLE, "cannot tell whether route-sync runs")

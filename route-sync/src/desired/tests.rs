@@ -2,6 +2,7 @@ use super::*;
 use crate::config::{Masquerade, Source, Vxlan};
 use crate::facts::Link;
 use crate::nodes::NodeSet;
+use proptest::prelude::*;
 
 pub fn config(mode: Mode) -> Config {
     Config {
@@ -120,14 +121,18 @@ fn a_tunnel_over_ipv6_costs_more_and_takes_no_ipv4() {
     let nodes = nodes(
         "own 2001:db8::1 10.1.1.0/24
          six 2001:db8:1::2 10.1.2.0/24
-         four 203.0.113.3 10.1.3.0/24",
+         four 203.0.113.3 10.1.3.0/24
+         both 2001:db8:1::4,203.0.113.4 10.1.4.0/24",
     );
     let desired = desired(&config(Mode::Auto), &nodes, &facts(), &Learned::new());
     assert_eq!(desired.mtu, 1430);
     assert_eq!(desired.fdb.values().collect::<Vec<_>>(), [&ip("2001:db8:1::2")]);
     let refused: Vec<_> = desired.paths.iter().filter(|path| path.refused.is_some()).collect();
-    assert_eq!(refused.len(), 1);
-    assert_eq!(refused[0].node, "four");
+    assert_eq!(refused.iter().map(|path| &path.node).collect::<Vec<_>>(), ["both", "four"]);
+    for path in refused {
+        let reason = path.refused.as_ref().unwrap();
+        assert!(reason.contains("ends at 203.0.113.") && reason.contains("one family"), "{reason}");
+    }
 }
 
 #[test]
@@ -188,7 +193,86 @@ fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
     let wanted = desired(&config(Mode::Auto), &other, &facts(), &Learned::new());
     assert_eq!((wanted.fdb, wanted.routes.len()), (BTreeMap::new(), 1));
     let refused = wanted.paths[1].refused.as_ref().unwrap();
-    assert!(refused.contains("no IPv4 address of use, or not as the first"), "{refused}");
+    assert!(refused.contains("ends at 198.51.100.255, which is of no use here"), "{refused}");
+}
+
+/// What a node holds: every address that the node set lists for it, on a link with no other node.
+fn holding(addresses: &[IpAddr]) -> Facts {
+    let addresses = addresses.iter().map(|held| IpNetwork::from(*held)).collect();
+    let link = Link { name: "eth0".to_owned(), mtu: 1500, up: true, carrier: true, addresses };
+    Facts { links: [(2, link)].into() }
+}
+
+/// The desired state as each node of a set derives it.
+fn views(set: &NodeSet) -> Vec<Desired> {
+    let view = |node: &Node| {
+        let config = Config { node_name: node.name.clone(), ..config(Mode::Vxlan) };
+        let accepted = set.accept(&node.name, &[]);
+        desired(&config, &accepted, &holding(&node.addresses), &Learned::new())
+    };
+    set.nodes.iter().map(view).collect()
+}
+
+/// Both list 192.0.2.1: "a" has it, and "b" has its second address, in each one's view.
+#[test]
+fn who_loses_an_address_uses_it_nowhere() {
+    let node = |name: &str, addresses: &[&str], cidr_: &str| Node {
+        name: name.to_owned(),
+        addresses: addresses.iter().map(|address| ip(address)).collect(),
+        pod_cidrs: vec![cidr(cidr_)],
+    };
+    let a = node("a", &["192.0.2.1"], "10.1.1.0/24");
+    let b = node("b", &["192.0.2.1", "192.0.2.2"], "10.1.2.0/24");
+    let c = node("c", &["192.0.2.3"], "10.1.3.0/24");
+    let views = views(&NodeSet { nodes: vec![b, c, a] });
+    let [b, c, a] = &views[..] else { panic!() };
+    let mac = |last| Mac([0x02, 0x56, 192, 0, 2, last]);
+    let end = |view: &Desired| view.vtep.as_ref().map(|vtep| (vtep.local, vtep.mac));
+    assert_eq!(end(a), Some((ip("192.0.2.1"), mac(1))));
+    assert_eq!(end(b), Some((ip("192.0.2.2"), mac(2))));
+    assert_eq!(a.fdb, [(mac(2), ip("192.0.2.2")), (mac(3), ip("192.0.2.3"))].into());
+    assert_eq!(c.fdb, [(mac(1), ip("192.0.2.1")), (mac(2), ip("192.0.2.2"))].into());
+    // It holds the address all the same, so that frames for "a" would come back to itself.
+    assert_eq!(b.fdb, [(mac(3), ip("192.0.2.3"))].into());
+    let problem = "address 192.0.2.1 is node a's too; one node has it";
+    for view in &views {
+        assert!(view.problems.contains(&("node b".to_owned(), problem.to_owned())));
+    }
+}
+
+proptest! {
+    /// Of any set, what a node takes for another's end of the tunnel is what that one takes for its
+    /// own, or it says why there is none.
+    #[test]
+    fn both_ends_agree_on_every_address(
+        lists in prop::collection::vec(prop::collection::vec((any::<bool>(), 0..8u8), 0..4), 1..6),
+    ) {
+        let address = |&(v4, last): &(bool, u8)| match v4 {
+            true => IpAddr::from([192, 0, 2, last]),
+            false => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)]),
+        };
+        let node = |(at, list): (usize, &Vec<(bool, u8)>)| Node {
+            name: format!("n{at}"),
+            addresses: list.iter().map(address).collect(),
+            pod_cidrs: vec![IpNetwork::new(IpAddr::from([10, 1, at as u8, 0]), 24).unwrap()],
+        };
+        let set = NodeSet { nodes: lists.iter().enumerate().map(node).collect() };
+        let views = views(&set);
+        for (here, view) in set.nodes.iter().zip(&views) {
+            let Some(own) = &view.vtep else { continue };
+            for (there, other) in set.nodes.iter().zip(&views).filter(|(node, _)| node.name != here.name) {
+                let path = view.paths.iter().find(|path| path.node == there.name).unwrap();
+                let end = other.vtep.as_ref().map(|vtep| vtep.local);
+                let way = end.filter(|end| {
+                    end.is_ipv4() == own.local.is_ipv4() && !here.addresses.contains(end)
+                });
+                prop_assert_eq!(path.via, way);
+                prop_assert_eq!(path.refused.is_none(), way.is_some());
+                let mac = way.map(vtep::mac).map(Mac);
+                prop_assert!(mac.is_none_or(|mac| view.fdb.get(&mac) == way.as_ref()));
+            }
+        }
+    }
 }
 
 #[test]

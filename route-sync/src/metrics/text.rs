@@ -12,7 +12,7 @@ pub(super) fn metrics(figures: &Figures) -> String {
     text.one(
         "synced",
         "gauge",
-        "1 once the kernel was in step with a complete node set.",
+        "1 once a complete node set was carried out, each entry tried.",
         u8::from(figures.synced),
     );
     text.one("nodes", "gauge", "Nodes in the set that stands.", figures.nodes);

@@ -54,7 +54,8 @@ fn contradictions_are_refused_and_named() {
         (node("b", &[], &["0.0.0.0/0"]), "b 0.0.0.0/0 it is no range of pod addresses"),
         (node("b", &[], &["fe80::/64"]), "b fe80::/64 it is no range of pod addresses"),
         (node("b", &[], &["10.1.2.0/24", "10.1.2.0/24"]), "b 10.1.2.0/24 it is listed twice"),
-        (node("b", &["192.0.2.1"], &[]), "b address 192.0.2.1 is node own's too; one node has it"),
+        (node("z", &["192.0.2.1"], &[]), "z address 192.0.2.1 is node own's too; one node has it"),
+        (node("b", &["192.0.2.1"], &[]), "own address 192.0.2.1 is node b's too; one node has it"),
         (
             node("b", &["127.0.0.1"], &[]),
             "b 127.0.0.1 is no address that other nodes can reach; give the node one of a link",
@@ -79,6 +80,26 @@ fn the_others_are_served_all_the_same() {
     assert_eq!(accepted.refused.len(), 1);
     assert_eq!(accepted.others[0], node("b", &["192.0.2.2"], &["10.1.2.0/24"]));
     assert_eq!(accepted.others[1], node("c", &["192.0.2.3"], &["10.1.3.0/24"]));
+}
+
+/// Whoever asks: of two nodes with one address both say the same of whose it is.
+#[test]
+fn an_address_has_one_node_whoever_asks() {
+    let set = NodeSet {
+        nodes: vec![
+            node("b", &["192.0.2.1", "192.0.2.2"], &["10.1.2.0/24"]),
+            node("a", &["192.0.2.1"], &["10.1.1.0/24", "10.1.2.0/24"]),
+        ],
+    };
+    for own in ["a", "b"] {
+        let accepted = set.accept(own, &[]);
+        let of =
+            |name| accepted.own.iter().chain(&accepted.others).find(|n| n.name == name).unwrap();
+        assert_eq!(of("a").addresses, node("", &["192.0.2.1"], &[]).addresses);
+        assert_eq!(of("b").addresses, node("", &["192.0.2.2"], &[]).addresses);
+        // Its CIDR each keeps: its pods are there.
+        assert!(accepted.own.unwrap().pod_cidrs.contains(&"10.1.2.0/24".parse().unwrap()));
+    }
 }
 
 proptest! {

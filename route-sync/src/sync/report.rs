@@ -12,6 +12,13 @@ use tracing::warn;
 /// Path and state of a CIDR.
 pub(super) type Condition = (Path, State);
 
+/// A CIDR; of one that is refused also whose, since another node may have it.
+pub(super) type Place = (IpNetwork, Option<Box<str>>);
+
+fn place(path: &PathTo) -> Place {
+    (path.cidr, path.refused.as_ref().map(|_| path.node.as_str().into()))
+}
+
 impl Sync {
     /// The state of a path, and why it is not synced.
     fn state(&self, path: &PathTo) -> (State, Option<String>) {
@@ -36,12 +43,13 @@ impl Sync {
     /// Notes since when each CIDR is as it is, and tells which ones are refused now.
     pub(super) fn conditions(&mut self) {
         let mut told = 0;
-        let mut before: HashMap<IpNetwork, (Condition, u64)> = std::mem::take(&mut self.since);
+        let before = std::mem::take(&mut self.since);
         let mut after = HashMap::with_capacity(self.desired.paths.len());
         for path in &self.desired.paths {
             let condition = (path.path, self.state(path).0);
-            let since = match before.remove(&path.cidr) {
-                Some((old, since)) if old == condition => since,
+            let place = place(path);
+            let since = match before.get(&place) {
+                Some((old, since)) if *old == condition => *since,
                 _ => {
                     if let Some(reason) = &path.refused {
                         told += 1;
@@ -52,7 +60,7 @@ impl Sync {
                     now()
                 }
             };
-            after.insert(path.cidr, (condition, since));
+            after.insert(place, (condition, since));
         }
         self.since = after;
         if told > LOGGED {
@@ -67,7 +75,7 @@ impl Sync {
         paths.sort_by_key(|path| (own(path), &path.node, path.cidr));
         let entry = |path: &PathTo| {
             let (state, error) = self.state(path);
-            let since = self.since.get(&path.cidr).map_or_else(now, |(_, since)| *since);
+            let since = self.since.get(&place(path)).map_or_else(now, |(_, since)| *since);
             let (node, cidr) = (path.node.clone(), path.cidr);
             Entry { node, cidr, path: path.path, via: path.via, state, since, error }
         };

@@ -105,14 +105,36 @@ fn other_passes_lengthen_no_pause() {
     });
 }
 
+/// Each entry was tried: what one of them lacks is shown, and keeps nobody from the others.
 #[test]
-fn what_fails_is_not_in_step() {
+fn one_entry_that_fails_keeps_no_pods_away() {
     on_a_node(|| {
         ip(REFUSE);
         let mut node = Node1::new(&cluster(0));
-        assert!(!node.sync.report().synced && !node.sync.node().unwrap().synced);
+        let failing = |node: &Node1| {
+            let cidrs = node.sync.report().cidrs;
+            cidrs.iter().filter(|entry| entry.state == State::Failing).count()
+        };
+        assert!(node.sync.report().synced && node.sync.node().unwrap().synced);
+        assert_eq!(failing(&node), 1);
+        assert!(node.sync.summary().contains("1 failing"), "{}", node.sync.summary());
         ip(TAKE);
         node.try_again();
+        assert_eq!(failing(&node), 0);
+    });
+}
+
+/// A node that is not in its set has carried out nothing.
+#[test]
+fn without_this_node_nothing_is_carried_out() {
+    on_a_node(|| {
+        let mut set = cluster(0);
+        let own = set.nodes.remove(0);
+        let mut node = Node1::new(&set);
+        assert!(!node.sync.report().synced && node.sync.node().is_none());
+        set.nodes.push(own);
+        node.sync.set(&set, false);
+        node.sync.work();
         assert!(node.sync.report().synced && node.sync.node().unwrap().synced);
     });
 }

@@ -4,7 +4,8 @@
 use crate::cluster::{ALL, Cluster, Member, Underlay};
 use ferrule_tests::node::{Place, Pod};
 use ferrule_tests::packets::{first_ping, ping};
-use ferrule_tests::{raw, within};
+use ferrule_tests::raw::{self, Sniffer};
+use ferrule_tests::within;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
@@ -20,16 +21,23 @@ struct Victim {
     address: Ipv4Addr,
     ear: UdpSocket,
     vtep: raw::Mac,
+    /// The tunnel's.
+    port: u16,
 }
 
 impl Victim {
     fn new(cluster: &Cluster) -> Victim {
+        Victim::at(cluster, PORT)
+    }
+
+    fn at(cluster: &Cluster, port: u16) -> Victim {
         let (pod, addresses) = cluster.members[0].pod();
         let address: Ipv4Addr = addresses[0].parse().unwrap();
         let ear = pod.ns().enter(|| UdpSocket::bind((address, 0))).unwrap();
         ear.set_read_timeout(Some(QUIET)).unwrap();
         let vtep = cluster.members[0].node.link("fvxlan.100").unwrap();
-        Victim { _pod: pod, address, ear, vtep: raw::mac(vtep["address"].as_str().unwrap()) }
+        let vtep = raw::mac(vtep["address"].as_str().unwrap());
+        Victim { _pod: pod, address, ear, vtep, port }
     }
 
     /// What is to be sent to the tunnel's port for `word` to reach the pod.
@@ -57,7 +65,7 @@ impl Victim {
     fn send(&self, from: &impl Place, to: IpAddr, word: &str) {
         let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let socket = from.ns().enter(|| UdpSocket::bind(any)).unwrap();
-        socket.send_to(&self.frame(word), (to, PORT)).unwrap();
+        socket.send_to(&self.frame(word), (to, self.port)).unwrap();
     }
 }
 
@@ -98,12 +106,9 @@ fn from_pod(member: &Member, outer: &[u8]) -> Vec<u8> {
     [&gateway[..], &[2, 0, 0, 0, 0, 2], &kind, outer].concat()
 }
 
-/// Nodes' words arrive on node one, and nobody else's.
-fn only_nodes_are_heard(underlay: Underlay) {
-    let cluster = Cluster::over(underlay, "", &ALL);
-    let victim = Victim::new(&cluster);
-    let to: IpAddr =
-        if underlay == Underlay::V6 { "2001:db8:a::1" } else { "192.0.2.1" }.parse().unwrap();
+/// Nodes' words arrive on node one, at this address of it, and nobody else's.
+fn only_nodes_are_heard(cluster: &Cluster, victim: &Victim, to: &str) {
+    let to: IpAddr = to.parse().unwrap();
     let (near, _) = cluster.members[0].pod();
     let (far, _) = cluster.members[1].pod();
     let stranger = cluster.plug_in("stranger", 'a', 77);
@@ -123,31 +128,66 @@ fn only_nodes_are_heard(underlay: Underlay) {
 
 #[test]
 fn the_tunnels_port_is_for_nodes_alone() {
-    only_nodes_are_heard(Underlay::Dual);
+    let cluster = Cluster::new();
+    only_nodes_are_heard(&cluster, &Victim::new(&cluster), "192.0.2.1");
 }
 
 #[test]
 fn the_tunnels_port_is_for_nodes_alone_over_ipv6() {
-    only_nodes_are_heard(Underlay::V6);
+    let cluster = Cluster::over(Underlay::V6, "", &ALL);
+    only_nodes_are_heard(&cluster, &Victim::new(&cluster), "2001:db8:a::1");
 }
 
-/// Containers may send raw packets on most runtimes, and so with any source address.
+/// All of it at another port: what pods send each other, and who is kept out.
+#[test]
+fn another_port_carries_the_tunnel_and_is_guarded() {
+    const OTHER: u16 = 8472;
+    let cluster = Cluster::with("[vxlan]\nport = 8472", &ALL);
+    let (near, _) = cluster.members[0].pod();
+    let (_far, addresses) = cluster.members[2].pod();
+    for address in &addresses {
+        let sniffer = Sniffer::on(&cluster.router, "wire-b");
+        ping(&near, address);
+        // IPv4 without options, UDP, a VXLAN header with our VNI (RFC 7348 section 5).
+        let outer = |frame: &[u8]| {
+            frame.len() > 50
+                && frame[12..15] == [8, 0, 0x45]
+                && frame[23] == 17
+                && frame[26..34] == [192, 0, 2, 1, 198, 51, 100, 3]
+                && frame[36..38] == OTHER.to_be_bytes()
+                && frame[42..50] == [8, 0, 0, 0, 0, 0, VNI, 0]
+        };
+        assert!(sniffer.wait(Duration::from_secs(2), outer).is_some(), "no VXLAN to {OTHER}");
+    }
+    assert_eq!(cluster.tunnelled(), (0, 0), "somebody used the default port");
+    let victim = Victim::at(&cluster, OTHER);
+    only_nodes_are_heard(&cluster, &victim, "192.0.2.1");
+    no_pod_passes_for_a_node(&cluster, &victim);
+}
+
 #[test]
 fn a_pod_does_not_pass_for_a_node() {
     let cluster = Cluster::new();
-    let victim = Victim::new(&cluster);
+    no_pod_passes_for_a_node(&cluster, &Victim::new(&cluster));
+}
+
+/// Containers may send raw packets on most runtimes, and so with any source address.
+fn no_pod_passes_for_a_node(cluster: &Cluster, victim: &Victim) {
     let (to, node) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 3));
     for (at, own) in [(0, "192.0.2.1"), (1, "192.0.2.2"), (2, "198.51.100.3")] {
         let member = &cluster.members[at];
         let (pod, _) = member.pod();
         for source in [node, own.parse().unwrap()] {
-            let outer = udp(source, to, PORT, &victim.frame(&format!("{source} at {own}")));
+            let outer = udp(source, to, victim.port, &victim.frame(&format!("{source} at {own}")));
             raw::send(&pod, "eth0", &from_pod(member, &outer));
         }
         // Somebody's NAT lends the pod its node's address.
-        member.node.sh("nft add table ip lend
-             nft add chain ip lend nat '{ type nat hook postrouting priority 90; }'
-             nft add rule ip lend nat udp dport 4789 ip saddr 10.244.0.0/16 masquerade");
+        member.node.sh(&format!(
+            "nft add table ip lend
+             nft add chain ip lend nat '{{ type nat hook postrouting priority 90; }}'
+             nft add rule ip lend nat udp dport {} ip saddr 10.244.0.0/16 masquerade",
+            victim.port
+        ));
         victim.send(&pod, to.into(), &format!("NAT at {own}"));
     }
     victim.send(&cluster.members[2].node, to.into(), "a node");

@@ -2,10 +2,12 @@
 //! another version.
 
 use crate::cluster::{Cluster, LOG, Member, network, node_list};
+use ferrule_tests::background::Background;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{Flow, ping};
 use ferrule_tests::within;
 use std::fmt::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A node list with `more` nodes beyond the router.
@@ -75,6 +77,43 @@ fn killed_during_sync_a_restart_ends_in_the_right_state() {
         assert!(member.kept() == right[to], "round {round}: {}", member.log());
     }
     assert!(halfway > 0, "every one of {rounds} kills came too early or too late");
+}
+
+/// Netlink fails in the midst of a pass's changes, and of each pass after it. What was then done
+/// nobody knows; when it is over, all is right.
+#[test]
+fn a_socket_that_fails_amid_changes_is_got_over() {
+    let mut cluster = Cluster::new();
+    let member = &mut cluster.members[0];
+    let few = node_list(&["one", "two", "three"]);
+    member.told(&many(1000));
+    in_step_with(member, 1003);
+    let right = member.kept();
+    member.told(&few);
+    in_step_with(member, 3);
+    // A pass asks in some 30 sends, and changes in 40 more.
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-o", "/run/strace", "-e", "trace=sendto"]);
+    command.args(["-e", "inject=sendto:error=ENOBUFS:when=40+25"]);
+    command.args(["-p", &member.pid().to_string()]);
+    let mut strace = Background::start_in(member.node.ns(), None, &command, "/run/strace.err");
+    let status = format!("/proc/{}/status", member.pid());
+    let traced = || {
+        let text = std::fs::read_to_string(&status).unwrap();
+        (!text.contains("TracerPid:\t0\n")).then_some(())
+    };
+    within(Duration::from_secs(10), traced).expect("strace traces: apt-get install strace");
+    member.told(&many(1000));
+    let told =
+        || member.log().contains("netlink: carry out changes: No buffer space").then_some(());
+    within(Duration::from_secs(20), told).unwrap_or_else(|| panic!("{}", member.log()));
+    // It detaches, and what it holds up goes on.
+    member.node.sh(&format!("kill -INT {}", strace.pid()));
+    within(Duration::from_secs(10), || (!strace.running()).then_some(())).expect("strace ends");
+    member.status_when(|status| status["problems"].as_array().is_some_and(Vec::is_empty));
+    in_step_with(member, 1003);
+    assert!(member.kept() == right, "{}", member.log());
+    assert!(member.log().contains("netlink: well again"), "{}", member.log());
 }
 
 /// With the state of 4,096 nodes, and a flow that must not lose its connection.

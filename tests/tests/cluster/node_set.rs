@@ -44,10 +44,10 @@ fn what_contradicts_itself_is_refused_and_the_others_are_served() {
     let member = &cluster.members[0];
     let status = member.status_when(|status| status["source"]["nodes"] == 10);
     for (node, cidr, part) in [
-        ("z-broadcast", "10.244.10.0/24", "no IPv4 address of use"),
-        ("z-loop", "10.244.11.0/24", "no IPv4 address of use"),
+        ("z-broadcast", "10.244.10.0/24", "ends at 192.0.2.255, which is of no use here"),
+        ("z-loop", "10.244.11.0/24", "gives the node no address of use"),
         ("z-overlap", "10.244.3.128/25", "it overlaps 10.244.3.0/24 of node three"),
-        ("z-own", "10.244.13.0/24", "no IPv4 address of use"),
+        ("z-own", "10.244.13.0/24", "gives the node no address of use"),
         ("z-under", "192.0.2.0/24", "which is a node's address"),
     ] {
         let refused = entry(&status, node, cidr);
@@ -67,7 +67,7 @@ fn what_contradicts_itself_is_refused_and_the_others_are_served() {
     assert_eq!(shown.status.code(), Some(1), "{}", shown.stdout);
     assert!(shown.stdout.contains("z-overlap"), "{}", shown.stdout);
     // Told once, and not tried again and again.
-    let told = |log: &str| log.matches("192.0.2.255").count();
+    let told = |log: &str| log.matches("192.0.2.255 is the broadcast address").count();
     assert_eq!(told(&member.log()), 1, "{}", member.log());
     assert!(!member.log().contains("z-under: failed"), "{}", member.log());
     addresses.iter().for_each(|address| ping(&near, address));
@@ -75,6 +75,64 @@ fn what_contradicts_itself_is_refused_and_the_others_are_served() {
     member.told(&node_list(&ALL));
     member.status_when(|status| status["problems"].as_array().is_some_and(Vec::is_empty));
     assert!(member.node.try_run(&member.command("status")).status.success());
+}
+
+/// Each is shown, the first are logged, and none a second time.
+#[test]
+fn ten_thousand_errors_are_a_few_lines_of_the_log() {
+    let cluster = Cluster::with("", &["one"]);
+    let member = &cluster.members[0];
+    let wrong = |at: u32| {
+        format!(
+            "[[node]]\nname = \"z-{at}\"\naddresses = [\"192.0.2.1\"]\n\
+             pod-cidrs = [\"10.244.1.0/24\"]\n"
+        )
+    };
+    member.told(&(node_list(&["one"]) + &(0..10_000).map(wrong).collect::<String>()));
+    let status = member.status_when(|status| status["source"]["nodes"] == 10_001);
+    assert_eq!(status["problems"].as_array().unwrap().len(), 10_000);
+    assert_eq!(status["cidrs"].as_array().unwrap().len(), 10_002);
+    let since = |status: &Value| entry(status, "one", "10.244.1.0/24")["since"].as_u64();
+    // Another full pass.
+    member.node.run("ip link set eth0 mtu 1400");
+    let passed = || member.node.link("fvxlan.100").filter(|link| link["mtu"] == 1350);
+    within(Duration::from_secs(10), passed).expect("the underlay's MTU is followed");
+    let again = member.status_when(|status| status["source"]["nodes"] == 10_001);
+    assert_eq!(since(&again), since(&status), "nothing changed");
+    let log = member.log();
+    let count = |part: &str| log.lines().filter(|line| line.contains(part)).count();
+    for (part, lines) in [
+        ("refused 10.244.1.0/24: it overlaps 10.244.1.0/24 of node one", 20),
+        ("refused 9980 more: see `route-sync status`", 1),
+        ("address 192.0.2.1 is node one's too; one node has it", 20),
+        ("9980 more problems: see `route-sync status`", 1),
+    ] {
+        assert_eq!(count(part), lines, "{part}: {:?}", log.lines().take(100).collect::<Vec<_>>());
+    }
+}
+
+/// Two nodes list one address. The first by name has it; the other one's tunnel is made of its
+/// second, on its own node and on the third.
+#[test]
+fn who_loses_an_address_uses_its_next() {
+    let cluster = Cluster::new();
+    let (pods, addresses): (Vec<_>, Vec<_>) = cluster.members.iter().map(Member::pod).unzip();
+    let two = &cluster.members[1];
+    two.node.run("ip address add 192.0.2.22/24 dev eth0");
+    // "three" comes before "two".
+    let list = node_list(&ALL).replace("\"192.0.2.2\"", "\"198.51.100.3\", \"192.0.2.22\"");
+    cluster.tell_text(&list);
+    let device = || two.node.try_run("ip -d link show dev fvxlan.100").stdout;
+    let remade = || device().contains("local 192.0.2.22").then_some(());
+    within(Duration::from_secs(10), remade).unwrap_or_else(|| panic!("{}", device()));
+    assert!(device().contains("02:56:c0:00:02:16"), "{}", device());
+    let problem = "address 198.51.100.3 is node three's too";
+    for member in &cluster.members {
+        member.status_when(|status| status["problems"].to_string().contains(problem));
+    }
+    for (from, to) in [(1, 2), (2, 1), (0, 1), (0, 2)] {
+        flows_again(&pods[from], &addresses[to][0]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The daemon from outside: its configuration read anew, its metrics, its privileges, what it
 //! tells systemd.
 
-use crate::cluster::{Cluster, LOG, Member};
+use crate::cluster::{ALL, Cluster, LOG, Member, network};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::within;
@@ -128,6 +128,33 @@ fn metrics_count_and_nothing_but_net_admin_is_kept() {
     for line in ["CapPrm:\t0000000000001000", "CapEff:\t0000000000001000", "NoNewPrivs:\t1"] {
         assert!(status.contains(line), "{line} is not in {status}");
     }
+}
+
+/// What the kernel refuses of one node is shown, and keeps no pods away from the others.
+#[test]
+fn one_broken_peer_keeps_no_pods_away() {
+    let mut cluster = Cluster::with("[metrics]\nlisten = \"127.0.0.1:9478\"", &ALL);
+    let (_far, addresses) = cluster.members[2].pod();
+    let member = &mut cluster.members[0];
+    member.kill();
+    member.node.run(&member.command("cleanup"));
+    // The kernel refuses a gateway that it takes for a broadcast address.
+    member.node.run("ip route add broadcast 192.0.2.2 dev eth0 table local");
+    member.start();
+    path_is(member, "10.244.2.0/24", "direct", "failing");
+    path_is(member, "10.244.3.0/24", "vxlan", "synced");
+    assert_eq!(member.status().unwrap()["synced"], true);
+    assert_eq!(member.node.try_run(&member.command("status")).status.code(), Some(1));
+    assert!(get(member, "/readyz").starts_with("HTTP/1.1 200"));
+    let failing = "ferrule_route_sync_cidrs{path=\"direct\",state=\"failing\"} 1";
+    assert!(get(member, "/metrics").contains(failing), "{}", get(member, "/metrics"));
+    let pod = member.node.pod();
+    member.node.attach(&network(), &pod).status().ok();
+    let (near, _) = member.pod();
+    addresses.iter().for_each(|address| ping(&near, address));
+    // It is tried again.
+    member.node.run("ip route del broadcast 192.0.2.2 dev eth0 table local");
+    path_is(member, "10.244.2.0/24", "direct", "synced");
 }
 
 /// SIGTERM ends it with 0, and all flows on.

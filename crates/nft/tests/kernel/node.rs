@@ -6,7 +6,7 @@ use crate::common::{in_netns, load, nft, open, pod, remove, ruleset};
 use nft::{Error, Guard, Monitor, NodeMasquerade, NodeRules};
 
 fn rules() -> NodeRules {
-    let peers = ["192.0.2.1", "192.0.2.2", "2001:db8::1"];
+    let peers = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
     let cluster = ["10.0.0.0/9", "10.128.0.0/9", "10.1.0.0/16", "172.16.0.0/12", "fd00::/8"];
     let sources = ["10.1.0.0/24", "fd00:1::/64"];
     NodeRules {
@@ -64,7 +64,7 @@ fn whatever_others_do_to_it_is_told_and_mended() {
             "chain inet ferrule overlay { policy drop; }".to_owned(),
             "delete element inet ferrule overlay-peers4 { 192.0.2.1 }".to_owned(),
             "add element inet ferrule overlay-peers4 { 198.51.100.1 }".to_owned(),
-            "flush set inet ferrule overlay-peers6".to_owned(),
+            "flush set inet ferrule overlay-peers4".to_owned(),
             "delete element inet ferrule cluster4 { 10.0.0.0/8 }".to_owned(),
             "delete element inet ferrule cluster4 { 10.0.0.0/8 }\n\
              add element inet ferrule cluster4 { 10.0.0.0/12 }"
@@ -124,21 +124,26 @@ fn other_rules_become_exactly_those() {
         guard.port = 8472;
         guard.underlay = "fifteen-bytes-x".to_owned();
         guard.local = "2001:db8::9".parse().unwrap();
-        guard.peers.remove(&"192.0.2.1".parse().unwrap());
+        guard.peers.remove(&"2001:db8::2".parse().unwrap());
         other.masquerade.as_mut().unwrap().random_fully = true;
         assert!(ours.put_node_rules(&other).unwrap());
         assert!(!ours.put_node_rules(&other).unwrap());
         let shown = ruleset();
         for part in [
             "elements = { 10.0.0.0/9, 10.200.0.0/16 }",
-            "elements = { 192.0.2.2 }",
-            "udp dport 8472 iifname != \"fifteen-bytes-x\" drop",
-            "udp dport 8472 ip6 daddr != 2001:db8::9 drop",
+            "elements = { 2001:db8::1 }",
+            "udp dport 8472 iifname \"fifteen-bytes-x\" ip6 daddr 2001:db8::9 \
+             ip6 saddr @overlay-peers6 accept",
+            "udp dport 8472 drop",
+            "udp dport 8472 ip6 daddr @overlay-peers6 ip6 saddr != @overlay-peers6 drop",
+            "udp dport 8472 ip6 saddr @overlay-peers6 fib saddr . iif oif missing drop",
             "ip saddr @pods4 masquerade fully-random",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
-        assert!(!shown.contains("4789") && !shown.contains("fd00::/8"), "{shown}");
+        for part in ["4789", "fd00::/8", "overlay-peers4"] {
+            assert!(!shown.contains(part), "{part}: {shown}");
+        }
 
         other.guard = None;
         assert!(ours.put_node_rules(&other).unwrap());
