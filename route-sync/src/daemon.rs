@@ -10,7 +10,7 @@ use net::Monitor;
 use node::Lock;
 use std::future::pending;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -55,75 +55,13 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     let Some(_lock) = lock else {
         return Err(Error::Running(config.run_dir.display().to_string()));
     };
-    // Heard before the first dump, so that nothing falls in between.
-    #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
-    let monitor = AsyncFd::new(Monitor::open()?).map_err(io_error("watch netlink"))?;
-    #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
-    let mut ruleset = AsyncFd::new(nft::Monitor::open()?).map_err(io_error("watch nf_tables"))?;
-    let (queries, mut asked) = mpsc::channel(16);
-    control::listen(&config.run_dir, queries.clone()).map_err(io_error("open the socket"))?;
-    if let Some(address) = config.metrics {
-        let what = format!("listen on {address}");
-        metrics::listen(address, queries.clone()).map_err(io_error(&what))?;
-    }
-    let listen = config.bgp.iter().flat_map(|bgp| bgp.listen.clone()).collect::<Vec<_>>();
-    let listeners = Listeners::open(&listen).map_err(io_error("listen for BGP"))?;
-    let mut changed = reload::watch(config_path).map_err(io_error("watch the configuration"))?;
-    let mut stop = reload::stop().map_err(io_error("wait for signals"))?;
-    privileges::keep_net_admin(!listen.is_empty()).map_err(io_error("give up privileges"))?;
-    let updates = source::start(&config);
-    let sync = Sync::new(config.clone())?;
-    let speaker = config.bgp.clone().map(|bgp| Speaker::new(bgp, listeners)).transpose()?;
-    let shown = String::new();
-    let mut daemon = Daemon { sync, speaker, config, monitor, updates, shown };
+    let (queries, asked) = mpsc::channel(16);
+    let mut daemon = Daemon::begin(config_path, config, &queries, asked)?;
     info!(node = daemon.config.node_name, "running");
     systemd::ready();
     daemon.tell();
     systemd::watchdog(queries);
-    let mut periodic = daemon.period();
-    loop {
-        let again = daemon.sync.next_try();
-        tokio::select! {
-            Some(()) = stop.recv() => break,
-            Some(()) = changed.recv() => daemon.reload(config_path),
-            Some(query) = asked.recv() => daemon.answer(query),
-            update = daemon.updates.recv() => match update {
-                Some(update) => daemon.told(update),
-                None => {
-                    error!("the source has ended");
-                    break;
-                }
-            },
-            ready = daemon.monitor.readable_mut() => {
-                let mut ready = ready.map_err(io_error("watch netlink"))?;
-                sleep(GATHER).await;
-                let events = ready.get_inner_mut().read()?;
-                if events.is_empty() {
-                    ready.clear_ready();
-                }
-                daemon.speaker.iter_mut().for_each(|speaker| speaker.events(&events));
-                daemon.sync.events(events);
-            }
-            heard = hear(&mut daemon.speaker) => {
-                if let Some(speaker) = &mut daemon.speaker {
-                    speaker.act(heard);
-                }
-            }
-            ready = ruleset.readable_mut() => {
-                let mut ready = ready.map_err(io_error("watch nf_tables"))?;
-                sleep(GATHER).await;
-                let changed = ready.get_inner_mut().read()?;
-                ready.clear_ready();
-                if changed {
-                    daemon.sync.ruleset_changed();
-                }
-            }
-            () = until(again.map(Instant::from_std)) => {}
-            () = until(periodic) => {
-                daemon.sync.pass("the interval is over");
-                periodic = daemon.period();
-            }
-        }
+    while daemon.turn().await? {
         daemon.work();
         daemon.tell();
     }
@@ -153,13 +91,112 @@ struct Daemon {
     sync: Sync,
     speaker: Option<Speaker>,
     config: Config,
+    config_path: PathBuf,
+    /// Links, addresses, routes and neighbours change.
     monitor: AsyncFd<Monitor>,
+    /// nf_tables changes.
+    ruleset: AsyncFd<nft::Monitor>,
     updates: mpsc::Receiver<Update>,
+    asked: mpsc::Receiver<Query>,
+    /// The configuration is to be read anew.
+    changed: mpsc::Receiver<()>,
+    stop: mpsc::Receiver<()>,
+    periodic: Option<Instant>,
     /// What `systemctl status` shows.
     shown: String,
 }
 
 impl Daemon {
+    /// Opens all that it hears of and is asked by, and gives up privileges.
+    fn begin(
+        config_path: &Path,
+        config: Config,
+        queries: &mpsc::Sender<Query>,
+        asked: mpsc::Receiver<Query>,
+    ) -> Result<Daemon, Error> {
+        // Heard before the first dump, so that nothing falls in between.
+        #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
+        let monitor = AsyncFd::new(Monitor::open()?).map_err(io_error("watch netlink"))?;
+        #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
+        let ruleset = AsyncFd::new(nft::Monitor::open()?).map_err(io_error("watch nf_tables"))?;
+        control::listen(&config.run_dir, queries.clone()).map_err(io_error("open the socket"))?;
+        if let Some(address) = config.metrics {
+            let what = format!("listen on {address}");
+            metrics::listen(address, queries.clone()).map_err(io_error(&what))?;
+        }
+        let listen = config.bgp.iter().flat_map(|bgp| bgp.listen.clone()).collect::<Vec<_>>();
+        let listeners = Listeners::open(&listen).map_err(io_error("listen for BGP"))?;
+        let changed = reload::watch(config_path).map_err(io_error("watch the configuration"))?;
+        let stop = reload::stop().map_err(io_error("wait for signals"))?;
+        privileges::keep_net_admin(!listen.is_empty()).map_err(io_error("give up privileges"))?;
+        let updates = source::start(&config);
+        let sync = Sync::new(config.clone())?;
+        let speaker = config.bgp.clone().map(|bgp| Speaker::new(bgp, listeners)).transpose()?;
+        let mut daemon = Daemon {
+            sync,
+            speaker,
+            config,
+            config_path: config_path.to_owned(),
+            monitor,
+            ruleset,
+            updates,
+            asked,
+            changed,
+            stop,
+            periodic: None,
+            shown: String::new(),
+        };
+        daemon.periodic = daemon.period();
+        Ok(daemon)
+    }
+
+    /// Waits for one thing and takes it in; false where it was the last.
+    async fn turn(&mut self) -> Result<bool, Error> {
+        let again = self.sync.next_try();
+        tokio::select! {
+            Some(()) = self.stop.recv() => return Ok(false),
+            Some(()) = self.changed.recv() => self.reload(),
+            Some(query) = self.asked.recv() => self.answer(query),
+            update = self.updates.recv() => match update {
+                Some(update) => self.told(update),
+                None => {
+                    error!("the source has ended");
+                    return Ok(false);
+                }
+            },
+            ready = self.monitor.readable_mut() => {
+                let mut ready = ready.map_err(io_error("watch netlink"))?;
+                sleep(GATHER).await;
+                let events = ready.get_inner_mut().read()?;
+                if events.is_empty() {
+                    ready.clear_ready();
+                }
+                self.speaker.iter_mut().for_each(|speaker| speaker.events(&events));
+                self.sync.events(events);
+            }
+            heard = hear(&mut self.speaker) => {
+                if let Some(speaker) = &mut self.speaker {
+                    speaker.act(heard);
+                }
+            }
+            ready = self.ruleset.readable_mut() => {
+                let mut ready = ready.map_err(io_error("watch nf_tables"))?;
+                sleep(GATHER).await;
+                let changed = ready.get_inner_mut().read()?;
+                ready.clear_ready();
+                if changed {
+                    self.sync.ruleset_changed();
+                }
+            }
+            () = until(again.map(Instant::from_std)) => {}
+            () = until(self.periodic) => {
+                self.sync.pass("the interval is over");
+                self.periodic = self.period();
+            }
+        }
+        Ok(true)
+    }
+
     fn period(&self) -> Option<Instant> {
         self.config.resync_interval.map(|interval| Instant::now() + interval)
     }
@@ -225,9 +262,9 @@ impl Daemon {
     }
 
     /// Reads the configuration anew; one that is wrong changes nothing.
-    fn reload(&mut self, path: &Path) {
+    fn reload(&mut self) {
         systemd::reloading();
-        match config::read(path) {
+        match config::read(&self.config_path) {
             Ok(config) if config == self.config => {}
             Ok(mut config) => {
                 if (&config.run_dir, config.metrics) != (&self.config.run_dir, self.config.metrics)
