@@ -31,10 +31,10 @@
 //!
 //! # What has room, and is not there
 //!
-//! Graceful restart as a restarting speaker: [`GracefulRestart`] is
-//! read and offered without families. Listen ranges: a [`Config`] is made when the connection
-//! arrives. TTL security and MD5 are options of the driver's sockets. A prefix limit: the driver
-//! counts, and stops with [`cease::MAX_PREFIXES`](crate::codec::cease::MAX_PREFIXES).
+//! Graceful restart as a restarting speaker: [`GracefulRestart`] is read and offered without
+//! families. Listen ranges: a [`Config`] is made when the connection arrives. TTL security and MD5
+//! are options of the driver's sockets. A prefix limit: the driver counts, and stops the session
+//! with subcode 1 of RFC 4486.
 
 mod connection;
 mod establish;

@@ -18,10 +18,8 @@ pub mod code {
     pub const CEASE: u8 = 6;
 }
 
-/// Subcodes of Cease (RFC 4486).
+/// Subcodes of Cease (RFC 4486) that are sent, or mean something here.
 pub mod cease {
-    /// Maximum Number of Prefixes Reached.
-    pub const MAX_PREFIXES: u8 = 1;
     /// Administrative Shutdown.
     pub const SHUTDOWN: u8 = 2;
     /// Peer De-configured.

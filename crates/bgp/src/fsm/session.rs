@@ -41,6 +41,7 @@ pub struct Session {
     rest: Option<Instant>,
     /// Errors in a row.
     failures: u32,
+    /// When it was established, while it is.
     since: Option<Instant>,
     last_error: Option<Reason>,
     counters: Counters,
@@ -95,11 +96,6 @@ impl Session {
     pub fn established(&self) -> Option<&Negotiated> {
         let up = self.connections.iter().find(|c| c.state() == State::Established);
         up.and_then(Connection::negotiated)
-    }
-
-    /// Since when it is established.
-    pub fn established_since(&self) -> Option<Instant> {
-        self.since
     }
 
     /// Why the session was last not there; kept while it is there again.
