@@ -4,12 +4,12 @@
 use super::config::{Bgp, Password, Peer};
 use super::driver::{Identity, Speaker, policy};
 use super::neighbor::Neighbor;
-use super::tcp::Listeners;
+use super::tcp::{GOODBYE, Listeners};
 use bgp_speaker::codec::{Family, cease};
 use bgp_speaker::fsm::Event;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 impl Speaker {
@@ -160,10 +160,20 @@ impl Speaker {
         }
     }
 
-    /// Ends every session, and gives what was written a moment to go out.
+    /// Ends every session, and waits until the peers were sent why, or for [`GOODBYE`].
     pub async fn stop(&mut self) {
+        let connections = self.connections.values_mut();
+        let written: Vec<_> = connections.filter_map(|(_, open)| open.written()).collect();
         self.end_all("the daemon stops");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let all = async {
+            for connection in written {
+                // One that failed has sent what it could.
+                let _ = connection.await;
+            }
+        };
+        if timeout(GOODBYE, all).await.is_err() {
+            warn!("a peer takes in nothing: it is not told of the stop");
+        }
     }
 }
 

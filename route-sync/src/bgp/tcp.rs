@@ -15,13 +15,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// How long the peer may take to take in what is written: the usual hold time.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long what was written before a close may take to go out.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub const GOODBYE: Duration = Duration::from_secs(2);
 /// Bytes of one reading: some messages.
 const PART: usize = 16 << 10;
 /// Messages that may wait for a peer that takes in nothing.
@@ -54,6 +54,7 @@ pub struct Connection {
     /// Too much waits to be written.
     stuck: Arc<Notify>,
     reading: AbortHandle,
+    written: Option<JoinHandle<()>>,
 }
 
 impl Connection {
@@ -68,8 +69,8 @@ impl Connection {
         let (writing, queue) = mpsc::channel(WAITING);
         let stuck = Arc::new(Notify::new());
         let reading = tokio::spawn(read(id, from, ear.clone())).abort_handle();
-        tokio::spawn(write(id, to, queue, Arc::clone(&stuck), ear.clone()));
-        Ok(Connection { local, writing, stuck, reading })
+        let written = tokio::spawn(write(id, to, queue, Arc::clone(&stuck), ear.clone()));
+        Ok(Connection { local, writing, stuck, reading, written: Some(written) })
     }
 
     /// Writes, after all that was written before. That it is closed is told by [`Heard`].
@@ -77,6 +78,11 @@ impl Connection {
         if let Err(TrySendError::Full(_)) = self.writing.try_send(bytes) {
             self.stuck.notify_one();
         }
+    }
+
+    /// What ends once this is dropped and all has gone out; only the first call gives it.
+    pub fn written(&mut self) -> Option<JoinHandle<()>> {
+        self.written.take()
     }
 }
 

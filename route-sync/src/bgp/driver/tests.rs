@@ -1,6 +1,9 @@
 use super::*;
 use crate::bgp::config::Password;
+use bgp_speaker::codec::{self, Notification, cease};
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 /// A speaker that listens at the loopback device, with a peer there that dials.
 fn speaker(alter: impl FnOnce(&mut Bgp)) -> (Speaker, SocketAddr) {
@@ -39,8 +42,8 @@ async fn a_peer_whose_key_cannot_be_set_is_refused() {
     }
 }
 
-/// Who connected before a peer's key was there was not asked for it: closed, be it accepted or not yet.
-/// From then on the key is asked for.
+/// Who connected before a peer's key was there was not asked for it: closed, be it accepted or not
+/// yet. From then on the key is asked for.
 #[tokio::test]
 async fn a_key_that_comes_later_is_asked_of_all() {
     let (mut speaker, address) = speaker(|bgp| bgp.peers[0].address = "127.0.0.2".parse().unwrap());
@@ -96,4 +99,37 @@ async fn routes_to_pods_make_no_next_hop_be_looked_for() {
         speaker.events(&[net::Event::Route(route.clone())]);
         assert_eq!(speaker.moved, moved);
     }
+}
+
+/// A speaker with one connection, and the peer's end of it: this has sent its OPEN, and no more.
+async fn connected() -> (Speaker, std::net::TcpStream) {
+    let (mut speaker, address) = speaker(|_| ());
+    let peer = std::net::TcpStream::connect(address).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let heard = speaker.hear().await;
+    speaker.act(heard);
+    assert_eq!(speaker.connections.len(), 1);
+    (speaker, peer)
+}
+
+/// Nothing else of the runtime runs after the stop.
+#[tokio::test]
+async fn a_stop_ends_when_the_peers_are_told() {
+    let (mut speaker, mut peer) = connected().await;
+    speaker.stop().await;
+    let mut all = Vec::new();
+    std::io::Read::read_to_end(&mut peer, &mut all).unwrap();
+    let cease = Notification::cease(cease::SHUTDOWN);
+    assert!(all.ends_with(&codec::notification(&cease)), "{all:02x?}");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_peer_that_takes_in_nothing() {
+    let (mut speaker, _peer) = connected().await;
+    // More than the kernel holds.
+    let (_, connection) = speaker.connections.values().next().unwrap();
+    connection.send(vec![0; 64 << 20]);
+    // The writing task has its turn, and is at it when the session ends.
+    tokio::task::yield_now().await;
+    timeout(Duration::from_secs(20), speaker.stop()).await.unwrap();
 }
