@@ -1,6 +1,7 @@
 //! The socket of `route-sync status`: a line with a command, answered by a JSON document and the
-//! end of the stream. The commands are `status`, answered by a [`crate::query::Report`], and `status bgp`,
-//! answered by a [`crate::bgp::report::BgpReport`] or, where no BGP is configured, `null`.
+//! end of the stream. The commands are `status`, answered by a [`crate::query::Report`], and
+//! `status bgp`, answered by a [`crate::bgp::report::BgpReport`] or, where no BGP is configured,
+//! `null`.
 
 use crate::query::Query;
 use serde::de::DeserializeOwned;
@@ -129,8 +130,8 @@ pub enum Error {
     },
 }
 
-/// Asks the running daemon for its report: a [`crate::query::Report`] for `status`, an `Option<BgpReport>` for
-/// `status bgp`. It blocks, for 5 seconds at most.
+/// Asks the running daemon for its report: a [`crate::query::Report`] for `status`, an
+/// `Option<BgpReport>` for `status bgp`. It blocks, for 5 seconds at most.
 ///
 /// # Errors
 /// There is none.

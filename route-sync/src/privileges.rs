@@ -4,9 +4,9 @@ use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use std::io;
 
-/// Keeps CAP_NET_ADMIN alone, with `bind` CAP_NET_BIND_SERVICE as well if it is there, permitted and effective, for good: this thread and those it starts
-/// from now on get nothing back, whatever they execute (capabilities(7)). Files of root are still
-/// root's to read and write.
+/// Keeps CAP_NET_ADMIN alone, with `bind` CAP_NET_BIND_SERVICE as well if it is there, permitted
+/// and effective, for good: this thread and those it starts from now on get nothing back, whatever
+/// they execute (capabilities(7)). Files of root are still root's to read and write.
 ///
 /// # Errors
 /// CAP_NET_ADMIN is not there to be kept, or the kernel refuses.

@@ -1,9 +1,9 @@
 //! Ferrule's nftables tables over netlink: sets, maps and chains, never a spawned `nft`.
 //!
 //! Everything of ours is in two tables, `inet ferrule` ([`Masquerade`], [`Rpfilter`],
-//! [`NodeRules`]) and `bridge ferrule` ([`Macspoof`]). Pods are elements of maps and sets, so a packet costs one lookup however many
-//! pods there are; each element carries a comment that says whose it is, and only an element
-//! with the caller's own comment is ever deleted.
+//! [`NodeRules`]) and `bridge ferrule` ([`Macspoof`]). Pods are elements of maps and sets, so a
+//! packet costs one lookup however many pods there are; each element carries a comment that says
+//! whose it is, and only an element with the caller's own comment is ever deleted.
 //!
 //! A change is one batch, which nf_tables applies as a whole or not at all, so nothing half-made
 //! is ever left, and a removed last pod leaves the node's ruleset as it was before the first.

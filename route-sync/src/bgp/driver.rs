@@ -438,8 +438,8 @@ impl Speaker {
     }
 }
 
-/// The route that leads to a next hop. One that was heard does not count: it may follow from this very
-/// next hop, and would come and go with each look.
+/// The route that leads to a next hop. One that was heard does not count: it may follow from this
+/// very next hop, and would come and go with each look.
 fn toward(socket: &mut net::Socket, address: IpAddr) -> Option<Route> {
     let found = socket.get(&net::route::toward(address)).and_then(|found| match found {
         Some(heard) if heard.protocol == LEARNED => {

@@ -1,4 +1,5 @@
-//! Peers that know AS numbers of two octets alone (RFC 6793): this node sees whole paths all the same.
+//! Peers that know AS numbers of two octets alone (RFC 6793): this node sees whole paths all the
+//! same.
 
 use crate::frr::{Frr, beside_frr};
 use crate::pair::{NODE, Pair, ROUTER, TOLD};

@@ -1,20 +1,23 @@
-//! Rules that have cost others nodes, as far as they are the daemon's. Each has its test:
+//! Rules that have cost others nodes, as far as they are the daemon's, and the test of each:
 //!
-//! | rule | test |
-//! |---|---|
-//! | the blackhole of the own CIDR fights no bridge, whichever came first | `the_blackhole_and_the_bridge_live_side_by_side` |
-//! | a packet to a pod that is gone is not sent out again | `a_pod_that_is_gone_is_a_dead_end` |
-//! | NLM_F_REPLACE overwrites foreign routes, so theirs are reported and left | `foreign::a_foreign_route_at_our_prefix_is_reported_and_stays` |
-//! | the holder of VNI and port is named | `foreign::a_foreign_vxlan_with_our_vni_and_port_is_named` |
-//! | nothing without our name is changed | `foreign::devices_and_rules_of_others_are_untouched` |
-//! | cleanup removes the daemon's objects and never a plugin's | `cleanup_leaves_the_plugins_what_is_theirs` |
-//! | a firewall's reload flushes our table, and our part comes back | `events::whatever_is_deleted_or_altered_comes_back` |
-//! | disable_ipv6=1 as a default does not reach our device | `ipv6_is_on_where_it_is_off_by_default` |
-//! | the node's own packets pass a strict reverse-path filter | `sources` |
-//! | a VXLAN device set down and up has lost routes and neighbours | `events` |
-//! | the device goes with its underlay, and an MTU does not reach it | `underlay` |
-//! | a kept set sweeps nothing, a complete one does | `life::a_boot_without_the_source_routes_by_the_kept_set` |
-//! | another's protocol numbers are not ours | `our_protocol_numbers_are_free_and_named` |
+//! - the blackhole of the own CIDR fights no bridge, whichever came first:
+//!   `the_blackhole_and_the_bridge_live_side_by_side`
+//! - a packet to a pod that is gone is not sent out again: `a_pod_that_is_gone_is_a_dead_end`
+//! - NLM_F_REPLACE overwrites foreign routes, so theirs are reported and left:
+//!   `foreign::a_foreign_route_at_our_prefix_is_reported_and_stays`
+//! - the holder of VNI and port is named: `foreign::a_foreign_vxlan_with_our_vni_and_port_is_named`
+//! - nothing without our name is changed: `foreign::devices_and_rules_of_others_are_untouched`
+//! - cleanup removes the daemon's objects and never a plugin's:
+//!   `cleanup_leaves_the_plugins_what_is_theirs`
+//! - a firewall's reload flushes our table, and our part comes back:
+//!   `events::whatever_is_deleted_or_altered_comes_back`
+//! - disable_ipv6=1 as a default does not reach our device: `ipv6_is_on_where_it_is_off_by_default`
+//! - the node's own packets pass a strict reverse-path filter: `sources`
+//! - a VXLAN device set down and up has lost routes and neighbours: `events`
+//! - the device goes with its underlay, and an MTU does not reach it: `underlay`
+//! - a kept set sweeps nothing, a complete one does:
+//!   `life::a_boot_without_the_source_routes_by_the_kept_set`
+//! - another's protocol numbers are not ours: `our_protocol_numbers_are_free_and_named`
 //!
 //! Notifications that are lost, dumps that are interrupted and sets that are changed meanwhile are
 //! in route-sync/tests/kernel, crates/net/tests and crates/nft/tests.

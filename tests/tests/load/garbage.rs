@@ -144,8 +144,8 @@ fn garbage_among_our_own_files() {
     }
 }
 
-/// What takes the place of the lock, of the index or of the directory cannot be worked around: nothing is
-/// changed, and the error says where to look.
+/// What takes the place of the lock, of the index or of the directory cannot be worked around:
+/// nothing is changed, and the error says where to look.
 #[test]
 fn garbage_that_cannot_be_worked_around() {
     let scripts = [
