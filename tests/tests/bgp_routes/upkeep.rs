@@ -2,10 +2,13 @@
 
 use crate::pair::{Pair, ROUTER, TOLD, TOLD6, router};
 use crate::raw_peer::{AS_PATH, KEEPALIVE, NEXT_HOP, ORIGIN, RawPeer, message, update};
+use crate::speaker::Speaker;
 use crate::stream::Stream;
+use ferrule_tests::background::Background;
 use ferrule_tests::node::Place;
 use serde_json::Value;
 use std::io::{Read, Write};
+use std::process::Command;
 
 fn status(pair: &Pair) -> Value {
     serde_json::from_str(&pair.node.command("status --json").stdout).unwrap_or_default()
@@ -30,12 +33,15 @@ fn a_killed_daemon_leaves_its_routes_and_the_next_sweeps_what_is_stale() {
     let flow = Stream::start(&pod, &pod.v4, "10.244.9.1");
     drop(pair.node.daemon.take());
     assert_eq!(pair.node.learned(), before);
+    let mut monitor = Command::new("ip");
+    monitor.args(["monitor", "route"]);
+    let _monitor = Background::start_in(pair.node.ns(), None, &monitor, "/run/changes");
+    let told = |s: &Speaker, change: &str| s.node.read("/run/changes").contains(change);
     // One that no peer says any more, of both families.
-    pair.node.run("ip route add 10.244.8.0/24 via 172.16.0.2 proto 119");
     pair.node.run("ip -6 route add fd00:10:244:8::/64 via 2001:db8:f::2 proto 119");
-    let mut changes = pair.node.ns().enter(|| {
-        let mut monitor = std::process::Command::new("ip");
-        monitor.args(["monitor", "route"]).stdout(std::process::Stdio::piped()).spawn().unwrap()
+    pair.node.until("changes are told", |s| {
+        s.run("ip route replace 10.244.8.0/24 via 172.16.0.2 proto 119");
+        told(s, "10.244.8.0/24")
     });
     // While its peer is silent, all of it stays.
     pair.router.kill();
@@ -49,11 +55,14 @@ fn a_killed_daemon_leaves_its_routes_and_the_next_sweeps_what_is_stale() {
     pair.node.hears("fd00:10:244:8::/64", 0);
     assert_eq!(pair.node.learned(), before);
     assert_eq!(status(&pair)["synced"], true);
-    changes.kill().unwrap();
-    let told = changes.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&told.stdout);
-    assert!(told.contains("Deleted 10.244.8.0/24"), "{told}");
-    assert!(!told.contains(TOLD) && !told.contains(TOLD6), "what is alive was touched: {told}");
+    for gone in ["Deleted 10.244.8.0/24", "Deleted fd00:10:244:8::/64"] {
+        pair.node.until(gone, |s| told(s, gone));
+    }
+    let changes = pair.node.read("/run/changes");
+    assert!(
+        !changes.contains(TOLD) && !changes.contains(TOLD6),
+        "what is alive was touched: {changes}"
+    );
     assert_eq!(flow.lost(), 0);
 }
 
