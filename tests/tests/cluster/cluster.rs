@@ -299,8 +299,7 @@ impl Member {
     pub fn pod_on(&self, network: &Value) -> (Pod, Vec<String>) {
         let pod = self.node.pod();
         let result = self.node.attach(network, &pod).add();
-        let bare = |address: String| address.split('/').next().unwrap_or_default().to_owned();
         let addresses = ferrule_tests::invoke::addresses(&result);
-        (pod, addresses.into_iter().map(bare).collect())
+        (pod, addresses)
     }
 }

@@ -1,6 +1,6 @@
 //! What is not the daemon's: reported where it is in the way, and never touched.
 
-use crate::cluster::{Cluster, node_list};
+use crate::cluster::{ALL, Cluster, node_list};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, no_ping, ping};
 use ferrule_tests::snapshot::{Snapshot, assert_same};
@@ -137,7 +137,7 @@ fn devices_and_rules_of_others_are_untouched() {
     member.in_sync();
     member.told(&node_list(&["one", "two"]));
     member.status_when(|status| status["source"]["nodes"] == 2);
-    member.told(&node_list(&["one", "two", "three"]));
+    member.told(&node_list(&ALL));
     member.status_when(|status| status["source"]["nodes"] == 3);
     member.in_sync();
     member.kill();

@@ -136,8 +136,7 @@ fn ip_masq_of_the_plugin_spares_the_cluster_too() {
     masquerading["ipMasq"] = true.into();
     let pod = member.node.pod();
     let result = member.node.attach(&masquerading, &pod).add();
-    let bare = |address: &String| address.split('/').next().unwrap().to_owned();
-    let own: Both = addresses(&result).iter().map(bare).collect::<Vec<_>>().try_into().unwrap();
+    let own: Both = addresses(&result).try_into().unwrap();
     for (other, theirs) in &scene.pods {
         sees(other, theirs, &pod, &own);
     }

@@ -1,6 +1,6 @@
 //! Packets between pods of different nodes.
 
-use crate::cluster::{Cluster, network, node_list};
+use crate::cluster::{ALL, Cluster, network, node_list};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{bulk, first_ping, ping, tcp_source};
 use ferrule_tests::within;
@@ -41,7 +41,7 @@ fn every_pod_reaches_every_other_by_its_own_address() {
 #[test]
 fn a_tunnel_over_ipv6() {
     let cluster = Cluster::new();
-    let mut list = node_list(&["one", "two", "three"]);
+    let mut list = node_list(&ALL);
     for four in ["192.0.2.1", "192.0.2.2", "198.51.100.3"] {
         list = list.replace(&format!("\"{four}\", "), "");
     }
@@ -130,7 +130,7 @@ fn a_node_leaves_and_comes_back_and_what_is_deleted_returns() {
     cluster.tell(&["one", "two"]);
     let gone = || (!node.run("ip route show proto 118").contains("10.244.3.0/24")).then_some(());
     within(Duration::from_secs(5), gone).expect("the routes to a node that left go");
-    cluster.tell(&["one", "two", "three"]);
+    cluster.tell(&ALL);
     within(Duration::from_secs(5), || first_ping(&near, &addresses[0]).then_some(()))
         .expect("the routes to a node that came come");
 }

@@ -57,9 +57,11 @@ fn check_names_what_of_the_device_is_altered() {
 
 /// The host's ends of pods' links, and the addresses that are leased.
 fn traces(node: &Node) -> (usize, usize) {
-    let veths = node.links().iter().filter(|name| name.starts_with("veth")).count();
     let leases = node.run("ls /var/lib/cni/networks/cluster");
-    (veths, leases.lines().filter(|name| name.contains("10.244.") || name.contains("fd00")).count())
+    (
+        node.veths().len(),
+        leases.lines().filter(|name| name.contains("10.244.") || name.contains("fd00")).count(),
+    )
 }
 
 #[test]
