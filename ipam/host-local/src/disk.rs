@@ -14,24 +14,40 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Opens and takes the reference's lock; `None` when there is no directory and none is to be made.
-pub(crate) fn lock_dir(dir: &Path, create: bool) -> io::Result<Option<File>> {
+/// Opens and takes the reference's lock, in a directory that is made if there is none.
+pub(crate) fn lock_dir(dir: &Path) -> io::Result<File> {
+    until_held(|| match lock_in(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+            Ok(None)
+        }
+        tried => tried,
+    })
+}
+
+/// As [`lock_dir`]; `None` when there is no directory, or nothing in it.
+pub(crate) fn lock_existing(dir: &Path) -> io::Result<Option<File>> {
+    until_held(|| match lock_in(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(None)),
+        // A full disk, on which not even the lock can be made: what frees leases is done here.
+        Err(_) if is_empty(dir) => Ok(Some(None)),
+        tried => Ok(tried?.map(Some)),
+    })
+}
+
+/// The directory may be removed while we wait for its lock: then the lock is of no name.
+fn lock_in(dir: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    // The directory may be removed while we wait for its lock: then the lock is of no name.
+    let file = options.open(dir.join("lock"))?;
+    lock::exclusive(&file)?;
+    Ok((file.metadata()?.nlink() > 0).then_some(file))
+}
+
+fn until_held<T>(mut attempt: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
     for _ in 0..100 {
-        match options.open(dir.join("lock")) {
-            Ok(file) => {
-                lock::exclusive(&file)?;
-                if file.metadata()?.nlink() > 0 {
-                    return Ok(Some(file));
-                }
-            }
-            // A full disk, on which not even the lock can be made: what frees leases is done here.
-            Err(_) if !create && is_empty(dir) => return Ok(None),
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Err(_) if create => DirBuilder::new().recursive(true).mode(0o755).create(dir)?,
-            Err(_) => return Ok(None),
+        if let Some(held) = attempt()? {
+            return Ok(held);
         }
     }
     Err(io::Error::other("the directory is removed again and again"))

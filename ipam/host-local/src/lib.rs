@@ -47,10 +47,7 @@ impl Plugin for HostLocal {
         let plan = config.plan()?;
         config.warn();
         let dns = config.resolv_conf.as_deref().map(resolv::read).transpose()?;
-        let store = Store::open(&config.data_dir, &request.conf.name, &self.host, true)?;
-        let Some(mut store) = store else {
-            return Err(Error::new(code::INTERNAL, "the lease directory was not created"));
-        };
+        let mut store = Store::open(&config.data_dir, &request.conf.name, &self.host)?;
         let leased = store.lease(&holder(request), &plan)?;
         let ips =
             plan.iter().zip(leased).filter_map(|((set, _), address)| ip(set, address)).collect();
@@ -108,7 +105,7 @@ impl Plugin for HostLocal {
 impl HostLocal {
     fn existing<'a>(&'a self, request: &'a Request) -> Result<Option<Store<'a>>> {
         let data_dir = config::data_dir(&request.conf)?;
-        Store::open(&data_dir, &request.conf.name, &self.host, false)
+        Store::existing(&data_dir, &request.conf.name, &self.host)
     }
 }
 

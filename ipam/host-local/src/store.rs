@@ -25,7 +25,7 @@
 
 use crate::bits::Bits;
 use crate::disk::{
-    create_new, create_new_at, lock_dir, move_new, read_small, sign, stamp_of, times,
+    create_new, create_new_at, lock_dir, lock_existing, move_new, read_small, sign, stamp_of, times,
 };
 use crate::host::{Host, Id};
 use crate::index::{Digest, Index, Slot, Stamp};
@@ -82,28 +82,32 @@ pub(crate) enum Found {
 }
 
 impl<'a> Store<'a> {
-    /// Opens and locks the leases of a network; `None` when there are none and `create` is not
-    /// asked for: then nothing is created.
+    /// Opens and locks the leases of a network, and makes their directory if there is none.
     ///
     /// # Errors
     /// Code 5 when the directory cannot be made, locked or read.
-    pub fn open(
-        data_dir: &Path,
-        network: &'a str,
-        host: &'a Host,
-        create: bool,
-    ) -> Result<Option<Store<'a>>> {
+    pub fn open(data_dir: &Path, network: &'a str, host: &'a Host) -> Result<Store<'a>> {
         let dir = data_dir.join(network);
-        let locked = lock_dir(&dir, create).map_err(|error| {
-            Error::io(format!("cannot lock the leases in {}", dir.display()), &error)
-                .also("ipam.dataDir must be a directory that can be written")
-        })?;
-        let Some(lock) = locked else { return Ok(None) };
+        let lock = lock_dir(&dir).map_err(|error| unlockable(&dir, &error))?;
+        Store::of(data_dir, network, host, lock)
+    }
+
+    /// As [`Store::open`]; `None` when there are no leases: then nothing is created.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn existing(data_dir: &Path, network: &'a str, host: &'a Host) -> Result<Option<Self>> {
+        let dir = data_dir.join(network);
+        let lock = lock_existing(&dir).map_err(|error| unlockable(&dir, &error))?;
+        lock.map(|lock| Store::of(data_dir, network, host, lock)).transpose()
+    }
+
+    fn of(data_dir: &Path, network: &'a str, host: &'a Host, lock: File) -> Result<Store<'a>> {
         let own = data_dir.join(".ferrule").join(network);
         let bits = Bits::new(&own);
         let mut store = Store {
             network,
-            dir,
+            dir: data_dir.join(network),
             own,
             host,
             machine: OnceCell::new(),
@@ -119,7 +123,7 @@ impl<'a> Store<'a> {
             changed: false,
         };
         store.load()?;
-        Ok(Some(store))
+        Ok(store)
     }
 
     fn load(&mut self) -> Result<()> {
@@ -364,6 +368,11 @@ impl<'a> Store<'a> {
         }
         self.changed = false;
     }
+}
+
+fn unlockable(dir: &Path, error: &io::Error) -> Error {
+    Error::io(format!("cannot lock the leases in {}", dir.display()), error)
+        .also("ipam.dataDir must be a directory that can be written")
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Found {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::range::{Range, RangeSet, RangeSpec};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 mod boot;
@@ -51,7 +51,7 @@ impl Node {
     }
 
     fn open(&self) -> Store<'_> {
-        Store::open(&self.root.path().join("data"), "n", &self.host, true).unwrap().unwrap()
+        Store::open(&self.root.path().join("data"), "n", &self.host).unwrap()
     }
 
     fn add(&self, id: &str) -> Result<Vec<String>> {
@@ -118,7 +118,7 @@ fn add_check_del() {
 fn nothing_is_created_unless_asked() {
     let node = Node::new(&["10.0.0.0/24"]);
     let data = node.root.path().join("data");
-    assert!(Store::open(&data, "n", &node.host, false).unwrap().is_none());
+    assert!(Store::existing(&data, "n", &node.host).unwrap().is_none());
     assert!(!data.exists());
 }
 
@@ -320,13 +320,24 @@ fn threads_race() {
     assert_eq!(all, node.leases(), "every address once, none lost");
 }
 
+/// Whether somebody waits for the lock of a file with this inode: `1: -> FLOCK … 00:2b:inode 0 EOF`.
+fn awaits(inode: &str) -> bool {
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let mut waiting = locks.lines().filter(|line| line.contains("->"));
+    waiting.any(|line| line.split([' ', ':']).any(|word| word == inode))
+}
+
 #[test]
 fn a_directory_removed_while_we_wait_is_made_again() {
     let node = Node::new(&["10.0.0.0/24"]);
     let store = node.open();
+    let inode = fs::metadata(node.dir().join("lock")).unwrap().ino().to_string();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| node.add_one("a"));
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        while !awaits(&inode) {
+            assert!(!waiting.is_finished(), "it did not wait for the lock");
+            std::thread::yield_now();
+        }
         fs::remove_dir_all(node.dir()).unwrap();
         drop(store);
         assert_eq!(waiting.join().unwrap(), "10.0.0.2");
