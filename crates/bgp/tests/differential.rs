@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use rustbgpd_wire::attribute::{AsPathSegment, MalformedAttribute, PathAttribute};
 use rustbgpd_wire::nlri::Prefix;
 use rustbgpd_wire::validate::{ErrorDisposition, validate_update_attributes};
-use rustbgpd_wire::{Afi, DecodeError, Message as Theirs, Safi, decode_message};
+use rustbgpd_wire::{Afi, DecodeError, Message as Theirs, ParsedUpdate, Safi, decode_message};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -105,19 +105,7 @@ fn theirs(message: &[u8], context: &Context) -> Option<Outcome> {
         }
     }
     let reaches = other || !announced.is_empty() || !body.is_empty();
-    let mut judged = update.attributes.clone();
-    judged.retain(|a| !(body.is_empty() && matches!(a, PathAttribute::NextHop(_))));
-    let checked = validate_update_attributes(&judged, reaches, !body.is_empty(), !internal);
-    let costs = malformed.iter().map(|malformed| malformed.disposition);
-    let costs = costs.chain(checked.err().map(|error| error.disposition));
-    let mut cost = costs.max().unwrap_or(ErrorDisposition::AttributeDiscard);
-    if !body.is_empty() && next_hop.is_none() {
-        cost = cost.max(ErrorDisposition::TreatAsWithdraw);
-    }
-    if cost == ErrorDisposition::TreatAsWithdraw && !reaches {
-        cost = ErrorDisposition::SessionReset;
-    }
-    match cost {
+    match cost(&update, &malformed, reaches, internal) {
         ErrorDisposition::SessionReset => return Some(Outcome::Reset),
         ErrorDisposition::TreatAsWithdraw => {
             withdrawn.append(&mut body);
@@ -129,6 +117,30 @@ fn theirs(message: &[u8], context: &Context) -> Option<Outcome> {
     }
     let attributes = (!announced.is_empty()).then_some(attributes);
     Some(Outcome::Read { withdrawn, announced, attributes })
+}
+
+/// What the worst of an UPDATE's faults costs; `reaches` where it announces anything.
+fn cost(
+    update: &ParsedUpdate,
+    malformed: &[MalformedAttribute],
+    reaches: bool,
+    internal: bool,
+) -> ErrorDisposition {
+    let body = !update.announced.is_empty();
+    let is_next_hop = |a: &PathAttribute| matches!(a, PathAttribute::NextHop(_));
+    let mut judged = update.attributes.clone();
+    judged.retain(|attribute| body || !is_next_hop(attribute));
+    let checked = validate_update_attributes(&judged, reaches, body, !internal);
+    let costs = malformed.iter().map(|malformed| malformed.disposition);
+    let costs = costs.chain(checked.err().map(|error| error.disposition));
+    let mut cost = costs.max().unwrap_or(ErrorDisposition::AttributeDiscard);
+    if body && !judged.iter().any(is_next_hop) {
+        cost = cost.max(ErrorDisposition::TreatAsWithdraw);
+    }
+    if cost == ErrorDisposition::TreatAsWithdraw && !reaches {
+        cost = ErrorDisposition::SessionReset;
+    }
+    cost
 }
 
 fn members(segment: &AsPathSegment) -> Vec<u32> {
@@ -153,70 +165,74 @@ fn agree(message: &[u8], context: &Context) {
     }
 }
 
-/// An attribute of a kind that we know, of roughly the right form.
-fn attribute() -> impl Strategy<Value = Vec<u8>> {
-    let value = |kind: u8| -> BoxedStrategy<Vec<u8>> {
-        let bytes = |range: std::ops::Range<usize>| prop::collection::vec(any::<u8>(), range);
-        let prefixes = prop_oneof![
-            Just(vec![24, 10, 0, 1]),
-            Just(vec![16, 172, 16, 8, 10]),
+/// Kinds and their flags: 0x40 well-known, 0x80 optional, 0xc0 and transitive.
+const KINDS: [(u8, u8); 19] = [
+    (1, 0x40),
+    (2, 0x40),
+    (3, 0x40),
+    (4, 0x80),
+    (5, 0x40),
+    (6, 0x40),
+    (7, 0xc0),
+    (8, 0xc0),
+    (9, 0x80),
+    (10, 0x80),
+    (14, 0x80),
+    (15, 0x80),
+    (16, 0xc0),
+    (17, 0xc0),
+    (18, 0xc0),
+    (32, 0xc0),
+    (200, 0xc0),
+    (201, 0x80),
+    (202, 0x40),
+];
+
+/// The value of an attribute, of roughly the right form.
+fn value(kind: u8) -> BoxedStrategy<Vec<u8>> {
+    let bytes = |range: std::ops::Range<usize>| prop::collection::vec(any::<u8>(), range);
+    let prefixes = prop_oneof![
+        Just(vec![24, 10, 0, 1]),
+        Just(vec![16, 172, 16, 8, 10]),
+        Just(vec![]),
+        bytes(0..6),
+    ];
+    match kind {
+        1 => prop_oneof![4 => (0..4u8).prop_map(|o| vec![o]), 1 => bytes(0..3)].boxed(),
+        2 | 17 => prop_oneof![
+            prop::collection::vec(0..3u8, 4..5).prop_map(|asn| [vec![2, 1], asn].concat()),
+            prop::collection::vec(1..3u8, 8..9).prop_map(|asn| [vec![2, 2], asn].concat()),
+            bytes(0..12),
             Just(vec![]),
-            bytes(0..6),
-        ];
-        match kind {
-            1 => prop_oneof![4 => (0..4u8).prop_map(|o| vec![o]), 1 => bytes(0..3)].boxed(),
-            2 | 17 => prop_oneof![
-                prop::collection::vec(0..3u8, 4..5).prop_map(|asn| [vec![2, 1], asn].concat()),
-                prop::collection::vec(1..3u8, 8..9).prop_map(|asn| [vec![2, 2], asn].concat()),
-                bytes(0..12),
-                Just(vec![]),
-            ]
-            .prop_filter("an empty segment", |path| {
-                !path.windows(2).any(|pair| matches!(pair, [1 | 2, 0]))
+        ]
+        .prop_filter("an empty segment", |path| {
+            !path.windows(2).any(|pair| matches!(pair, [1 | 2, 0]))
+        })
+        .boxed(),
+        3 => prop_oneof![4 => Just(vec![192, 0, 2, 1]), 1 => bytes(0..6)].boxed(),
+        4 | 5 | 9 => prop_oneof![4 => bytes(4..5), 1 => bytes(0..6)].boxed(),
+        8 | 10 => prop_oneof![4 => bytes(8..9), 1 => bytes(0..9)].boxed(),
+        7 | 16 | 18 => prop_oneof![3 => bytes(8..9), 1 => bytes(0..9)].boxed(),
+        14 => (1..3u8, prop_oneof![Just(4u8), Just(16), Just(32), any::<u8>()], prefixes)
+            .prop_map(|(afi, length, prefixes)| {
+                let global = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+                let local = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+                let next_hop = match length {
+                    4 => vec![192, 0, 2, 1],
+                    16 => global.to_vec(),
+                    _ => [global, local].concat(),
+                };
+                [vec![0, afi, 1, length], next_hop, vec![0], prefixes].concat()
             })
             .boxed(),
-            3 => prop_oneof![4 => Just(vec![192, 0, 2, 1]), 1 => bytes(0..6)].boxed(),
-            4 | 5 | 9 => prop_oneof![4 => bytes(4..5), 1 => bytes(0..6)].boxed(),
-            8 | 10 => prop_oneof![4 => bytes(8..9), 1 => bytes(0..9)].boxed(),
-            7 | 16 | 18 => prop_oneof![3 => bytes(8..9), 1 => bytes(0..9)].boxed(),
-            14 => (1..3u8, prop_oneof![Just(4u8), Just(16), Just(32), any::<u8>()], prefixes)
-                .prop_map(|(afi, length, prefixes)| {
-                    let global = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-                    let local = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-                    let next_hop = match length {
-                        4 => vec![192, 0, 2, 1],
-                        16 => global.to_vec(),
-                        _ => [global, local].concat(),
-                    };
-                    [vec![0, afi, 1, length], next_hop, vec![0], prefixes].concat()
-                })
-                .boxed(),
-            15 => (1..3u8, prefixes).prop_map(|(afi, p)| [vec![0, afi, 1], p].concat()).boxed(),
-            _ => bytes(0..13).boxed(),
-        }
-    };
-    // 0x40 well-known, 0x80 optional, 0xc0 and transitive.
-    let kinds = prop::sample::select(vec![
-        (1u8, 0x40u8),
-        (2, 0x40),
-        (3, 0x40),
-        (4, 0x80),
-        (5, 0x40),
-        (6, 0x40),
-        (7, 0xc0),
-        (8, 0xc0),
-        (9, 0x80),
-        (10, 0x80),
-        (14, 0x80),
-        (15, 0x80),
-        (16, 0xc0),
-        (17, 0xc0),
-        (18, 0xc0),
-        (32, 0xc0),
-        (200, 0xc0),
-        (201, 0x80),
-        (202, 0x40),
-    ]);
+        15 => (1..3u8, prefixes).prop_map(|(afi, p)| [vec![0, afi, 1], p].concat()).boxed(),
+        _ => bytes(0..13).boxed(),
+    }
+}
+
+/// An attribute of a kind that we know, mostly.
+fn attribute() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = prop::sample::select(&KINDS[..]);
     let flags = prop_oneof![9 => Just(None), 1 => prop::sample::select(vec![Some(0x40u8), Some(0x80), Some(0xc0), Some(0)])];
     let length = prop_oneof![30 => Just(0i8), 1 => -2..3i8];
     (kinds, flags, length, any::<bool>()).prop_flat_map(move |((kind, right), flags, off, wide)| {

@@ -69,6 +69,7 @@ fn empty_and_null_are_absent() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn errors() {
     let subnet = "10.1.0.0/24";
     for (object, msg, details) in [

@@ -8,9 +8,8 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// One peer that is up and one that is not.
-pub(crate) fn report() -> BgpReport {
-    let up = PeerReport {
+fn up() -> PeerReport {
+    PeerReport {
         address: "192.0.2.254".parse().unwrap(),
         asn: 65100,
         state: "Established".to_owned(),
@@ -43,8 +42,11 @@ pub(crate) fn report() -> BgpReport {
         },
         last_error: None,
         last_fault: Some("ORIGIN is 7".to_owned()),
-    };
-    let down = PeerReport {
+    }
+}
+
+fn down() -> PeerReport {
+    PeerReport {
         address: "2001:db8::fe".parse().unwrap(),
         asn: 65001,
         state: "Active".to_owned(),
@@ -58,7 +60,12 @@ pub(crate) fn report() -> BgpReport {
         counters: Counters::default(),
         last_error: Some("cannot connect: Connection refused".to_owned()),
         last_fault: None,
-    };
+    }
+}
+
+/// One peer that is up and one that is not.
+pub(crate) fn report() -> BgpReport {
+    let up = up();
     BgpReport {
         asn: 65001,
         router_id: Some([192, 0, 2, 11].into()),
@@ -69,7 +76,7 @@ pub(crate) fn report() -> BgpReport {
             via: vec!["192.0.2.254".parse().unwrap()],
             peers: vec![up.address],
         }],
-        peers: vec![up, down],
+        peers: vec![up, down()],
     }
 }
 
