@@ -1,7 +1,7 @@
 //! The daemon's life: killed at any instant, started without its source, beside a plugin of
 //! another version.
 
-use crate::cluster::{Cluster, LOG, Member, network, node_list};
+use crate::cluster::{ALL, Cluster, LOG, Member, network, node_list};
 use ferrule_tests::background::Background;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{Flow, ping};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// A node list with `more` nodes beyond the router.
 fn many(more: u16) -> String {
-    let mut text = node_list(&["one", "two", "three"]);
+    let mut text = node_list(&ALL);
     for at in 0..more {
         let [high, low] = at.to_be_bytes();
         let _ = write!(
@@ -39,8 +39,8 @@ fn in_step_with(member: &Member, nodes: usize) {
 #[test]
 fn killed_during_sync_a_restart_ends_in_the_right_state() {
     let mut cluster = Cluster::new();
-    let rounds = if std::env::var_os("FERRULE_LONG").is_some() { 100 } else { 20 };
-    let (few, all) = (node_list(&["one", "two", "three"]), many(1000));
+    let rounds = if ferrule_tests::long() { 100 } else { 20 };
+    let (few, all) = (node_list(&ALL), many(1000));
     let member = &mut cluster.members[0];
     // What the daemon logs when it has read the node set, and when it is in step.
     let logged = |member: &Member, text: &str| {
@@ -85,7 +85,7 @@ fn killed_during_sync_a_restart_ends_in_the_right_state() {
 fn a_socket_that_fails_amid_changes_is_got_over() {
     let mut cluster = Cluster::new();
     let member = &mut cluster.members[0];
-    let few = node_list(&["one", "two", "three"]);
+    let few = node_list(&ALL);
     member.told(&many(1000));
     in_step_with(member, 1003);
     let right = member.kept();
@@ -180,7 +180,7 @@ fn a_boot_without_the_source_routes_by_the_kept_set() {
     assert!(member.node.run("ip route show proto 118").contains("10.9.9.0/24"));
     addresses.iter().for_each(|address| ping(&near, address));
     // The source is back: now it is swept.
-    member.told(&node_list(&["one", "two", "three"]));
+    member.told(&node_list(&ALL));
     in_step_with(member, 3);
     assert_eq!(member.kept(), right);
 }

@@ -1,13 +1,11 @@
 //! What the source tells: errors in it, changes of it, and the ways in which its file is replaced.
 
-use crate::cluster::{Cluster, Member, node_list};
+use crate::cluster::{ALL, Cluster, Member, node_list};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::within;
 use serde_json::Value;
 use std::time::Duration;
-
-const ALL: [&str; 3] = ["one", "two", "three"];
 
 fn entry<'a>(status: &'a Value, node: &str, cidr: &str) -> &'a Value {
     let mut entries = status["cidrs"].as_array().unwrap().iter();
