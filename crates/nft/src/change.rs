@@ -21,6 +21,8 @@ impl Nft {
     /// for the base chain the table and the sets. Of many that find it wanting at once one makes
     /// it.
     ///
+    /// Says whether a chain was found wanting.
+    ///
     /// Only what is missing is sent. A batch that deletes anything, or adds once more a base chain
     /// or a set that exists, leaves work behind (nf_tables_trans_destroy_work) that waits for an
     /// RCU grace period, and the next NETLINK_NETFILTER socket of this network namespace to be
@@ -31,7 +33,7 @@ impl Nft {
         table: Table,
         elements: &[Element],
         chains: &[Chain<'_>],
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.at_generation(|nft, generation| {
             let mut batch = Batch::new(table);
             for chain in chains {
@@ -40,11 +42,11 @@ impl Nft {
             let framed = !batch.steps().is_empty();
             let replaced = nft.put_each(&mut batch, elements)?;
             if batch.steps().is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             // A mere addition needs no generation: it fails if what we saw is not so any more.
             let mere = !framed && !replaced;
-            match nft.socket.commit(&batch, generation.filter(|_| !mere)) {
+            match nft.socket.commit(&batch, generation.filter(|_| !mere)).map(|()| framed) {
                 // Somebody's last DEL took the frame, or somebody else put an element of that
                 // key. (The last attempt of all, without a generation, reports it.)
                 Err(e) if mere && generation.is_some() && (e.is_gone() || e.is_exists()) => {

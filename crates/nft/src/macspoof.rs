@@ -102,7 +102,7 @@ impl Nft {
     pub fn add_macspoof(&mut self, m: &Macspoof) -> Result<()> {
         let elements = elements(&m.port, m.mac, &m.comment)?;
         let base = Chain { name: BASE.name, rules: base_rules(), add: &frame };
-        self.put(TABLE, &elements, &[base])
+        self.put(TABLE, &elements, &[base]).map(drop)
     }
 
     /// What is not as [`Self::add_macspoof`] would make it, in words; empty: nothing.

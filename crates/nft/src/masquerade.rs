@@ -182,7 +182,7 @@ impl Nft {
                 add: &|batch| batch.add_chain(&chain, &m.chain_comment()),
             },
         ];
-        self.put(TABLE, &[m.element()], &chains)
+        self.put(TABLE, &[m.element()], &chains).map(drop)
     }
 
     /// What is not as [`Self::add_masquerade`] would make it, in words; empty: nothing.

@@ -95,13 +95,14 @@ pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(String, String)>> {
 
 impl Nft {
     /// Drops what comes in by the link from a source that is not routed to it. Idempotent, as
-    /// [`Self::add_masquerade`] is.
+    /// [`Self::add_masquerade`] is. Says whether the rule had to be made: where there are other such
+    /// links, somebody removed their elements with it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a link that is no interface name; [`Error::is_unsupported`] on a
     /// kernel without nf_tables or its fib expression (CONFIG_NFT_FIB_INET); EEXIST or EOPNOTSUPP
     /// when table `inet ferrule` holds something of our names that is not like ours.
-    pub fn add_rpfilter(&mut self, r: &Rpfilter) -> Result<()> {
+    pub fn add_rpfilter(&mut self, r: &Rpfilter) -> Result<bool> {
         let element = element(&r.link, &r.comment)?;
         let base = Chain { name: BASE.name, rules: base_rules(), add: &frame };
         self.put(TABLE, &[element], &[base])

@@ -71,6 +71,7 @@ pub struct Kernel {
     pub(crate) host: Socket,
     pub(crate) pod: Option<Pod>,
     nft: Option<Nft>,
+    pub(crate) rpfilter_made: bool,
     indexes: Vec<(Place, String, u32)>,
 }
 
@@ -92,7 +93,8 @@ impl Kernel {
                 Some(Pod { netns, socket })
             }
         };
-        Ok(Kernel { host: Socket::open()?, pod, nft: None, indexes: Vec::new() })
+        let host = Socket::open()?;
+        Ok(Kernel { host, pod, nft: None, rpfilter_made: false, indexes: Vec::new() })
     }
 
     pub(crate) fn pod(&mut self) -> Result<&mut Pod> {
@@ -116,6 +118,12 @@ impl Kernel {
             Some(nft) => Ok(nft),
             none => Ok(none.insert(Nft::open()?)),
         }
+    }
+
+    /// Whether an [`Item::Rpfilter`](crate::Item::Rpfilter) was applied whose rule was not there: the
+    /// first one's, or somebody flushed nf_tables, and the others' elements are gone with it.
+    pub fn rpfilter_was_made(&self) -> bool {
+        self.rpfilter_made
     }
 
     /// A link by its name.

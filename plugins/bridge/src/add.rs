@@ -1,11 +1,13 @@
 //! ADD.
 
 use crate::network::Network;
-use crate::plan::Names;
+use crate::plan::{Names, comment};
 use crate::{PLUGIN, del, failed};
-use ::plan::{Item, Kernel, Link, Mac, Place};
+use ::plan::{Item, Kernel, Link, Mac, Place, Rpfilter};
 use cni::record::{Claim, Record, Records};
-use cni::{CniResult, Command, Delegate, Error, Interface, Request, Result, Running, code, log};
+use cni::{
+    Attachment, CniResult, Command, Delegate, Error, Interface, Request, Result, Running, code, log,
+};
 use std::net::IpAddr;
 
 /// Attaches a pod to a network.
@@ -99,6 +101,9 @@ impl<N: Network> Work<'_, N> {
         // undo. So IPAM works beside the making of the link.
         self.ask_ipam()?;
         self.apply(&link)?;
+        if self.kernel.rpfilter_was_made() {
+            self.filter_others();
+        }
         let mut result = CniResult::default();
         if let Some(from_ipam) = self.ipam_result()? {
             result = self.network.complete(from_ipam)?;
@@ -125,6 +130,38 @@ impl<N: Network> Work<'_, N> {
         record.complete = true;
         claim.write(&record)?;
         Ok(result)
+    }
+
+    /// Gives the pods that live their filters back, after somebody flushed nf_tables.
+    fn filter_others(&mut self) {
+        let records = Records::new(self.network.run_dir(), PLUGIN);
+        for hash in records.hashes().unwrap_or_default() {
+            // Where another call works on the attachment, it decides.
+            let Ok(Some(claim)) = records.claim_free(&hash) else { continue };
+            let recorded = claim.record.as_ref().filter(|record| record.rpfilter);
+            let filtered = match recorded.map(|record| (&record.host_veth, record.attachment())) {
+                Some((link, attachment)) => self.filter(link, &attachment),
+                // Its DEL was faster.
+                None if claim.record.is_none() => claim.remove(),
+                None => Ok(()),
+            };
+            if let Err(error) = filtered {
+                log::warn(&format!(
+                    "a pod sends from any address after a flush of nf_tables: {error}"
+                ));
+            }
+        }
+    }
+
+    fn filter(&mut self, link: &str, attachment: &Attachment) -> Result<()> {
+        let comment = comment(attachment);
+        let filter = Rpfilter { link: link.to_owned(), comment };
+        let filtered = match self.kernel.link(Place::Host, link) {
+            Ok(Some(_)) => self.kernel.apply(&[Item::Rpfilter(filter)], &mut Vec::new()),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        filtered.map_err(|error| failed(&error))
     }
 
     /// An interface of our name in the pod is found before IPAM is asked for anything.

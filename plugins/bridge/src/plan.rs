@@ -213,28 +213,33 @@ pub fn mac_of(result: &CniResult) -> Option<Mac> {
     })
 }
 
-fn has_v6(result: &CniResult) -> bool {
+fn has_v6_address(result: &CniResult) -> bool {
     result.ips.iter().any(|ip| ip.address.is_ipv6())
-        || result.routes.iter().any(|route| route.dst.is_ipv6())
+}
+
+fn uses_v6(result: &CniResult) -> bool {
+    has_v6_address(result) || result.routes.iter().any(|route| route.dst.is_ipv6())
 }
 
 /// Both ends of the link, up, and what must hold before.
 ///
 /// The pod's goes first: each change of a port's state takes the kernel time for every other port
-/// (net/bridge/br_stp_if.c, br_port_state_selection), and a host end that is up alone has no
+/// (net/bridge/br_stp.c, br_port_state_selection), and a host end that is up alone has no
 /// carrier.
 pub fn up(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     let pod = &names.pod;
     let in_pod = |key: &str, value, optional| sysctl(Place::Pod, key, pod, value, optional);
     let mut items = Vec::new();
-    if has_v6(result) {
+    if uses_v6(result) {
         // Some distributions make devices with IPv6 switched off.
         items.push(in_pod("ipv6/conf/*/disable_ipv6", "0", false));
-        items.push(in_pod("ipv6/conf/*/keep_addr_on_down", "1", true));
-        items.push(in_pod("ipv6/conf/*/ndisc_notify", "1", true));
         if !config.dad {
             items.push(no_dad(pod));
         }
+    }
+    if has_v6_address(result) {
+        items.push(in_pod("ipv6/conf/*/keep_addr_on_down", "1", true));
+        items.push(in_pod("ipv6/conf/*/ndisc_notify", "1", true));
     }
     if let (true, Some(mac)) = (config.macspoof, names.pod_mac) {
         items.push(Item::Macspoof(Macspoof {
@@ -259,13 +264,13 @@ fn no_dad(pod: &str) -> Item {
 
 /// What waits until packets pass.
 ///
-/// Of a pod without IPv6 addresses the link-local one begins as the kernel has it, with a random
-/// delay of up to one second (RFC 4862 section 5.4.2), and only later addresses go without
-/// duplicate address detection, as with the reference. At once, it would send a multicast
-/// listener report and a router solicitation to every port of the bridge while ADD runs: 3.5 ms
-/// each with 500 pods.
+/// Of a pod without IPv6 the link-local address begins as the kernel has it, with a random delay of
+/// up to one second (RFC 4862 section 5.4.2), and only later addresses go without duplicate address
+/// detection, as with the reference. At once, it would send a router solicitation and one multicast
+/// listener report more to every port of the bridge while ADD runs: 3.5 ms each with 500 pods.
+/// (Where the kernel's worker is late, it does: net/ipv6/addrconf.c, addrconf_dad_begin.)
 pub fn last(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
-    if config.dad || has_v6(result) { Vec::new() } else { vec![no_dad(&names.pod)] }
+    if config.dad || uses_v6(result) { Vec::new() } else { vec![no_dad(&names.pod)] }
 }
 
 /// What exists because of addresses and routes: a completed result's.

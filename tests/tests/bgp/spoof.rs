@@ -60,7 +60,8 @@ struct Scene {
     node: Node,
     outside: Outside,
     pods: Vec<Pod>,
-    host: String,
+    /// The host ends of the pods' links.
+    hosts: Vec<String>,
 }
 
 /// Three pods; the second and the third are at other addresses than the first borrows.
@@ -71,8 +72,8 @@ fn scene() -> Scene {
     let results: Vec<_> = pods.iter().map(|pod| node.attach(&dual(), pod).add()).collect();
     assert_eq!(address(&results[2], 1), "fd00:1::4");
     node.sh("ip route add default via 198.51.100.2; ip -6 route add default via 2001:db8:ffff::2");
-    let host = veth(&results[0]).to_owned();
-    Scene { node, outside, pods, host }
+    let hosts = results.iter().map(|result| veth(result).to_owned()).collect();
+    Scene { node, outside, pods, hosts }
 }
 
 #[test]
@@ -92,25 +93,30 @@ fn a_loose_rp_filter_of_all_does_not_matter() {
 /// That the test sees what it looks for: without filters these packets arrive.
 #[test]
 fn without_the_filters_they_would() {
-    let Scene { node, pods, host, .. } = scene();
+    let Scene { node, pods, hosts, .. } = scene();
     node.run("nft flush chain inet ferrule rpfilter");
     assert!(arrives(&pods[0], "fd00:1::3", &pods[2], "fd00:1::4"), "IPv6");
     assert!(!arrives(&pods[0], "10.1.0.3", &pods[2], "10.1.0.4"), "the kernel's own filter");
-    node.set_sysctl(&format!("net/ipv4/conf/{host}/rp_filter"), "0");
+    node.set_sysctl(&format!("net/ipv4/conf/{}/rp_filter", hosts[0]), "0");
     assert!(arrives(&pods[0], "10.1.0.3", &pods[2], "10.1.0.4"), "IPv4");
 }
 
-/// A flush takes the filter of IPv6 along, and an ADD of the attachment's own brings it back.
+/// A flush takes the filter of IPv6 along, and the next ADD brings that of all pods back. A record
+/// whose link is gone gets none.
 #[test]
 fn a_flush_lasts_until_the_next_add() {
-    let Scene { node, pods, .. } = scene();
+    let Scene { node, pods, hosts, .. } = scene();
     node.run("nft flush ruleset");
     assert!(arrives(&pods[0], "fd00:1::3", &pods[2], "fd00:1::4"), "the known limit");
     assert!(!arrives(&pods[0], "10.1.0.3", &pods[2], "10.1.0.4"), "the kernel's own filter");
-    let attachment = node.attach(&dual(), &pods[0]);
-    attachment.del(None);
-    attachment.add();
-    assert!(!arrives(&pods[0], "fd00:1::3", &pods[2], "fd00:1::4"), "IPv6");
+    node.run(&format!("ip link del {}", hosts[1]));
+    let newcomer = node.pod();
+    node.attach(&dual(), &newcomer).add();
+    for pod in [&pods[0], &newcomer] {
+        assert!(!arrives(pod, "fd00:1::99", &pods[2], "fd00:1::4"), "IPv6");
+    }
+    let links = node.run("nft list set inet ferrule rpfilter-links");
+    assert_eq!(links.matches("comment").count(), 3, "{links}");
 }
 
 /// The filter is one rule, and an element for each pod's link.
@@ -124,7 +130,7 @@ fn the_filter_does_not_grow_by_rules() {
 /// A pod's router advertisements do not reach the node.
 #[test]
 fn the_node_takes_no_router_advertisements_from_pods() {
-    let Scene { node, host, pods, .. } = scene();
-    assert_eq!(node.sysctl(&format!("net/ipv6/conf/{host}/accept_ra")), "0");
+    let Scene { node, hosts, pods, .. } = scene();
+    assert_eq!(node.sysctl(&format!("net/ipv6/conf/{}/accept_ra", hosts[0])), "0");
     ping(&pods[0], "fd00:1::4");
 }

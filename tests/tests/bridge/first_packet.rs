@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ferrule_tests::conf::{self, BRIDGE, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::raw::{self, Sniffer};
 use ferrule_tests::threads::Ended;
-use ferrule_tests::{Bins, Node, Pod};
+use ferrule_tests::{Bins, Node, Pod, within};
 use serde_json::json;
 
 /// The very first ADD of a node, which also makes the bridge and its addresses.
@@ -137,9 +137,9 @@ fn a_reused_ipv4_address_works_at_once() {
     }
 }
 
-/// What a new pod sends to all while ADD works is sent to every pod of the bridge, by a kernel that
-/// holds RTNL. So the link-local address of one without IPv6 addresses begins as the kernel has it,
-/// after a random delay, also where its port sends back what it sends; and its port has none.
+/// What a new pod sends to all is sent to every pod of the bridge, by a kernel that holds RTNL. So the
+/// link-local address of one without IPv6 addresses begins as the kernel has it, after a random
+/// delay, also where its port sends back what it sends; and its port has none.
 #[test]
 fn a_pod_without_ipv6_addresses_gets_its_link_local_one_after_add() {
     for (off, hairpin) in [("0", false), ("0", true), ("1", false)] {
@@ -153,10 +153,8 @@ fn a_pod_without_ipv6_addresses_gets_its_link_local_one_after_add() {
         assert_eq!(of_port, "");
         let show = || pod.run("ip -6 address show dev eth0 scope link");
         assert_eq!(show().contains("fe80::858:aff:fe01:2/64"), off == "0", "{}", show());
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while show().contains(" tentative") {
-            assert!(!show().contains("dadfailed") && Instant::now() < deadline, "{}", show());
-            thread::sleep(Duration::from_millis(50));
-        }
+        let settled = || Some(show()).filter(|shown| !shown.contains(" tentative"));
+        let settled = within(Duration::from_secs(20), settled);
+        assert!(settled.is_some_and(|shown| !shown.contains("dadfailed")), "{}", show());
     }
 }
