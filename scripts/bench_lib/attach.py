@@ -138,7 +138,7 @@ def check(stage, pairs, _notes):
     return [Row("CHECK, ipMasq", ours, theirs, at_least(4))]
 
 
-def floor(stage, pairs, _notes):
+def floor(stage, pairs, notes):
     """What our DEL takes beyond an equally small process that only deletes such a link."""
 
     def attach(side):
@@ -158,9 +158,10 @@ def floor(stage, pairs, _notes):
 
     rows = []
     for case in ("plain", "masquerade"):
-        with sides(stage, ("ferrule", case)) as (side,):
+        with sides(stage, ("ferrule", case, 1)) as (side,):
             [samples] = turns([side], pairs, once)
         over = [ours - bare for ours, bare in samples]
+        notes.add(f"a bare RTM_DELLINK, {case}: {median([bare for _, bare in samples]):.2f} ms")
         must = ("≤ 1.5 ms", lambda row: median(row.ours) <= 1.5)
         rows.append(Row(f"DEL − bare RTM_DELLINK, {case}", over, None, must))
     return rows

@@ -1,8 +1,8 @@
 //! Expressions: the small machine code that a rule is made of.
 //!
 //! Each function gives what the `nft` tool would generate for the same text, attribute by
-//! attribute in the order in which the kernel dumps it, so that [`same`] can compare a rule
-//! with what the kernel holds, even after a ruleset was saved and loaded with `nft`.
+//! attribute in the order in which the kernel dumps it, so that [`crate::raw::same`] can compare a
+//! rule with what the kernel holds, even after a ruleset was saved and loaded with `nft`.
 
 use std::net::IpAddr;
 
@@ -242,30 +242,6 @@ pub(crate) fn drop_foreign_source(ports: &str, macs: &str) -> Rule {
         lookup(macs, Register::Reg1, true),
         verdict(NF_DROP),
     ]
-}
-
-/// Whether two rules do the same: equal but for attributes that only some kernels dump and
-/// that say the default.
-pub(crate) fn same(a: &[Expr], b: &[Expr]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| normal(a) == normal(b))
-}
-
-fn normal(expr: &Expr) -> Expr {
-    let mut expr = expr.clone();
-    if let ListAttribute::Element(attributes) = &mut expr {
-        for attribute in attributes {
-            match attribute {
-                ExpressionAttribute::Data(Expressions::Lookup(of)) => {
-                    of.retain(|a| *a != Lookup::Flags(0));
-                }
-                ExpressionAttribute::Data(Expressions::Bitwise(of)) => {
-                    of.retain(|a| *a != Bitwise::Op(MASK_XOR));
-                }
-                _ => {}
-            }
-        }
-    }
-    expr
 }
 
 pub(crate) fn expr(data: Expressions) -> Expr {

@@ -37,6 +37,7 @@ mod monitor;
 mod node;
 mod owned;
 mod query;
+mod raw;
 mod reference;
 mod rpfilter;
 mod socket;

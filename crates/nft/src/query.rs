@@ -12,7 +12,8 @@ use crate::answer::{Answer, ChainState, ElementState, FoundRule, TableState};
 use crate::batch::{BaseChain, Element, POLICY_ACCEPT, Set, Table, elements};
 use crate::comment;
 use crate::error::{Error, Result};
-use crate::expr::{Rule, same};
+use crate::expr::Rule;
+use crate::raw::same;
 
 /// How often a decision is made again because the ruleset changed while it was made.
 pub(crate) const GENERATIONS: u32 = 64;
@@ -234,14 +235,15 @@ impl Nft {
         let mut differences = Vec::new();
         for _ in 0..GENERATIONS {
             let before = self.generation()?;
-            let found = self.rules(table, chain)?;
+            let (what, question) = rules_of(table, chain);
+            let found = self.socket.rules(&what, table.family, question)?;
             differences.clear();
             if found.len() != wanted.len() {
                 let (found, wanted) = (found.len(), wanted.len());
                 differences.push(format!("{name} has {found} rules and not {wanted}"));
             }
             for (i, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-                if !same(&found.expressions, wanted) {
+                if !same(wanted, found) {
                     differences.push(format!("rule {} of {name} is not ours", i + 1));
                 }
             }

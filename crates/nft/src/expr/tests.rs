@@ -88,21 +88,6 @@ fn masquerade_has_an_empty_body() {
     assert_eq!(bytes(&masquerade()), expression(b"masq\0", &[]));
 }
 
-#[test]
-fn defaults_that_only_some_kernels_dump_make_no_difference() {
-    let rule = vmap_source(Ip::V4, "masq4");
-    let mut other = rule.clone();
-    other[3] = expr(Expressions::Lookup(vec![
-        Lookup::Set("masq4".to_owned()),
-        Lookup::SourceRegister(Register::Reg1),
-        Lookup::DestinationRegister(Register::Verdict),
-    ]));
-    assert!(same(&rule, &other));
-    assert!(!same(&rule, &vmap_source(Ip::V4, "masq6")));
-    assert!(!same(&rule, &rule[1..]));
-    assert!(!same(&drop_foreign_source("a", "b"), &drop_foreign_source("b", "a")));
-}
-
 /// Runs load, optional mask and comparison on an address, as the kernel would.
 fn matches(rule: &[Expr], base: u32, address: &[u8]) -> bool {
     let mut register = Vec::new();

@@ -1,0 +1,128 @@
+//! Rules compared as the bytes that the kernel dumps. To read one is dear: of each list in it
+//! netlink-packet-netfilter (0.4.0) writes all bytes out as text, for an error that does not come.
+//! Of two chains with seven rules that was two thirds of a CHECK, 1.1 ms.
+
+use netlink_packet_core::{Emitable, NlasIterator};
+
+use crate::expr::Rule;
+
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+
+/// One attribute. Of those from the kernel not all that are nested say so.
+struct Attribute {
+    kind: u16,
+    nested: bool,
+    value: Vec<u8>,
+}
+
+/// The expressions among a rule's attributes; None: these are no attributes.
+pub(crate) fn expressions(attributes: &[u8]) -> Option<Vec<u8>> {
+    let mut found = list(attributes)?.into_iter();
+    let expressions = found.find(|attribute| attribute.kind == NFTA_RULE_EXPRESSIONS);
+    Some(expressions.map(|attribute| attribute.value).unwrap_or_default())
+}
+
+/// Whether what was found does the same as the rule: the same attributes in the order in which the
+/// kernel dumps them, but for those that only some kernels dump and that say the default, zero.
+pub(crate) fn same(rule: &Rule, found: &[u8]) -> bool {
+    let mut wanted = vec![0; rule.as_slice().buffer_len()];
+    rule.as_slice().emit(&mut wanted);
+    alike(&wanted, found)
+}
+
+fn alike(wanted: &[u8], found: &[u8]) -> bool {
+    match (list(wanted), list(found)) {
+        (Some(wanted), Some(found)) => lists_alike(&wanted, &found),
+        _ => false,
+    }
+}
+
+fn lists_alike(wanted: &[Attribute], found: &[Attribute]) -> bool {
+    match (wanted, found) {
+        ([], []) => true,
+        ([one, wanted @ ..], [other, found @ ..]) if one.kind == other.kind => {
+            let same = match one.nested {
+                true => alike(&one.value, &other.value),
+                false => one.value == other.value,
+            };
+            same && lists_alike(wanted, found)
+        }
+        (_, [other, found @ ..]) if other.is_default() => lists_alike(wanted, found),
+        ([one, wanted @ ..], _) if one.is_default() => lists_alike(wanted, found),
+        _ => false,
+    }
+}
+
+impl Attribute {
+    fn is_default(&self) -> bool {
+        !self.nested && !self.value.is_empty() && self.value.iter().all(|byte| *byte == 0)
+    }
+}
+
+fn list(bytes: &[u8]) -> Option<Vec<Attribute>> {
+    let attribute = |nla: netlink_packet_core::NlaBuffer<&[u8]>| Attribute {
+        kind: nla.kind(),
+        nested: nla.nested_flag(),
+        value: nla.value().to_vec(),
+    };
+    NlasIterator::new(bytes).map(|nla| nla.ok().map(attribute)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::{self, Ip};
+    use netlink_packet_netfilter::nftables::{Expressions, Lookup, Register};
+    use proptest::prelude::*;
+
+    fn bytes(rule: &Rule) -> Vec<u8> {
+        let mut bytes = vec![0; rule.as_slice().buffer_len()];
+        rule.as_slice().emit(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_rule_is_itself_and_no_other() {
+        let rules = [
+            expr::vmap_source(Ip::V4, "masq4"),
+            expr::vmap_source(Ip::V4, "masq6"),
+            expr::vmap_source(Ip::V6, "masq4"),
+            expr::return_to("10.1.0.0/24".parse().unwrap()),
+            expr::return_to("10.1.0.0/20".parse().unwrap()),
+            expr::return_to("0.0.0.0/0".parse().unwrap()),
+            expr::masquerade(),
+            expr::drop_foreign_source("a", "b"),
+            expr::drop_foreign_source("b", "a"),
+        ];
+        for (i, one) in rules.iter().enumerate() {
+            for (j, other) in rules.iter().enumerate() {
+                assert_eq!(same(one, &bytes(other)), i == j, "{one:?} {other:?}");
+            }
+            assert!(!same(one, &bytes(&one[1..].to_vec())));
+            assert!(!same(&one[1..].to_vec(), &bytes(one)));
+        }
+    }
+
+    #[test]
+    fn defaults_that_only_some_kernels_dump_make_no_difference() {
+        let rule = expr::vmap_source(Ip::V4, "masq4");
+        let mut other = rule.clone();
+        other[3] = expr::expr(Expressions::Lookup(vec![
+            Lookup::Set("masq4".to_owned()),
+            Lookup::SourceRegister(Register::Reg1),
+            Lookup::DestinationRegister(Register::Verdict),
+        ]));
+        assert!(same(&rule, &bytes(&other)) && same(&other, &bytes(&rule)));
+        let Some(lookup) = other.get_mut(3) else { panic!() };
+        *lookup = expr::lookup("masq4", Register::Reg1, true);
+        assert!(!same(&rule, &bytes(&other)), "inverted");
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_no_rule_of_ours(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(!same(&expr::vmap_source(Ip::V4, "masq4"), &bytes));
+            expressions(&bytes);
+        }
+    }
+}
