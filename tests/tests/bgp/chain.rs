@@ -54,7 +54,9 @@ impl<'a> Chain<'a> {
 fn talk(from: &impl Place, to: &str, server: &impl Place, port: u16) -> Result<SocketAddr, String> {
     let text = |error: std::io::Error| error.to_string();
     let limit = Duration::from_secs(2);
-    let listener = server.ns().enter(|| TcpListener::bind(("::", port))).map_err(text)?;
+    // A process that another test starts holds the last listener until its exec.
+    let bind = || server.ns().enter(|| TcpListener::bind(("::", port))).ok();
+    let listener = ferrule_tests::within(limit, bind).ok_or("the port is taken")?;
     listener.set_nonblocking(true).map_err(text)?;
     let target = SocketAddr::new(to.parse().expect("an address"), 8080);
     let mut client =
