@@ -57,11 +57,11 @@ async fn answer(mut stream: UnixStream, queries: mpsc::Sender<Query>) -> io::Res
     BufReader::new(from.take(COMMAND_LIMIT)).read_line(&mut command).await?;
     let text = match command.trim_end() {
         "status" => match ask(&queries, Query::Status).await {
-            Some(report) => serde_json::to_vec(&report)?,
+            Some(report) => serde_json::to_vec(&report).map_err(io::Error::other)?,
             None => return Ok(()),
         },
         "status bgp" => match ask(&queries, Query::Bgp).await {
-            Some(report) => serde_json::to_vec(&report)?,
+            Some(report) => serde_json::to_vec(&report).map_err(io::Error::other)?,
             None => return Ok(()),
         },
         _ => b"{\"error\":\"the commands are status and status bgp\"}".to_vec(),

@@ -9,7 +9,7 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess,
     SeqAccess, Unexpected, Visitor,
 };
-use serde_json::{Map, Value, ser::PrettyFormatter};
+use serde_json::{Map, Value};
 use std::{fmt, slice};
 
 /// Why a value does not have the shape asked for, and where in the document.
@@ -51,15 +51,19 @@ pub fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
 
 /// The value as text for stdout: indented by four spaces as the reference plugins write it.
 pub fn pretty<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut text = Vec::with_capacity(1024);
-    let formatter = PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
     // Writing our own types into memory cannot fail; an empty document would be a fault to see.
-    if let Err(error) = value.serialize(&mut serializer) {
-        text = format!("{{\"code\": 999, \"msg\": \"cannot write JSON: {error}\"}}").into_bytes();
+    let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| {
+        format!("{{\"code\": 999, \"msg\": \"cannot write JSON: {error}\"}}")
+    });
+    // It indents by two, and another formatter takes serde_json's feature std.
+    let mut wide = String::with_capacity(2 * text.len());
+    for line in text.lines() {
+        let rest = line.trim_start_matches(' ');
+        wide.extend(std::iter::repeat_n("  ", line.len() - rest.len()));
+        wide.push_str(rest);
+        wide.push('\n');
     }
-    text.push(b'\n');
-    text
+    wide.into_bytes()
 }
 
 #[derive(Clone, Copy)]

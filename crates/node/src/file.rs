@@ -147,7 +147,7 @@ impl Node {
         let aside = run_dir.join(".node.json.new");
         let write = || {
             fs::create_dir_all(run_dir)?;
-            let mut text = serde_json::to_vec_pretty(self)?;
+            let mut text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
             text.push(b'\n');
             File::create(&aside)?.write_all(&text)?;
             fs::rename(&aside, &path)

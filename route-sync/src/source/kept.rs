@@ -26,7 +26,7 @@ pub(super) fn read(path: &Path) -> Option<NodeSet> {
 
 /// Its form on disk.
 pub(super) fn form(set: &NodeSet) -> io::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec(set)?;
+    let mut text = serde_json::to_vec(set).map_err(io::Error::other)?;
     text.push(b'\n');
     Ok(text)
 }
