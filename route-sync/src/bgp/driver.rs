@@ -1,19 +1,20 @@
 //! The sessions, driven by what the network tells and by time.
 
 use super::config::Bgp;
+use super::lookup;
 use super::neighbor::{Neighbor, now};
-use super::table::{Hops, Learned, Resolver, Table, better};
+use super::table::{Hops, Learned, Resolver, Table};
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
-use crate::desired::{LEARNED, POD, is_ours};
+use crate::desired::{POD, is_ours};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
 use bgp_speaker::rib::{LocalAddresses, Policy, Rib, Source, Unannounced};
 use ipnetwork::IpNetwork;
-use net::route::Route;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 use tokio::net::TcpStream;
@@ -59,6 +60,7 @@ pub struct Speaker {
     complete: bool,
     pub(super) ear: Ear,
     heard: mpsc::Receiver<Heard>,
+    /// Of connections and dials.
     next: u64,
     strangers: BTreeSet<IpAddr>,
     /// Peers whose key the listening sockets do not ask for, and why.
@@ -160,10 +162,7 @@ impl Speaker {
 
     fn take(&mut self, heard: Heard) {
         match heard {
-            Heard::Dialled(peer, Ok(stream)) => self.connected(peer, stream, false),
-            Heard::Dialled(peer, Err(error)) => {
-                self.event(peer, Event::ConnectFailed { error: tcp::words(&error) });
-            }
+            Heard::Dialled(peer, number, dialled) => self.dialled(peer, number, dialled),
             Heard::Accepted(stream, from, round) => self.accepted(stream, from, round),
             Heard::Bytes(connection, bytes) => {
                 if let Some((peer, _)) = self.connections.get(&connection) {
@@ -174,6 +173,20 @@ impl Speaker {
                 if let Some((peer, _)) = self.connections.remove(&connection) {
                     self.event(peer, Event::Closed { connection, error });
                 }
+            }
+        }
+    }
+
+    /// A dial is over. That of an earlier session had another password, and may be told late.
+    fn dialled(&mut self, address: IpAddr, number: u64, dialled: io::Result<TcpStream>) {
+        let own = |peer: &mut Neighbor| peer.dialling.take_if(|(known, _)| *known == number);
+        if self.peers.get_mut(&address).and_then(own).is_none() {
+            return debug!(peer = %address, "this dial was called off: closed");
+        }
+        match dialled {
+            Ok(stream) => self.connected(address, stream, false),
+            Err(error) => {
+                self.event(address, Event::ConnectFailed { error: tcp::words(&error) });
             }
         }
     }
@@ -257,12 +270,14 @@ impl Speaker {
         }
         let Some(peer) = self.peers.get_mut(&address) else { return };
         let internal = self.bgp.is_internal(&peer.config);
-        peer.dialling = Some(tcp::dial(&peer.config, internal, &self.ear));
+        let dial = tcp::dial(&peer.config, internal, self.next, &self.ear);
+        peer.dialling = Some((self.next, dial));
+        self.next += 1;
     }
 
     pub(super) fn hang_up(&mut self, address: IpAddr) {
         let dialling = self.peers.get_mut(&address).and_then(|peer| peer.dialling.take());
-        dialling.inspect(|dialling| dialling.abort());
+        dialling.inspect(|(_, dialling)| dialling.abort());
     }
 
     fn up(&mut self, address: IpAddr, up: &Negotiated) {
@@ -417,7 +432,7 @@ impl Speaker {
     pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
         let moved = std::mem::take(&mut self.moved);
         let socket = &mut self.socket;
-        let mut lookup = |address| toward(socket, address);
+        let mut lookup = |address| lookup::toward(socket, address);
         let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut lookup);
         self.table.follow(&mut self.rib, &mut resolver, moved)
     }
@@ -436,23 +451,6 @@ impl Speaker {
     pub fn is_complete(&self) -> bool {
         self.complete
     }
-}
-
-/// The route that leads to a next hop. One that was heard does not count: it may follow from this
-/// very next hop, and would come and go with each look.
-fn toward(socket: &mut net::Socket, address: IpAddr) -> Option<Route> {
-    let found = socket.get(&net::route::toward(address)).and_then(|found| match found {
-        Some(heard) if heard.protocol == LEARNED => {
-            let all = net::route::list(address.is_ipv6());
-            socket.fold(&all, |best: &mut Option<Route>, route| better(address, best, route))
-        }
-        found => Ok(found),
-    });
-    found.unwrap_or_else(|error| {
-        // An unreachable network is an error of the lookup, not an empty answer.
-        debug!("{error}");
-        None
-    })
 }
 
 /// Our addresses as a peer should use them: those of the session's link, where it has such, since

@@ -21,7 +21,8 @@ pub(super) struct Neighbor {
     pub untold: BTreeMap<IpNetwork, Unannounced>,
     /// Families of which it has sent all its routes in this session.
     pub ended: BTreeSet<Family>,
-    pub dialling: Option<AbortHandle>,
+    /// The number of the dial under way.
+    pub dialling: Option<(u64, AbortHandle)>,
     /// Since when there is a session, or none, seconds since 1970.
     pub since: u64,
     /// What was logged last, so that it is not logged again.

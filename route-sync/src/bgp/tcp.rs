@@ -32,8 +32,8 @@ const BACKLOG: i32 = 64;
 /// What the network tells.
 #[derive(Debug)]
 pub enum Heard {
-    /// A dialled connection, or why there is none.
-    Dialled(IpAddr, io::Result<TcpStream>),
+    /// The connection of the dial with this number, or why there is none.
+    Dialled(IpAddr, u64, io::Result<TcpStream>),
     /// Somebody connected, to what [`Listeners::serve`] was called for with this number.
     Accepted(TcpStream, SocketAddr, u64),
     /// Bytes came.
@@ -141,12 +141,13 @@ pub fn words(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// Dials a peer on the current runtime, and tells how it went.
-pub fn dial(peer: &Peer, internal: bool, ear: &Ear) -> AbortHandle {
+/// Dials a peer on the current runtime, and tells how it went. One that is aborted may have told
+/// already.
+pub fn dial(peer: &Peer, internal: bool, number: u64, ear: &Ear) -> AbortHandle {
     let (peer, ear) = (peer.clone(), ear.clone());
     tokio::spawn(async move {
         let dialled = connect(&peer, internal).await;
-        let _ = ear.send(Heard::Dialled(peer.address, dialled)).await;
+        let _ = ear.send(Heard::Dialled(peer.address, number, dialled)).await;
     })
     .abort_handle()
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::bgp::config::Password;
 use bgp_speaker::codec::{self, Notification, cease};
+use bgp_speaker::fsm::State;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -74,6 +75,32 @@ async fn a_key_that_comes_later_is_asked_of_all() {
     let heard = speaker.hear().await;
     speaker.act(heard);
     assert_eq!(speaker.connections.len(), 1);
+}
+
+/// A dial of the session before had no password, and its failure is not that of the new one's.
+#[tokio::test]
+async fn a_dial_of_the_session_before_is_not_the_new_ones() {
+    for listens in [true, false] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _listener = listens.then_some(listener);
+        let (mut speaker, _) = speaker(|bgp| {
+            let peer = &mut bgp.peers[0];
+            (peer.passive, peer.port) = (false, port);
+        });
+        let heard = speaker.hear().await;
+        assert!(
+            matches!(&heard, Some(Heard::Dialled(_, _, dialled)) if dialled.is_ok() == listens)
+        );
+        let mut bgp = speaker.bgp.clone();
+        bgp.peers[0].password = Some(Password(b"secret".to_vec()));
+        speaker.reconfigure(bgp);
+        speaker.act(heard);
+        assert!(speaker.connections.is_empty());
+        let peer = speaker.peers.values().next().unwrap();
+        assert_eq!((peer.session.state(), peer.session.last_error()), (State::Connect, None));
+        assert!(peer.dialling.is_some());
+    }
 }
 
 /// A port that is listened on stays so when another joins it.
