@@ -2,7 +2,8 @@
 
 use super::config::Bgp;
 use super::lookup;
-use super::neighbor::{Neighbor, now};
+use super::neighbor::{Neighbor, four, local, now, six};
+use super::reload::Deaf;
 use super::table::{Hops, Learned, Resolver, Table};
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
 use crate::desired::{POD, is_ours};
@@ -10,7 +11,7 @@ use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
-use bgp_speaker::rib::{LocalAddresses, Policy, Rib, Source, Unannounced};
+use bgp_speaker::rib::{Policy, Rib, Source, Unannounced};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -49,6 +50,7 @@ pub struct Speaker {
     pub(super) listeners: Listeners,
     /// Of the keys that the listening sockets ask for: who connected in an earlier one was not asked.
     pub(super) round: u64,
+    pub(super) deaf: Option<Deaf>,
     pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
     socket: net::Socket,
     /// The links as the next hops were last looked for on.
@@ -83,6 +85,7 @@ impl Speaker {
             table: Table::default(),
             listeners,
             round: 0,
+            deaf: None,
             connections: BTreeMap::new(),
             socket: net::Socket::open()?,
             facts: Facts::default(),
@@ -95,7 +98,8 @@ impl Speaker {
             strangers: BTreeSet::new(),
             keyless: BTreeMap::new(),
         };
-        speaker.serve();
+        let served = speaker.serve();
+        speaker.heed(served);
         Ok(speaker)
     }
 
@@ -120,7 +124,7 @@ impl Speaker {
     /// Waits for the network or the next timer. It may be called off at any await.
     pub async fn hear(&mut self) -> Option<Heard> {
         let timers = self.peers.values().filter_map(|peer| peer.session.next_deadline());
-        let next = timers.chain(self.stale).min();
+        let next = timers.chain(self.stale).chain(self.deaf.as_ref().map(|deaf| deaf.again)).min();
         let timer = async {
             match next {
                 Some(next) => sleep_until(next.into()).await,
@@ -152,6 +156,9 @@ impl Speaker {
             self.peers.iter().filter(|(_, peer)| due(peer)).map(|(address, _)| *address).collect();
         for peer in due {
             self.event(peer, Event::Tick);
+        }
+        if self.deaf.as_ref().is_some_and(|deaf| deaf.again <= now) {
+            self.listen();
         }
         if self.stale.is_some_and(|until| until <= now) {
             self.stale = None;
@@ -451,29 +458,6 @@ impl Speaker {
     pub fn is_complete(&self) -> bool {
         self.complete
     }
-}
-
-/// Our addresses as a peer should use them: those of the session's link, where it has such, since
-/// a peer on that link may take no other; else the node's.
-fn local(session: IpAddr, identity: &Identity, facts: &Facts) -> LocalAddresses {
-    let link = facts.holder(session).map(|(_, link)| link);
-    let addresses = || link.into_iter().flat_map(|link| &link.addresses).map(IpNetwork::ip);
-    let v4 = addresses().find_map(four);
-    let v6 = addresses().find_map(six);
-    LocalAddresses {
-        session,
-        ipv4: v4.or(identity.ipv4),
-        ipv6: v6.or(identity.ipv6),
-        link_local: None,
-    }
-}
-
-fn four(address: IpAddr) -> Option<Ipv4Addr> {
-    if let IpAddr::V4(v4) = address { Some(v4) } else { None }
-}
-
-fn six(address: IpAddr) -> Option<Ipv6Addr> {
-    if let IpAddr::V6(v6) = address { Some(v6) } else { None }
 }
 
 /// What is taken from peers.

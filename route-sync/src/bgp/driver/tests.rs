@@ -116,6 +116,42 @@ async fn it_listens_at_the_same_port_again() {
     TcpStream::connect(address).await.unwrap();
 }
 
+/// What cannot be listened on is told and tried again, and takes nothing away.
+#[tokio::test]
+async fn where_it_cannot_listen_it_goes_on_where_it_did() {
+    let (mut speaker, address) = speaker(|_| {});
+    let mut bgp = speaker.bgp.clone();
+    (bgp.listen, bgp.connect_retry) = (vec![address], Duration::from_millis(10));
+    speaker.reconfigure(bgp.clone());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let wanted = taken.local_addr().unwrap();
+    bgp.listen = vec![wanted, address];
+    speaker.reconfigure(bgp);
+    let of_it = |speaker: &Speaker| {
+        speaker.problems().into_iter().find(|problem| problem.what == "bgp.listen")
+    };
+    for _ in 0..3 {
+        TcpStream::connect(address).await.unwrap();
+        let problem = of_it(&speaker).unwrap();
+        assert!(
+            problem.error.contains(&format!("{wanted}: Address already in use")),
+            "{problem:?}"
+        );
+        let again = speaker.deaf.as_ref().unwrap().again;
+        while speaker.deaf.as_ref().unwrap().again == again {
+            let heard = speaker.hear().await;
+            speaker.act(heard);
+        }
+    }
+    drop(taken);
+    while of_it(&speaker).is_some() {
+        let heard = timeout(Duration::from_secs(20), speaker.hear()).await.unwrap();
+        speaker.act(heard);
+    }
+    TcpStream::connect(wanted).await.unwrap();
+    TcpStream::connect(address).await.unwrap();
+}
+
 /// The kernel's routes to pods come and go all the time and lead to no next hop.
 #[tokio::test]
 async fn routes_to_pods_make_no_next_hop_be_looked_for() {
