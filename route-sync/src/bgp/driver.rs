@@ -1,7 +1,7 @@
 //! The sessions, driven by what the network tells and by time.
 
 use super::config::Bgp;
-use super::lookup;
+use super::lookup::Lookup;
 use super::neighbor::{Neighbor, four, local, now, six};
 use super::reload::Deaf;
 use super::table::{Hops, Learned, Resolver, Table};
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -25,6 +25,8 @@ use tracing::{debug, info, warn};
 
 /// What the tasks of the connections may be ahead of the speaker.
 const QUEUE: usize = 256;
+/// Until next hops that could not be looked up are looked for again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Strangers that are logged; of more than that nobody can read.
 const STRANGERS: usize = 100;
 
@@ -52,10 +54,10 @@ pub struct Speaker {
     pub(super) round: u64,
     pub(super) deaf: Option<Deaf>,
     pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
-    socket: net::Socket,
+    lookup: Lookup,
     /// The links as the next hops were last looked for on.
     facts: Facts,
-    /// Links or routes of others changed.
+    /// Links or routes of others changed, or could not be looked up.
     moved: bool,
     /// Until when routes of an earlier run stay; `None` once every peer has sent its own.
     stale: Option<Instant>,
@@ -87,7 +89,7 @@ impl Speaker {
             round: 0,
             deaf: None,
             connections: BTreeMap::new(),
-            socket: net::Socket::open()?,
+            lookup: Lookup::open()?,
             facts: Facts::default(),
             moved: false,
             stale: None,
@@ -124,7 +126,13 @@ impl Speaker {
     /// Waits for the network or the next timer. It may be called off at any await.
     pub async fn hear(&mut self) -> Option<Heard> {
         let timers = self.peers.values().filter_map(|peer| peer.session.next_deadline());
-        let next = timers.chain(self.stale).chain(self.deaf.as_ref().map(|deaf| deaf.again)).min();
+        // Even if nothing else happens.
+        let again = self.moved.then(|| Instant::now() + AGAIN);
+        let next = timers
+            .chain(again)
+            .chain(self.stale)
+            .chain(self.deaf.as_ref().map(|deaf| deaf.again))
+            .min();
         let timer = async {
             match next {
                 Some(next) => sleep_until(next.into()).await,
@@ -438,10 +446,12 @@ impl Speaker {
     /// is gone.
     pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
         let moved = std::mem::take(&mut self.moved);
-        let socket = &mut self.socket;
-        let mut lookup = |address| lookup::toward(socket, address);
-        let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut lookup);
-        self.table.follow(&mut self.rib, &mut resolver, moved)
+        let mut look = self.lookup.look(moved);
+        let mut toward = |address| look.toward(address);
+        let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut toward);
+        let changes = self.table.follow(&mut self.rib, &mut resolver, moved);
+        self.moved = look.end();
+        changes
     }
 
     /// What is heard and leads somewhere.

@@ -99,6 +99,13 @@ fn a_next_hop_may_be_on_a_link_by_a_route() {
         s.run(&format!("ip route show {TOLD} proto 119")).contains("via 203.0.113.7 dev up0")
     });
     ping(&pair.node, "10.244.9.2");
+    // What forbids the way is no way.
+    for kind in ["unreachable", "prohibit", "blackhole"] {
+        pair.node.run(&format!("ip route replace {kind} 203.0.113.7"));
+        pair.node.hears(TOLD, 0);
+        pair.node.run("ip route replace 203.0.113.7 dev up0");
+        pair.node.hears(TOLD, 1);
+    }
     pair.node.run("ip route del 203.0.113.7 dev up0");
     pair.node.hears(TOLD, 0);
 }
