@@ -399,7 +399,8 @@ impl Speaker {
         }
     }
 
-    /// What the kernel tells: routes of others may lead to next hops.
+    /// What the kernel tells: routes of others may lead to next hops, over links without an address
+    /// too.
     pub fn events(&mut self, events: &[net::Event]) {
         use net::Event::{Overrun, Route, RouteGone};
         let foreign = |event: &net::Event| match event {
@@ -408,9 +409,10 @@ impl Speaker {
                 let known = is_ours(route.protocol) || route.protocol == POD;
                 route.table == net::route::MAIN && !known
             }
-            _ => false,
+            other => self.lookup.concerns(other),
         };
-        self.moved |= events.iter().any(foreign);
+        let moved = events.iter().any(foreign);
+        self.moved |= moved;
     }
 
     /// The links as they are now. Sessions over one that carries nothing any more end at once, not
@@ -447,8 +449,9 @@ impl Speaker {
     pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
         let moved = std::mem::take(&mut self.moved);
         let mut look = self.lookup.look(moved);
-        let mut toward = |address| look.toward(address);
-        let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut toward);
+        let facts = &self.facts;
+        let mut toward = |address| look.toward(address, facts);
+        let mut resolver = Resolver::new(&self.bgp, facts, &mut toward);
         let changes = self.table.follow(&mut self.rib, &mut resolver, moved);
         self.moved = look.end();
         changes

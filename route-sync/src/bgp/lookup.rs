@@ -1,6 +1,7 @@
 //! The kernel's routes to next hops that are on no link of this node.
 
 use crate::desired::LEARNED;
+use crate::facts::Facts;
 use net::route::{MAIN, Route};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -18,6 +19,9 @@ pub struct Lookup {
     known: HashMap<IpAddr, Option<Route>>,
     /// How many were known after the last whole look.
     whole: usize,
+    /// Whether the links that they are reached over carry packets, of those that [`Facts`] lack: a
+    /// route may lead over a link without an address.
+    links: HashMap<u32, bool>,
 }
 
 impl Lookup {
@@ -25,14 +29,32 @@ impl Lookup {
     /// No netlink.
     pub fn open() -> net::Result<Lookup> {
         let socket = net::Socket::open()?;
-        Ok(Lookup { socket, known: HashMap::new(), whole: 0 })
+        Ok(Lookup { socket, known: HashMap::new(), whole: 0, links: HashMap::new() })
+    }
+
+    /// Whether a link that next hops are reached over carries packets no more, or again.
+    pub fn concerns(&self, event: &net::Event) -> bool {
+        let (index, now) = match event {
+            net::Event::Link(link) => (link.index, is_live(link)),
+            net::Event::LinkGone(index, _) => (*index, false),
+            _ => return false,
+        };
+        self.links.get(&index).is_some_and(|live| *live != now)
     }
 
     /// One round; `all`: a whole one, for every next hop.
     pub fn look(&mut self, all: bool) -> Look<'_> {
         let before = if all { std::mem::take(&mut self.known) } else { HashMap::new() };
+        if all {
+            self.links.clear();
+        }
         Look { lookup: self, all, before, others: BTreeMap::new(), failed: false }
     }
+}
+
+/// Whether a link carries packets.
+fn is_live(link: &net::Link) -> bool {
+    link.up && link.carrier
 }
 
 /// One round.
@@ -47,12 +69,31 @@ pub struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// The route that leads to a next hop. One that was heard does not count: it may follow from
+    /// The route that leads to a next hop, with those of its hops whose links carry packets, as far
+    /// as [`Facts`] lack the links. One that was heard does not count: it may follow from
     /// this very next hop, and would come and go with each look. Where the kernel cannot tell, it
     /// is the last one.
-    pub fn toward(&mut self, address: IpAddr) -> Option<Route> {
+    pub fn toward(&mut self, address: IpAddr, facts: &Facts) -> Option<Route> {
         let found = self.ask(address);
-        self.remember(address, found)
+        let mut route = self.remember(address, found)?;
+        route.hops.retain(|hop| facts.links.contains_key(&hop.link) || self.carries(hop.link));
+        Some(route)
+    }
+
+    /// Whether a link carries packets.
+    fn carries(&mut self, link: u32) -> bool {
+        if let Some(live) = self.lookup.links.get(&link) {
+            return *live;
+        }
+        let found = self.lookup.socket.get(&net::link::by_index(link));
+        let live = found.map(|found| found.is_some_and(|link| is_live(&link)));
+        let live = live.unwrap_or_else(|error| {
+            debug!("{error}");
+            self.failed = true;
+            true
+        });
+        self.lookup.links.insert(link, live);
+        live
     }
 
     fn ask(&mut self, address: IpAddr) -> net::Result<Option<Route>> {

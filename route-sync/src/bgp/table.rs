@@ -39,7 +39,8 @@ struct Way {
 }
 
 impl<'a> Resolver<'a> {
-    /// By the links as they are now; `lookup` tells the kernel's route to an address.
+    /// By the links as they are now; `lookup` tells the kernel's route to an address, of links that
+    /// `facts` lack without the hops that carry no packets.
     pub fn new(
         bgp: &'a Bgp,
         facts: &'a Facts,
