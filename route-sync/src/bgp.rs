@@ -7,6 +7,7 @@
 
 pub mod config;
 mod driver;
+mod lookup;
 mod neighbor;
 mod reload;
 pub mod report;

@@ -242,16 +242,10 @@ impl Daemon {
     fn speak(&mut self) {
         match (&mut self.speaker, self.config.bgp.clone()) {
             (Some(speaker), Some(bgp)) => speaker.reconfigure(bgp),
-            (None, Some(bgp)) => {
-                let listeners = Listeners::open(&bgp.listen).unwrap_or_else(|error| {
-                    warn!("cannot listen on {error}; a restart may");
-                    Listeners::default()
-                });
-                match Speaker::new(bgp, listeners) {
-                    Ok(speaker) => self.speaker = Some(speaker),
-                    Err(error) => warn!("{error}"),
-                }
-            }
+            (None, Some(bgp)) => match Speaker::new(bgp, Listeners::default()) {
+                Ok(speaker) => self.speaker.insert(speaker).listen(),
+                Err(error) => warn!("{error}"),
+            },
             (Some(speaker), None) => {
                 speaker.end_all("there is no [bgp] any more");
                 self.speaker = None;

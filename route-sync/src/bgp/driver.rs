@@ -1,21 +1,23 @@
 //! The sessions, driven by what the network tells and by time.
 
 use super::config::Bgp;
-use super::neighbor::{Neighbor, now};
-use super::table::{Hops, Learned, Resolver, Table, better};
+use super::lookup::Lookup;
+use super::neighbor::{Neighbor, four, local, now, six};
+use super::reload::Deaf;
+use super::table::{Hops, Learned, Resolver, Table};
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
-use crate::desired::{LEARNED, POD, is_ours};
+use crate::desired::{POD, is_ours};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
-use bgp_speaker::rib::{LocalAddresses, Policy, Rib, Source, Unannounced};
+use bgp_speaker::rib::{Policy, Rib, Source, Unannounced};
 use ipnetwork::IpNetwork;
-use net::route::Route;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -23,6 +25,8 @@ use tracing::{debug, info, warn};
 
 /// What the tasks of the connections may be ahead of the speaker.
 const QUEUE: usize = 256;
+/// Until next hops that could not be looked up are looked for again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Strangers that are logged; of more than that nobody can read.
 const STRANGERS: usize = 100;
 
@@ -48,17 +52,19 @@ pub struct Speaker {
     pub(super) listeners: Listeners,
     /// Of the keys that the listening sockets ask for: who connected in an earlier one was not asked.
     pub(super) round: u64,
+    pub(super) deaf: Option<Deaf>,
     pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
-    socket: net::Socket,
+    lookup: Lookup,
     /// The links as the next hops were last looked for on.
     facts: Facts,
-    /// Links or routes of others changed.
+    /// Links or routes of others changed, or could not be looked up.
     moved: bool,
     /// Until when routes of an earlier run stay; `None` once every peer has sent its own.
     stale: Option<Instant>,
     complete: bool,
     pub(super) ear: Ear,
     heard: mpsc::Receiver<Heard>,
+    /// Of connections and dials.
     next: u64,
     strangers: BTreeSet<IpAddr>,
     /// Peers whose key the listening sockets do not ask for, and why.
@@ -81,8 +87,9 @@ impl Speaker {
             table: Table::default(),
             listeners,
             round: 0,
+            deaf: None,
             connections: BTreeMap::new(),
-            socket: net::Socket::open()?,
+            lookup: Lookup::open()?,
             facts: Facts::default(),
             moved: false,
             stale: None,
@@ -93,7 +100,8 @@ impl Speaker {
             strangers: BTreeSet::new(),
             keyless: BTreeMap::new(),
         };
-        speaker.serve();
+        let served = speaker.serve();
+        speaker.heed(served);
         Ok(speaker)
     }
 
@@ -118,7 +126,13 @@ impl Speaker {
     /// Waits for the network or the next timer. It may be called off at any await.
     pub async fn hear(&mut self) -> Option<Heard> {
         let timers = self.peers.values().filter_map(|peer| peer.session.next_deadline());
-        let next = timers.chain(self.stale).min();
+        // Even if nothing else happens.
+        let again = self.moved.then(|| Instant::now() + AGAIN);
+        let next = timers
+            .chain(again)
+            .chain(self.stale)
+            .chain(self.deaf.as_ref().map(|deaf| deaf.again))
+            .min();
         let timer = async {
             match next {
                 Some(next) => sleep_until(next.into()).await,
@@ -151,6 +165,9 @@ impl Speaker {
         for peer in due {
             self.event(peer, Event::Tick);
         }
+        if self.deaf.as_ref().is_some_and(|deaf| deaf.again <= now) {
+            self.listen();
+        }
         if self.stale.is_some_and(|until| until <= now) {
             self.stale = None;
             self.complete = true;
@@ -160,10 +177,7 @@ impl Speaker {
 
     fn take(&mut self, heard: Heard) {
         match heard {
-            Heard::Dialled(peer, Ok(stream)) => self.connected(peer, stream, false),
-            Heard::Dialled(peer, Err(error)) => {
-                self.event(peer, Event::ConnectFailed { error: tcp::words(&error) });
-            }
+            Heard::Dialled(peer, number, dialled) => self.dialled(peer, number, dialled),
             Heard::Accepted(stream, from, round) => self.accepted(stream, from, round),
             Heard::Bytes(connection, bytes) => {
                 if let Some((peer, _)) = self.connections.get(&connection) {
@@ -174,6 +188,20 @@ impl Speaker {
                 if let Some((peer, _)) = self.connections.remove(&connection) {
                     self.event(peer, Event::Closed { connection, error });
                 }
+            }
+        }
+    }
+
+    /// A dial is over. That of an earlier session had another password, and may be told late.
+    fn dialled(&mut self, address: IpAddr, number: u64, dialled: io::Result<TcpStream>) {
+        let own = |peer: &mut Neighbor| peer.dialling.take_if(|(known, _)| *known == number);
+        if self.peers.get_mut(&address).and_then(own).is_none() {
+            return debug!(peer = %address, "this dial was called off: closed");
+        }
+        match dialled {
+            Ok(stream) => self.connected(address, stream, false),
+            Err(error) => {
+                self.event(address, Event::ConnectFailed { error: tcp::words(&error) });
             }
         }
     }
@@ -257,12 +285,14 @@ impl Speaker {
         }
         let Some(peer) = self.peers.get_mut(&address) else { return };
         let internal = self.bgp.is_internal(&peer.config);
-        peer.dialling = Some(tcp::dial(&peer.config, internal, &self.ear));
+        let dial = tcp::dial(&peer.config, internal, self.next, &self.ear);
+        peer.dialling = Some((self.next, dial));
+        self.next += 1;
     }
 
     pub(super) fn hang_up(&mut self, address: IpAddr) {
         let dialling = self.peers.get_mut(&address).and_then(|peer| peer.dialling.take());
-        dialling.inspect(|dialling| dialling.abort());
+        dialling.inspect(|(_, dialling)| dialling.abort());
     }
 
     fn up(&mut self, address: IpAddr, up: &Negotiated) {
@@ -369,7 +399,8 @@ impl Speaker {
         }
     }
 
-    /// What the kernel tells: routes of others may lead to next hops.
+    /// What the kernel tells: routes of others may lead to next hops, over links without an address
+    /// too.
     pub fn events(&mut self, events: &[net::Event]) {
         use net::Event::{Overrun, Route, RouteGone};
         let foreign = |event: &net::Event| match event {
@@ -378,9 +409,10 @@ impl Speaker {
                 let known = is_ours(route.protocol) || route.protocol == POD;
                 route.table == net::route::MAIN && !known
             }
-            _ => false,
+            other => self.lookup.concerns(other),
         };
-        self.moved |= events.iter().any(foreign);
+        let moved = events.iter().any(foreign);
+        self.moved |= moved;
     }
 
     /// The links as they are now. Sessions over one that carries nothing any more end at once, not
@@ -416,10 +448,13 @@ impl Speaker {
     /// is gone.
     pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
         let moved = std::mem::take(&mut self.moved);
-        let socket = &mut self.socket;
-        let mut lookup = |address| toward(socket, address);
-        let mut resolver = Resolver::new(&self.bgp, &self.facts, &mut lookup);
-        self.table.follow(&mut self.rib, &mut resolver, moved)
+        let mut look = self.lookup.look(moved);
+        let facts = &self.facts;
+        let mut toward = |address| look.toward(address, facts);
+        let mut resolver = Resolver::new(&self.bgp, facts, &mut toward);
+        let changes = self.table.follow(&mut self.rib, &mut resolver, moved);
+        self.moved = look.end();
+        changes
     }
 
     /// What is heard and leads somewhere.
@@ -436,46 +471,6 @@ impl Speaker {
     pub fn is_complete(&self) -> bool {
         self.complete
     }
-}
-
-/// The route that leads to a next hop. One that was heard does not count: it may follow from this
-/// very next hop, and would come and go with each look.
-fn toward(socket: &mut net::Socket, address: IpAddr) -> Option<Route> {
-    let found = socket.get(&net::route::toward(address)).and_then(|found| match found {
-        Some(heard) if heard.protocol == LEARNED => {
-            let all = net::route::list(address.is_ipv6());
-            socket.fold(&all, |best: &mut Option<Route>, route| better(address, best, route))
-        }
-        found => Ok(found),
-    });
-    found.unwrap_or_else(|error| {
-        // An unreachable network is an error of the lookup, not an empty answer.
-        debug!("{error}");
-        None
-    })
-}
-
-/// Our addresses as a peer should use them: those of the session's link, where it has such, since
-/// a peer on that link may take no other; else the node's.
-fn local(session: IpAddr, identity: &Identity, facts: &Facts) -> LocalAddresses {
-    let link = facts.holder(session).map(|(_, link)| link);
-    let addresses = || link.into_iter().flat_map(|link| &link.addresses).map(IpNetwork::ip);
-    let v4 = addresses().find_map(four);
-    let v6 = addresses().find_map(six);
-    LocalAddresses {
-        session,
-        ipv4: v4.or(identity.ipv4),
-        ipv6: v6.or(identity.ipv6),
-        link_local: None,
-    }
-}
-
-fn four(address: IpAddr) -> Option<Ipv4Addr> {
-    if let IpAddr::V4(v4) = address { Some(v4) } else { None }
-}
-
-fn six(address: IpAddr) -> Option<Ipv6Addr> {
-    if let IpAddr::V6(v6) = address { Some(v6) } else { None }
 }
 
 /// What is taken from peers.

@@ -2,11 +2,13 @@
 
 use super::config::{Bgp, Peer};
 use super::driver::Identity;
+use crate::facts::Facts;
 use bgp_speaker::codec::{Family, Update};
 use bgp_speaker::fsm::{Config, Negotiated, Session};
 use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Unannounced, exports};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::AbortHandle;
 
@@ -21,7 +23,8 @@ pub(super) struct Neighbor {
     pub untold: BTreeMap<IpNetwork, Unannounced>,
     /// Families of which it has sent all its routes in this session.
     pub ended: BTreeSet<Family>,
-    pub dialling: Option<AbortHandle>,
+    /// The number of the dial under way.
+    pub dialling: Option<(u64, AbortHandle)>,
     /// Since when there is a session, or none, seconds since 1970.
     pub since: u64,
     /// What was logged last, so that it is not logged again.
@@ -96,6 +99,29 @@ impl Neighbor {
         self.untold.clear();
         self.ended.clear();
     }
+}
+
+/// Our addresses as a peer should use them: those of the session's link, where it has such, since
+/// a peer on that link may take no other; else the node's.
+pub(super) fn local(session: IpAddr, identity: &Identity, facts: &Facts) -> LocalAddresses {
+    let link = facts.holder(session).map(|(_, link)| link);
+    let addresses = || link.into_iter().flat_map(|link| &link.addresses).map(IpNetwork::ip);
+    let v4 = addresses().find_map(four);
+    let v6 = addresses().find_map(six);
+    LocalAddresses {
+        session,
+        ipv4: v4.or(identity.ipv4),
+        ipv6: v6.or(identity.ipv6),
+        link_local: None,
+    }
+}
+
+pub(super) fn four(address: IpAddr) -> Option<Ipv4Addr> {
+    if let IpAddr::V4(v4) = address { Some(v4) } else { None }
+}
+
+pub(super) fn six(address: IpAddr) -> Option<Ipv6Addr> {
+    if let IpAddr::V6(v6) = address { Some(v6) } else { None }
 }
 
 /// Seconds since 1970.

@@ -3,28 +3,41 @@
 
 use super::config::{Bgp, Password, Peer};
 use super::driver::{Identity, Speaker, policy};
-use super::neighbor::Neighbor;
+use super::neighbor::{Neighbor, now};
 use super::tcp::{GOODBYE, Listeners};
 use bgp_speaker::codec::{Family, cease};
 use bgp_speaker::fsm::Event;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
+use std::time::Instant;
 use tokio::time::timeout;
 use tracing::{info, warn};
+
+/// Why peers cannot connect where the configuration says.
+pub(super) struct Deaf {
+    /// The address, and what the kernel says of it.
+    pub error: String,
+    /// Seconds since 1970.
+    pub since: u64,
+    /// When it is tried again.
+    pub again: Instant,
+}
 
 impl Speaker {
     /// Another configuration.
     pub fn reconfigure(&mut self, bgp: Bgp) {
         let before = std::mem::replace(&mut self.bgp, bgp);
-        if before.listen != self.bgp.listen {
-            self.listen_anew();
+        if before.listen != self.bgp.listen || self.deaf.is_some() {
+            self.listen();
         } else if keys(&before) != keys(&self.bgp) {
             // Who has connected was not asked for them.
             self.listeners.pause();
             for peer in &before.peers {
                 self.set_key(&Peer { password: None, ..peer.clone() });
             }
-            self.serve();
+            let served = self.serve();
+            self.heed(served);
         }
         // What every OPEN says; of the router ID `identify` knows whether it becomes another.
         let every = (before.asn, before.hold_time) != (self.bgp.asn, self.bgp.hold_time);
@@ -53,26 +66,46 @@ impl Speaker {
         self.settle();
     }
 
-    fn listen_anew(&mut self) {
-        // The old sockets first: the new may be at the same port.
+    /// Listens where the configuration says. Where it cannot, it goes on where it did, and tries
+    /// again.
+    pub fn listen(&mut self) {
+        // Listening, the old sockets would be in the way of new ones at their ports; bound, they
+        // are not, and keep the ports.
         self.listeners.pause();
-        self.listeners = Listeners::default();
-        match Listeners::open(&self.bgp.listen) {
-            Ok(listeners) => self.listeners = listeners,
-            Err(error) => warn!("cannot listen on {error}; a restart may"),
+        let opened = Listeners::open(&self.bgp.listen).map(|opened| self.listeners = opened);
+        let served = self.serve();
+        self.heed(opened.and(served));
+    }
+
+    /// Notes whether it listens where the configuration says.
+    pub(super) fn heed(&mut self, listens: io::Result<()>) {
+        let before = self.deaf.take();
+        let Err(error) = listens else {
+            if before.is_some() {
+                info!("listens where the configuration says");
+            }
+            return;
+        };
+        let error = error.to_string();
+        let known = before.filter(|before| before.error == error);
+        if known.is_none() {
+            warn!("cannot listen on {error}; it is tried again, and a restart may help");
         }
-        self.serve();
+        let since = known.map_or_else(now, |known| known.since);
+        let again = Instant::now() + self.bgp.connect_retry;
+        self.deaf = Some(Deaf { error, since, again });
     }
 
     /// Accepts connections from now on.
-    pub(super) fn serve(&mut self) {
+    ///
+    /// # Errors
+    /// As [`Listeners::serve`].
+    pub(super) fn serve(&mut self) -> io::Result<()> {
         // Keys first: whoever connects before is not asked for one.
         self.keyless.clear();
         self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
         self.round += 1;
-        if let Err(error) = self.listeners.serve(&self.ear, self.round) {
-            warn!("cannot accept BGP connections: {error}");
-        }
+        self.listeners.serve(&self.ear, self.round)
     }
 
     /// Sets the key of a peer's incoming connections, or takes it away. Where that fails, the peer's

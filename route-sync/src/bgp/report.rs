@@ -216,8 +216,17 @@ impl Speaker {
         })
     }
 
-    /// What is not as it shall be: peers without a session, or whose password is not asked for.
+    /// What is not as it shall be: peers without a session, or whose password is not asked for,
+    /// and addresses that cannot be listened on.
     pub fn problems(&self) -> Vec<Problem> {
+        let deaf = self.deaf.iter().map(|deaf| Problem {
+            what: "bgp.listen".to_owned(),
+            error: format!(
+                "cannot listen on {}; it is tried again, and where it could it still does",
+                deaf.error
+            ),
+            since: deaf.since,
+        });
         if self.identity.is_none() {
             let error = match self.known {
                 true => {
@@ -227,7 +236,7 @@ impl Speaker {
                 false => "no session begins before the node set tells of this node",
             };
             let (what, error) = ("bgp".to_owned(), error.to_owned());
-            return vec![Problem { what, error, since: now() }];
+            return deaf.chain([Problem { what, error, since: now() }]).collect();
         }
         let down = |peer: &&Neighbor| peer.session.state() != State::Established;
         let problem = |peer: &Neighbor| {
@@ -243,6 +252,6 @@ impl Speaker {
             error: format!("its connections are refused: {error}"),
             since: now(),
         });
-        self.peers.values().filter(down).map(problem).chain(keyless).collect()
+        self.peers.values().filter(down).map(problem).chain(keyless).chain(deaf).collect()
     }
 }

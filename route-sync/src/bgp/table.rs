@@ -1,12 +1,11 @@
 //! From next hops to the kernel's: over which links they are reached.
 
 use super::config::Bgp;
-use crate::desired::{self, LEARNED};
+use crate::desired;
 use crate::facts::Facts;
 use bgp_speaker::rib::{Rib, Source, Via};
 use ipnetwork::IpNetwork;
-use net::route::{Hop, Kind, MAIN, Route};
-use std::cmp::Reverse;
+use net::route::{Hop, Kind, Route};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,7 +39,8 @@ struct Way {
 }
 
 impl<'a> Resolver<'a> {
-    /// By the links as they are now; `lookup` tells the kernel's route to an address.
+    /// By the links as they are now; `lookup` tells the kernel's route to an address, of links that
+    /// `facts` lack without the hops that carry no packets.
     pub fn new(
         bgp: &'a Bgp,
         facts: &'a Facts,
@@ -170,16 +170,6 @@ impl Table {
     /// All of it.
     pub fn learned(&self) -> &Learned {
         &self.learned
-    }
-}
-
-/// Puts `route` in the place of `best` if packets to `address` would take it rather: the longest
-/// prefix, then the least metric. What was heard by BGP is left out.
-pub fn better(address: IpAddr, best: &mut Option<Route>, route: Route) {
-    let rank = |route: &Route| (route.dst.prefix(), Reverse(route.priority));
-    let leads = route.table == MAIN && route.protocol != LEARNED && route.dst.contains(address);
-    if leads && best.as_ref().is_none_or(|best| rank(best) < rank(&route)) {
-        *best = Some(route);
     }
 }
 

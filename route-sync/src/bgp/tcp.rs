@@ -32,8 +32,8 @@ const BACKLOG: i32 = 64;
 /// What the network tells.
 #[derive(Debug)]
 pub enum Heard {
-    /// A dialled connection, or why there is none.
-    Dialled(IpAddr, io::Result<TcpStream>),
+    /// The connection of the dial with this number, or why there is none.
+    Dialled(IpAddr, u64, io::Result<TcpStream>),
     /// Somebody connected, to what [`Listeners::serve`] was called for with this number.
     Accepted(TcpStream, SocketAddr, u64),
     /// Bytes came.
@@ -141,12 +141,13 @@ pub fn words(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// Dials a peer on the current runtime, and tells how it went.
-pub fn dial(peer: &Peer, internal: bool, ear: &Ear) -> AbortHandle {
+/// Dials a peer on the current runtime, and tells how it went. One that is aborted may have told
+/// already.
+pub fn dial(peer: &Peer, internal: bool, number: u64, ear: &Ear) -> AbortHandle {
     let (peer, ear) = (peer.clone(), ear.clone());
     tokio::spawn(async move {
         let dialled = connect(&peer, internal).await;
-        let _ = ear.send(Heard::Dialled(peer.address, dialled)).await;
+        let _ = ear.send(Heard::Dialled(peer.address, number, dialled)).await;
     })
     .abort_handle()
 }
@@ -198,15 +199,7 @@ impl Listeners {
     pub fn open(addresses: &[SocketAddr]) -> io::Result<Listeners> {
         let mut sockets = Vec::new();
         for address in addresses {
-            let failed = |error: io::Error| {
-                let port = if address.port() == PORT && error.kind() == io::ErrorKind::AddrInUse {
-                    "; does another BGP speaker run here (ss -ltnp sport = 179)?"
-                } else {
-                    ""
-                };
-                io::Error::new(error.kind(), format!("{address}: {}{port}", words(&error)))
-            };
-            sockets.push(bind(*address).map_err(failed)?);
+            sockets.push(bind(*address).map_err(|error| at(*address, &error))?);
         }
         Ok(Listeners { sockets, tasks: JoinSet::new() })
     }
@@ -227,15 +220,21 @@ impl Listeners {
     /// `round`.
     ///
     /// # Errors
-    /// Somebody else listens there by now; the runtime takes no socket.
+    /// The first; all other sockets listen. Somebody else listens there by now; the runtime takes no
+    /// socket.
     pub fn serve(&mut self, ear: &Ear, round: u64) -> io::Result<()> {
-        let backlog = Backlog::new(BACKLOG)?;
+        let mut served = Ok(());
         for socket in &self.sockets {
-            nix::sys::socket::listen(socket, backlog)?;
-            let listener = TcpListener::from_std(socket.try_clone()?)?;
-            self.tasks.spawn(accept(listener, ear.clone(), round));
+            let listening = listen(socket).map_err(|error| match socket.local_addr() {
+                Ok(address) => at(address, &error),
+                Err(_) => error,
+            });
+            let accepting = listening.map(|listener| {
+                self.tasks.spawn(accept(listener, ear.clone(), round));
+            });
+            served = served.and(accepting);
         }
-        Ok(())
+        served
     }
 
     /// The key that a peer's connections must have; an empty one for none.
@@ -254,6 +253,21 @@ impl Listeners {
         }
         Ok(())
     }
+}
+
+/// An error of an address, with its name.
+fn at(address: SocketAddr, error: &io::Error) -> io::Error {
+    let port = if address.port() == PORT && error.kind() == io::ErrorKind::AddrInUse {
+        "; does another BGP speaker run here (ss -ltnp sport = 179)?"
+    } else {
+        ""
+    };
+    io::Error::new(error.kind(), format!("{address}: {}{port}", words(error)))
+}
+
+fn listen(socket: &std::net::TcpListener) -> io::Result<TcpListener> {
+    nix::sys::socket::listen(socket, Backlog::new(BACKLOG)?)?;
+    TcpListener::from_std(socket.try_clone()?)
 }
 
 fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -298,6 +312,19 @@ mod tests {
         let (ear, mut heard) = mpsc::channel(1);
         listeners.serve(&ear, 0).unwrap();
         let _stream = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
+    }
+
+    #[tokio::test]
+    async fn one_socket_that_cannot_listen_holds_up_no_other() {
+        let addresses = ["127.0.0.1:0", "127.0.0.2:0"].map(|address| address.parse().unwrap());
+        let mut listeners = Listeners::open(&addresses).unwrap();
+        let [first, second] = [0, 1].map(|at| listeners.sockets[at].local_addr().unwrap());
+        let _somebody = std::net::TcpListener::bind(first).unwrap();
+        let (ear, mut heard) = mpsc::channel(1);
+        let error = listeners.serve(&ear, 0).unwrap_err();
+        assert_eq!(error.to_string(), format!("{first}: Address already in use"));
+        let _stream = TcpStream::connect(second).await.unwrap();
         assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::bird::Bird;
 use crate::pair::{Pair, TOLD, router};
+use crate::stream::Stream;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 
@@ -99,6 +100,40 @@ fn a_next_hop_may_be_on_a_link_by_a_route() {
         s.run(&format!("ip route show {TOLD} proto 119")).contains("via 203.0.113.7 dev up0")
     });
     ping(&pair.node, "10.244.9.2");
+    // What forbids the way is no way.
+    for kind in ["unreachable", "prohibit", "blackhole"] {
+        pair.node.run(&format!("ip route replace {kind} 203.0.113.7"));
+        pair.node.hears(TOLD, 0);
+        pair.node.run("ip route replace 203.0.113.7 dev up0");
+        pair.node.hears(TOLD, 1);
+    }
     pair.node.run("ip route del 203.0.113.7 dev up0");
     pair.node.hears(TOLD, 0);
+}
+
+/// Such a link needs no address; cut, it carries nothing, and the other one does.
+#[test]
+fn a_link_without_an_address_is_left_when_it_is_cut() {
+    let mut pair = telling("203.0.113.7");
+    pair.node.wire("bare0", &pair.router, "bare1", [&[], &[]]);
+    pair.node.run("ip route add 203.0.113.7 scope link nexthop dev up0 nexthop dev bare0");
+    pair.start_node("", "multihop = 2");
+    pair.node.is_up();
+    pair.node.hears(TOLD, 2);
+    let pod = pair.node.pod();
+    let flow = Stream::start(&pod, &pod.v4, "10.244.9.2");
+    for (state, hops) in [("down", 1), ("up", 2)] {
+        pair.router.run(&format!("ip link set bare1 {state}"));
+        pair.node.hears(TOLD, hops);
+        ping(&pair.node, "10.244.9.2");
+    }
+    let lost = flow.lost();
+    assert!(lost <= 50, "{lost} packets, one in 20 ms, are lost");
+    pair.node.run("ip route replace 203.0.113.7 dev bare0");
+    pair.node.hears(TOLD, 1);
+    pair.router.run("ip link set bare1 down");
+    pair.node.hears(TOLD, 0);
+    pair.node.run("ip link del bare0");
+    pair.node.run("ip route add 203.0.113.7 dev up0");
+    pair.node.hears(TOLD, 1);
 }

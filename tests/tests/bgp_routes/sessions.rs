@@ -1,6 +1,7 @@
 //! How a session begins, and how it ends.
 
 use crate::pair::{NODE, NODE6, Pair, ROUTER, ROUTER6, TOLD, TOLD6, router};
+use crate::speaker::counted;
 use ferrule_tests::node::Place;
 
 /// RFC 4271 section 6.8: both dial, and one session stays.
@@ -117,6 +118,47 @@ fn a_reload_touches_what_it_concerns() {
     );
     pair.node.until("no speaker", |s| s.bgp().is_null() && s.learned().is_empty());
     assert!(!pair.node.run("cat /run/ferrule/node.json").contains("bgp"));
+}
+
+/// Passwords are set while nobody listens: the sessions of those whose is the same go on.
+#[test]
+fn another_password_touches_its_peer_alone() {
+    let mut pair = Pair::new();
+    let peer = |name: &str, local: &str, neighbor: &str, password: &str, channel: &str| {
+        format!(
+            "protocol bgp {name} {{ local {local} as 65100; neighbor {neighbor} as 65001;
+               password \"{password}\"; connect delay time 1; connect retry time 1;
+               error wait time 1, 2; {channel} {{ import all; export all; }}; }}\n"
+        )
+    };
+    let second = |password| peer("six", ROUTER6, NODE6, password, "ipv6");
+    let first = peer("four", ROUTER, NODE, "one", "ipv4");
+    pair.router.start("192.0.2.254", &(first.clone() + &second("two")));
+    for (file, password) in [("/run/one", "one"), ("/run/two", "two")] {
+        pair.node.write(file, password);
+    }
+    pair.start_node(
+        "listen = [\"0.0.0.0\", \"::\"]",
+        &format!(
+            "password-file = \"/run/one\"\npassive = true\n[[bgp.peer]]\naddress = \"{ROUTER6}\"\n\
+             asn = 65100\npassword-file = \"/run/two\"\npassive = true\n"
+        ),
+    );
+    pair.node.is_up();
+    let since = pair.node.peer(ROUTER)["since"].clone();
+    pair.node.write("/run/two", "other");
+    let pid = pair.node.daemon.as_ref().unwrap().pid();
+    pair.node.run(&format!("kill -HUP {pid}"));
+    pair.node.until("it ends", |s| s.peer(ROUTER6)["state"] != "Established");
+    let dropped = || counted(&pair.node.node, "netstat", "TCPMD5Failure");
+    let before = dropped();
+    pair.node.until("it is asked for the other", |_| dropped() > before);
+    assert_ne!(pair.node.peer(ROUTER6)["state"], "Established");
+    pair.router.configure("192.0.2.254", &(first + &second("other")));
+    pair.router.ask("configure");
+    pair.node.is_up();
+    let of_first = pair.node.peer(ROUTER);
+    assert_eq!((&of_first["since"], &of_first["counters"]["established"]), (&since, &1.into()));
 }
 
 /// RFC 2918: a peer that asks is sent all of it again, in the session that is there.

@@ -1,38 +1,66 @@
 //! Echo requests in a quick row, to see how many get lost.
 
 use ferrule_tests::node::Place;
-use std::io::Read;
+use ferrule_tests::within;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
-/// 200 echo requests, one in 20 ms.
-pub struct Stream(Child);
+/// An echo request in 20 ms, until it is stopped.
+pub struct Stream {
+    ping: Child,
+    /// The numbers of those that were answered.
+    answers: Receiver<u64>,
+}
 
 impl Stream {
     pub fn start(from: &impl Place, source: &str, to: &str) -> Stream {
         let mut command = Command::new("ping");
-        command.args(["-n", "-q", "-i", "0.02", "-c", "200", "-W", "1", "-I", source, to]);
+        command.args(["-n", "-i", "0.02", "-I", source, to]);
         let child = from.ns().enter(|| command.stdout(Stdio::piped()).spawn());
-        Stream(child.expect("ping: apt-get install iputils-ping"))
+        let mut ping = child.expect("ping: apt-get install iputils-ping");
+        let (tell, answers) = channel();
+        let lines = BufReader::new(ping.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for number in lines.map_while(Result::ok).filter_map(|line| answered(&line)) {
+                if tell.send(number).is_err() {
+                    return;
+                }
+            }
+        });
+        Stream { ping, answers }
     }
 
-    /// How many were not answered.
+    /// Stops it. How many were not answered, of those before the last answer: one comes even now.
     #[track_caller]
-    pub fn lost(mut self) -> u64 {
-        let mut text = String::new();
-        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        self.0.wait().unwrap();
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let before = |word: &str| {
-            let at = words.iter().position(|found| *found == word).expect("ping's summary");
-            words[at - 1].parse::<u64>().or_else(|_| words[at - 2].parse()).unwrap()
-        };
-        before("packets") - before("received,")
+    pub fn lost(self) -> u64 {
+        let mut answered: BTreeSet<u64> = self.answers.try_iter().collect();
+        let last = answered.last().copied();
+        let more = within(Duration::from_secs(20), || {
+            answered.extend(self.answers.try_iter());
+            (answered.last().copied() > last).then_some(())
+        });
+        assert!(more.is_some(), "no answer comes any more after request {last:?}");
+        kill(Pid::from_raw(self.ping.id().cast_signed()), Signal::SIGINT).unwrap();
+        // The end of the answers is the end of ping.
+        answered.extend(&self.answers);
+        answered.last().map_or(0, |last| last - answered.len() as u64)
     }
+}
+
+/// The number of the request whose answer a line tells of; an error's line has a number too.
+fn answered(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(" bytes from ")?.1.split_once("icmp_seq=")?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.ping.kill();
+        let _ = self.ping.wait();
     }
 }

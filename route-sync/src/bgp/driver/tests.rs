@@ -1,6 +1,7 @@
 use super::*;
 use crate::bgp::config::Password;
 use bgp_speaker::codec::{self, Notification, cease};
+use bgp_speaker::fsm::State;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -76,6 +77,32 @@ async fn a_key_that_comes_later_is_asked_of_all() {
     assert_eq!(speaker.connections.len(), 1);
 }
 
+/// A dial of the session before had no password, and its failure is not that of the new one's.
+#[tokio::test]
+async fn a_dial_of_the_session_before_is_not_the_new_ones() {
+    for listens in [true, false] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _listener = listens.then_some(listener);
+        let (mut speaker, _) = speaker(|bgp| {
+            let peer = &mut bgp.peers[0];
+            (peer.passive, peer.port) = (false, port);
+        });
+        let heard = speaker.hear().await;
+        assert!(
+            matches!(&heard, Some(Heard::Dialled(_, _, dialled)) if dialled.is_ok() == listens)
+        );
+        let mut bgp = speaker.bgp.clone();
+        bgp.peers[0].password = Some(Password(b"secret".to_vec()));
+        speaker.reconfigure(bgp);
+        speaker.act(heard);
+        assert!(speaker.connections.is_empty());
+        let peer = speaker.peers.values().next().unwrap();
+        assert_eq!((peer.session.state(), peer.session.last_error()), (State::Connect, None));
+        assert!(peer.dialling.is_some());
+    }
+}
+
 /// A port that is listened on stays so when another joins it.
 #[tokio::test]
 async fn it_listens_at_the_same_port_again() {
@@ -86,6 +113,42 @@ async fn it_listens_at_the_same_port_again() {
     bgp.listen = vec![address, "[::1]:0".parse().unwrap()];
     speaker.reconfigure(bgp);
     assert_eq!(speaker.listeners.sockets.len(), 2);
+    TcpStream::connect(address).await.unwrap();
+}
+
+/// What cannot be listened on is told and tried again, and takes nothing away.
+#[tokio::test]
+async fn where_it_cannot_listen_it_goes_on_where_it_did() {
+    let (mut speaker, address) = speaker(|_| {});
+    let mut bgp = speaker.bgp.clone();
+    (bgp.listen, bgp.connect_retry) = (vec![address], Duration::from_millis(10));
+    speaker.reconfigure(bgp.clone());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let wanted = taken.local_addr().unwrap();
+    bgp.listen = vec![wanted, address];
+    speaker.reconfigure(bgp);
+    let of_it = |speaker: &Speaker| {
+        speaker.problems().into_iter().find(|problem| problem.what == "bgp.listen")
+    };
+    for _ in 0..3 {
+        TcpStream::connect(address).await.unwrap();
+        let problem = of_it(&speaker).unwrap();
+        assert!(
+            problem.error.contains(&format!("{wanted}: Address already in use")),
+            "{problem:?}"
+        );
+        let again = speaker.deaf.as_ref().unwrap().again;
+        while speaker.deaf.as_ref().unwrap().again == again {
+            let heard = speaker.hear().await;
+            speaker.act(heard);
+        }
+    }
+    drop(taken);
+    while of_it(&speaker).is_some() {
+        let heard = timeout(Duration::from_secs(20), speaker.hear()).await.unwrap();
+        speaker.act(heard);
+    }
+    TcpStream::connect(wanted).await.unwrap();
     TcpStream::connect(address).await.unwrap();
 }
 

@@ -123,33 +123,6 @@ fn next_hops_across_a_router_take_the_route_of_somebody_else() {
     assert_eq!(hops(&bgp, None), None);
 }
 
-/// Whatever the order of the kernel's dump.
-#[test]
-fn what_was_heard_leads_to_no_next_hop() {
-    let address = "10.244.9.1".parse().unwrap();
-    let route = |dst: &str, protocol, priority, table| {
-        let route = Route::new(dst.parse().unwrap(), None, 2);
-        Route { protocol, priority, table, ..route }
-    };
-    let mut routes = [
-        route("10.244.9.0/24", LEARNED, 0, MAIN),
-        route("10.244.9.0/28", 4, 0, 100),
-        route("10.244.8.0/24", 4, 0, MAIN),
-        route("10.244.0.0/16", 4, 9, MAIN),
-        route("10.244.0.0/16", 12, 5, MAIN),
-        route("0.0.0.0/0", 4, 0, MAIN),
-    ];
-    for _ in 0..2 {
-        let best = |routes: &[Route]| {
-            let mut best = None;
-            routes.iter().for_each(|route| better(address, &mut best, route.clone()));
-            best
-        };
-        assert_eq!(best(&routes), Some(route("10.244.0.0/16", 12, 5, MAIN)));
-        routes.reverse();
-    }
-}
-
 proptest! {
     /// What is told of the changes adds up to what is learned, and that is what the peers tell,
     /// over the links that carry packets.
