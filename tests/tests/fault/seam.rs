@@ -152,7 +152,8 @@ impl<'a> Seam<'a> {
         let log = format!("{DIR}/log{}", NEXT.fetch_add(1, Ordering::Relaxed));
         // It is made here, for a call that does not come to run the victim.
         self.node.write(&log, "");
-        let with = format!("strace -qq -s 120 -o {log} {options}");
+        // Descriptors are shown with what they are: `5<NETLINK:[NETFILTER:71]>`.
+        let with = format!("strace -qq -yy -s 120 -o {log} {options}");
         self.node.write(&format!("{DIR}/{}.with", victim.name()), &with);
         log
     }
@@ -169,7 +170,7 @@ fn operations(log: &str) -> Vec<Operation> {
         let Some((name, _)) = line.split_once('(') else { continue };
         let nth = 1 + all.iter().filter(|operation| operation.name == name).count();
         // The first look at CNI_NETNS, or at stdin.
-        if line.starts_with("read(0,") || line.contains("\"/proc/self/fd/0\"") || opens_netns(line)
+        if line.starts_with("read(0<") || line.contains("\"/proc/self/fd/0\"") || opens_netns(line)
         {
             started = started.or(Some(all.len()));
         }
