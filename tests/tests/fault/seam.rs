@@ -138,7 +138,28 @@ impl<'a> Seam<'a> {
     ) -> (T, Option<String>) {
         let Operation { name, nth, .. } = operation;
         let inject = format!("-e trace={name} -e inject={name}:error={errno}:when={nth}");
-        let log = self.arm(victim, &inject);
+        self.inject(victim, &inject, call)
+    }
+
+    /// Makes every open(2) of a file fail during a call; as [`Seam::fail`].
+    pub fn fail_to_open<T>(
+        &self,
+        victim: Victim,
+        path: &str,
+        errno: &str,
+        call: impl FnOnce() -> T,
+    ) -> (T, Option<String>) {
+        let inject = format!("-P {path} -e trace=open,openat -e inject=open,openat:error={errno}");
+        self.inject(victim, &inject, call)
+    }
+
+    fn inject<T>(
+        &self,
+        victim: Victim,
+        inject: &str,
+        call: impl FnOnce() -> T,
+    ) -> (T, Option<String>) {
+        let log = self.arm(victim, inject);
         let answer = call();
         self.disarm(victim);
         let text = self.node.read(&log);
