@@ -31,7 +31,7 @@ def sides(stage, *wanted):
 
 
 def turns(open_sides, pairs, once):
-    """`once(side)` by turns, and in going first; {side: [what it returned, …]}."""
+    """`once(side)` by turns, and in going first; of each side [what it returned, …]."""
     results = {side: [] for side in open_sides}
     for turn in range(-WARM_UP, pairs):
         for side in open_sides if turn % 2 else reversed(open_sides):
@@ -148,20 +148,22 @@ def floor(stage, pairs, notes):
         interfaces = json.loads(read(side.output))["interfaces"]
         return interfaces[1]["name"]
 
-    def once(side):
+    def delete(side):
         attach(side)
-        ours = side.call("DEL")
+        return side.call("DEL")
+
+    def bare(side):
         link = attach(side)
-        bare = side.call("DEL", argv=[f"{stage}/tools/dellink", link])
+        took = side.call("DEL", argv=[f"{stage}/tools/dellink", link])
         side.call("DEL")
-        return ours, bare
+        return took
 
     rows = []
     for case in ("plain", "masquerade"):
         with sides(stage, ("ferrule", case, 1)) as (side,):
-            [samples] = turns([side], pairs, once)
-        over = [ours - bare for ours, bare in samples]
-        notes.add(f"a bare RTM_DELLINK, {case}: {median([bare for _, bare in samples]):.2f} ms")
+            ours, theirs = turns((delete, bare), pairs, lambda way, side=side: way(side))
+        over = [mine - other for mine, other in zip(ours, theirs)]
+        notes.add(f"a bare RTM_DELLINK, {case}: {median(theirs):.2f} ms")
         must = ("≤ 1.5 ms", lambda row: median(row.ours) <= 1.5)
         rows.append(Row(f"DEL − bare RTM_DELLINK, {case}", over, None, must))
     return rows

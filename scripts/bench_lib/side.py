@@ -132,9 +132,9 @@ class Side:
             raise Failed(f"{self.suite}: {command} {env['CNI_CONTAINERID']}: {read(self.output)}")
         return took / 1e6
 
-    def reaches_gateways(self):
+    def reaches_gateways(self, pod=None):
         """Is every gateway's answer there for the first packet? It must be, in the end."""
-        enter(self.pod)
+        enter(pod or self.pod)
         first = True
         for gateway in self.gateways:
             for _ in range(6):

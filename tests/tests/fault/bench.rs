@@ -98,6 +98,11 @@ impl Left {
         self.0.contains("files + /var/lib/cni/networks/")
     }
 
+    /// Whether a rule, or an element of a set, is there.
+    pub fn has_rules(&self) -> bool {
+        self.0.lines().any(|line| line.starts_with("nft + "))
+    }
+
     /// In a few words.
     pub fn brief(&self) -> String {
         let kind = |line: &str| match line.split_once(' ').unwrap_or((line, "")) {

@@ -16,6 +16,7 @@ mod kill;
 mod report;
 mod seam;
 mod steps;
+mod sysctls;
 
 use ferrule_tests::conf::{self, GATEWAY4};
 use serde_json::{Value, json};

@@ -138,7 +138,28 @@ impl<'a> Seam<'a> {
     ) -> (T, Option<String>) {
         let Operation { name, nth, .. } = operation;
         let inject = format!("-e trace={name} -e inject={name}:error={errno}:when={nth}");
-        let log = self.arm(victim, &inject);
+        self.inject(victim, &inject, call)
+    }
+
+    /// Makes every open(2) of a file fail during a call; as [`Seam::fail`].
+    pub fn fail_to_open<T>(
+        &self,
+        victim: Victim,
+        path: &str,
+        errno: &str,
+        call: impl FnOnce() -> T,
+    ) -> (T, Option<String>) {
+        let inject = format!("-P {path} -e trace=open,openat -e inject=open,openat:error={errno}");
+        self.inject(victim, &inject, call)
+    }
+
+    fn inject<T>(
+        &self,
+        victim: Victim,
+        inject: &str,
+        call: impl FnOnce() -> T,
+    ) -> (T, Option<String>) {
+        let log = self.arm(victim, inject);
         let answer = call();
         self.disarm(victim);
         let text = self.node.read(&log);
@@ -152,7 +173,8 @@ impl<'a> Seam<'a> {
         let log = format!("{DIR}/log{}", NEXT.fetch_add(1, Ordering::Relaxed));
         // It is made here, for a call that does not come to run the victim.
         self.node.write(&log, "");
-        let with = format!("strace -qq -s 120 -o {log} {options}");
+        // Descriptors are shown with what they are: `5<NETLINK:[NETFILTER:71]>`.
+        let with = format!("strace -qq -yy -s 120 -o {log} {options}");
         self.node.write(&format!("{DIR}/{}.with", victim.name()), &with);
         log
     }
@@ -169,7 +191,7 @@ fn operations(log: &str) -> Vec<Operation> {
         let Some((name, _)) = line.split_once('(') else { continue };
         let nth = 1 + all.iter().filter(|operation| operation.name == name).count();
         // The first look at CNI_NETNS, or at stdin.
-        if line.starts_with("read(0,") || line.contains("\"/proc/self/fd/0\"") || opens_netns(line)
+        if line.starts_with("read(0<") || line.contains("\"/proc/self/fd/0\"") || opens_netns(line)
         {
             started = started.or(Some(all.len()));
         }

@@ -10,6 +10,9 @@ use crate::{full, report, timed};
 
 const SIZE: usize = 100 << 20;
 
+/// All that read a configuration.
+const PLUGINS: [&str; 5] = ["bridge", "host-local", "loopback", "vxlan", "bgp"];
+
 fn run(node: &Node, pod: &Pod, plugin: &str, command: &str, stdin: &[u8]) -> Outcome {
     let bins = Bins::ours();
     let call = Call::new(bins.exe(plugin), &json!(null))
@@ -40,9 +43,9 @@ fn huge() -> [(&'static str, Vec<u8>); 4] {
 fn a_hundred_megabytes_are_refused_and_touch_nothing() {
     let (node, pod) = (Node::new(), Pod::new());
     let before = Snapshot::of(&node);
-    let mut slowest = 0;
+    let (mut calls, mut slowest) = (0, 0);
     for (what, stdin) in huge() {
-        for plugin in ["bridge", "host-local", "loopback"] {
+        for plugin in PLUGINS {
             for command in ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"] {
                 let (outcome, took) = timed(|| run(&node, &pod, plugin, command, &stdin));
                 let error = outcome.err();
@@ -51,11 +54,11 @@ fn a_hundred_megabytes_are_refused_and_touch_nothing() {
                     error.text().contains("too large"),
                     "{plugin} {command}, {what}: {error:?}"
                 );
-                slowest = slowest.max(took);
+                (calls, slowest) = (calls + 1, slowest.max(took));
             }
         }
     }
-    report(&format!("100 MB on stdin, 72 calls: all refused, the slowest in {slowest} ms"));
+    report(&format!("100 MB on stdin, {calls} calls: all refused, the slowest in {slowest} ms"));
     assert_same(&before, &Snapshot::of(&node));
 }
 
@@ -68,7 +71,7 @@ fn deep_nesting_is_refused_and_touches_nothing() {
     let open = &config[..config.len() - 1];
     let depth = 1 << 20;
     let nested = format!("{open},\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-    for plugin in ["bridge", "host-local", "loopback"] {
+    for plugin in PLUGINS {
         for command in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
             let error = run(&node, &pod, plugin, command, nested.as_bytes()).err();
             assert!(error.code == 6, "{plugin} {command}: {error:?}");

@@ -1,5 +1,6 @@
 //! 64 pods come at once, and 64 go, on however few processors.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -15,52 +16,61 @@ use crate::{count, full, idle, records, report, steady, timed};
 
 const WAVE: usize = 64;
 
-/// What a round took, in milliseconds: ADD of all with their first packets, DEL of all.
-#[derive(Clone, Copy, Default)]
+/// What rounds took, in milliseconds: ADD of all with their first packets, and DEL of all where
+/// all were there.
+#[derive(Default)]
 pub struct Took {
-    pub add: u128,
-    pub del: u128,
+    add: Vec<u128>,
+    del: Vec<u128>,
 }
 
-impl std::ops::AddAssign for Took {
-    fn add_assign(&mut self, other: Self) {
-        self.add += other.add;
-        self.del += other.del;
+impl Took {
+    /// A wave of ADDs, GC, a wave of DELs, GC. Every second round the runtime lost every second pod,
+    /// beginning with the second round.
+    pub fn round(&mut self, node: &Node, outside: &Outside) {
+        let (crowd, add) = timed(|| Crowd::add(node, &full(), pods(WAVE)));
+        self.add.push(add);
+        crowd.assert_unique();
+        crowd.assert_masqueraded(outside);
+        crowd.gc(&crowd.valid());
+        crowd.check();
+        assert_eq!(counted(node), (2 * WAVE, WAVE, WAVE));
+        if self.add.len().is_multiple_of(2) {
+            halve(&crowd, node);
+            crowd.del();
+        } else {
+            self.del.push(timed(|| crowd.del()).1);
+        }
+        assert_eq!(counted(node), (0, 0, 0));
+        crowd.gc(&[]);
     }
 }
 
-/// A wave of ADDs, GC, a wave of DELs, GC.
-pub fn round(node: &Node, outside: &Outside) -> Took {
-    let (crowd, add) = timed(|| Crowd::add(node, &full(), pods(WAVE)));
-    crowd.assert_unique();
-    crowd.assert_masqueraded(outside);
-    crowd.gc(&crowd.valid());
-    crowd.check();
-    assert_eq!((node.leases().len(), node.veths().len(), records(node)), (2 * WAVE, WAVE, WAVE));
-    // The runtime lost every second pod. Their DELs, which come late, find nothing.
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mean = |all: &[u128]| all.iter().sum::<u128>() / all.len().max(1) as u128;
+        let Self { add, del } = self;
+        let (rounds, whole) = (add.len(), del.len());
+        write!(f, "{rounds} rounds of {WAVE}; ADDs with their first packets {} ms; ", mean(add))?;
+        write!(f, "DELs of all {WAVE} {} ms, {whole} times", mean(del))
+    }
+}
+
+/// Leases of both families, links and records.
+fn counted(node: &Node) -> (usize, usize, usize) {
+    (node.leases().len(), node.veths().len(), records(node))
+}
+
+/// GC of every second pod, whose DEL comes late and finds nothing; the others live on.
+fn halve(crowd: &Crowd, node: &Node) {
     let valid: Vec<_> = crowd.valid().into_iter().step_by(2).collect();
     crowd.gc(&valid);
-    assert_eq!(
-        (node.leases().len(), node.veths().len(), records(node)),
-        (WAVE, WAVE / 2, WAVE / 2)
-    );
+    assert_eq!(counted(node), (WAVE, WAVE / 2, WAVE / 2));
     for (pod, result) in crowd.members.iter().step_by(2) {
         ping(pod, GATEWAY4);
         ping(pod, GATEWAY6);
         node.attach(&full(), pod).check(result);
     }
-    let ((), del) = timed(|| crowd.del());
-    assert_eq!((node.leases().len(), node.veths().len(), records(node)), (0, 0, 0));
-    crowd.gc(&[]);
-    Took { add, del }
-}
-
-fn tell(what: &str, rounds: usize, took: Took) {
-    let rounds = rounds as u128;
-    let (add, del) = (took.add / rounds, took.del / rounds);
-    report(&format!(
-        "{what}: {rounds} rounds of {WAVE}; ADDs with their first packets {add} ms, DELs {del} ms"
-    ));
 }
 
 #[test]
@@ -68,33 +78,32 @@ fn pods_come_and_go_64_at_a_time() {
     let node = Node::new();
     let outside = Outside::beside(&node);
     let before = steady(&node);
-    let mut took = round(&node, &outside);
+    let mut took = Took::default();
+    took.round(&node, &outside);
     let first = idle(&node);
-    let rounds = count(2, 20);
-    for _ in 1..rounds {
-        took += round(&node, &outside);
+    for _ in 1..count(2, 20) {
+        took.round(&node, &outside);
         assert_same(&first, &idle(&node));
     }
     assert_same(&before, &steady(&node));
-    tell("one node", rounds, took);
+    report(&format!("one node: {took}"));
 }
 
 /// Bridge, its addresses, forwarding, the nftables tables, the lease directory: all made by 64
 /// at once.
 #[test]
 fn the_first_use_of_a_node_is_raced_by_64() {
-    let rounds = count(2, 20);
     let mut took = Took::default();
-    for _ in 0..rounds {
+    for _ in 0..count(2, 20) {
         let node = Node::new();
         let outside = Outside::beside(&node);
         let before = steady(&node);
-        took += round(&node, &outside);
+        took.round(&node, &outside);
         assert_same(&before, &steady(&node));
         let shown = node.addresses(BRIDGE);
         assert_eq!(shown, ["10.1.0.1/20".to_owned(), format!("{GATEWAY6}/64")]);
     }
-    tell("a fresh node each", rounds, took);
+    report(&format!("a fresh node each: {took}"));
 }
 
 /// GC while pods come and go: what it is told to keep is kept, also while its ADD runs.
@@ -129,5 +138,5 @@ fn gc_runs_beside_adds_and_dels() {
     report(&format!("GC beside {rounds} waves of {}: it ran {turns} times", WAVE / 2));
     assert!(turns > 0);
     assert_same(&before, &steady(&node));
-    assert_eq!((node.leases().len(), node.veths().len(), records(&node)), (0, 0, 0));
+    assert_eq!(counted(&node), (0, 0, 0));
 }

@@ -11,7 +11,7 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::threads::Ended;
 use ferrule_tests::{Node, Outside, Pod, Snapshot};
 
-use crate::waves::round;
+use crate::waves::Took;
 use crate::{count, full, report, steady};
 
 /// What is there as long as a writer lives.
@@ -85,14 +85,9 @@ fn waves(what: &str, changes: &str) {
     let outside = Outside::beside(&node);
     node.sh(&format!("nft -f - <<'EOF'\n{SETTING}\nEOF"));
     let before = steady(&node);
-    let rounds = count(1, 5);
-    let mut took = crate::waves::Took::default();
-    let made = beside(&node, changes, || (0..rounds).for_each(|_| took += round(&node, &outside)));
-    let (add, del) = (took.add / rounds as u128, took.del / rounds as u128);
-    report(&format!(
-        "beside a writer of {what}, {made} changes: {rounds} rounds of 64; ADDs with their first \
-         packets {add} ms, DELs {del} ms"
-    ));
+    let (rounds, mut took) = (count(2, 20), Took::default());
+    let made = beside(&node, changes, || (0..rounds).for_each(|_| took.round(&node, &outside)));
+    report(&format!("beside a writer of {what}, {made} changes: {took}"));
     assert!(made > rounds * 64, "the writer hardly ran: {made}");
     assert_same(&before, &steady(&node));
 }
@@ -113,11 +108,12 @@ fn beside_a_writer_of_our_cluster_sets() {
     let node = Node::new();
     let outside = Outside::beside(&node);
     let before = steady(&node);
-    let rounds = count(1, 5);
+    let (rounds, mut took) = (count(2, 20), Took::default());
     let made = beside(&node, OF_THE_CLUSTER_SETS, || {
-        (0..rounds).for_each(|_| _ = round(&node, &outside));
+        (0..rounds).for_each(|_| took.round(&node, &outside));
     });
-    report(&format!("beside a writer of our cluster sets, {made} changes: {rounds} rounds of 64"));
+    report(&format!("beside a writer of our cluster sets, {made} changes: {took}"));
+    assert!(made > rounds * 64, "the writer hardly ran: {made}");
     let pod = Pod::new();
     let attachment = node.attach(&full(), &pod);
     // When `nft` deletes the last element of an interval set it leaves the mark of an end in it,
