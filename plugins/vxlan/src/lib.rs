@@ -8,7 +8,7 @@
 mod config;
 mod plan;
 
-use ::plan::{Kernel, TunnelDevice};
+use ::plan::{Kernel, Place, TunnelDevice};
 use bridge::Bridge;
 use cni::{CniResult, Error, Plugin, Request, Result, code};
 use config::Overlay as Wanted;
@@ -24,6 +24,9 @@ impl Plugin for Overlay {
         // What the bridge plugin would refuse makes no device.
         let config = bridge::Config::read(&request)?;
         request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
+        if wanted.daemon && !wanted.synced {
+            made_by_daemon(&mut kernel, &tunnel)?;
+        }
         kernel.tunnel(&tunnel, wanted.daemon).map_err(|error| failed(&error))?;
         bridge::add(&request, &config)
     }
@@ -63,6 +66,18 @@ fn prepare(request: &Request, wanted: &Wanted) -> Result<(Kernel, TunnelDevice, 
     let tunnel = plan::tunnel(&mut kernel, wanted)?;
     let request = plan::for_bridge(request, wanted, tunnel.mtu)?;
     Ok((kernel, tunnel, request))
+}
+
+/// A daemon that has not carried out its node set may be unable to guard the tunnel's port: then
+/// the device is its to make.
+fn made_by_daemon(kernel: &mut Kernel, tunnel: &TunnelDevice) -> Result<()> {
+    let link = kernel.link(Place::Host, &tunnel.name).map_err(|error| failed(&error))?;
+    if link.is_some() {
+        return Ok(());
+    }
+    let msg = format!("route-sync has not made VXLAN device {} yet", tunnel.name);
+    Err(Error::new(code::TRY_AGAIN, msg)
+        .details("`route-sync status` tells why; it makes none whose port it cannot guard"))
 }
 
 /// Whether the daemon has carried out its node set, and keeps it.
