@@ -1,11 +1,12 @@
 //! Who may send to the tunnel's port. Everybody here builds the same frames and knows the VNI, and
 //! the nodes' addresses and MAC addresses.
 
-use crate::cluster::{ALL, Cluster, Member, Underlay};
+use crate::cluster::{ALL, Cluster, Member, Underlay, node_list, node_list_over};
 use ferrule_tests::node::{Place, Pod};
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::raw::{self, Sniffer};
 use ferrule_tests::within;
+use serde_json::Value;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
@@ -204,6 +205,35 @@ fn no_pod_passes_for_a_node(cluster: &Cluster, victim: &Victim) {
     victim.send(&cluster.members[2].node, to.into(), "a node");
     assert_eq!(victim.hears().as_deref(), Some("a node"));
     assert_eq!(victim.hears_now(), None);
+}
+
+/// Two nodes with a tunnel over IPv6, and between them a node whose own is over IPv4.
+#[test]
+fn a_pod_does_not_pass_for_a_node_of_the_other_family() {
+    let mut cluster = Cluster::new();
+    let set = node_list_over(Underlay::V6, &["one", "three"]) + &node_list(&["two"]);
+    cluster.tell_text(&set);
+    let shows = |status: &Value, cidr: &str, key: &str, value: &str| {
+        let mut entries = status["cidrs"].as_array().into_iter().flatten();
+        entries.any(|entry| entry["cidr"] == cidr && entry[key] == value)
+    };
+    let (one, two) = (&cluster.members[0], &cluster.members[1]);
+    one.status_when(|status| shows(status, "10.244.3.0/24", "via", "2001:db8:b::3"));
+    two.status_when(|status| shows(status, "10.244.1.0/24", "state", "refused"));
+    let victim = Victim::new(&cluster);
+    let (pod, _) = two.pod();
+    let (third, to) = ("2001:db8:b::3".parse().unwrap(), "2001:db8:a::1".parse().unwrap());
+    let forged = |word: &str| from_pod(two, &udp6(third, to, PORT, &victim.frame(word)));
+    let (stopped, passed) = (forged("forged"), forged("forged well"));
+    raw::send(&pod, "eth0", &stopped);
+    victim.send(&cluster.members[2].node, to.into(), "a node");
+    assert_eq!(victim.hears().as_deref(), Some("a node"));
+    assert_eq!(victim.hears_now(), None);
+    // What was sent is what would be heard.
+    cluster.members[1].kill();
+    cluster.members[1].node.run("nft delete table inet ferrule");
+    raw::send(&pod, "eth0", &passed);
+    assert_eq!(victim.hears().as_deref(), Some("forged well"));
 }
 
 /// A node has addresses that the node set does not name, and VXLAN listens on all of them: that of
