@@ -134,6 +134,44 @@ fn a_socket_that_fails_amid_changes_is_got_over() {
     assert!(member.log().contains("netlink: well again"), "{}", member.log());
 }
 
+/// The guard goes once the tunnel is gone, and not because it should be.
+#[test]
+fn a_tunnel_that_cannot_be_removed_keeps_its_guard() {
+    let mut cluster = Cluster::with("mode = \"auto\"", &ALL);
+    let member = &mut cluster.members[0];
+    let path = "/run/route-sync.toml";
+    let auto = member.node.read(path);
+    let direct = auto.replace("\"auto\"", "\"direct\"");
+    let configure = |member: &Member, text: &str| {
+        member.node.write("/run/new.toml", text);
+        member.node.run(&format!("mv /run/new.toml {path}"));
+    };
+    let removed = "removed: the configuration wants another or none";
+    // So many turns of its loop, and it has heard of all that it did: nothing is left to ask.
+    let turns = |member: &Member| (0..50).for_each(|_| assert!(member.status().is_some()));
+    turns(member);
+    let strace = trace_sends(member, &[]);
+    configure(member, &direct);
+    until_logged(member, strace, removed);
+    let sends = member.node.read("/run/strace");
+    let deletion = sends.lines().position(|line| line.contains("RTM_DELLINK")).unwrap() + 1;
+    configure(member, &auto);
+    member.in_sync();
+    turns(member);
+    member.node.write(LOG, "");
+    let inject = format!("inject=sendto:error=ENOBUFS:when={deletion}");
+    let strace = trace_sends(member, &["-e", &inject]);
+    configure(member, &direct);
+    until_logged(member, strace, "nftables rules put in step");
+    let log = member.log();
+    let at = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text:?} in {log}"));
+    let failed = at("device fvxlan.100: delete link fvxlan.100: No buffer space");
+    assert!(failed < at(removed) && at(removed) < at("nftables rules put in step"), "{log}");
+    member.status_when(|status| status["problems"].as_array().is_some_and(Vec::is_empty));
+    assert!(member.node.link("fvxlan.100").is_none());
+    assert!(!member.node.run("nft list table inet ferrule").contains("overlay"));
+}
+
 /// With the state of 4,096 nodes, and a flow that must not lose its connection.
 #[test]
 fn a_restart_with_thousands_of_nodes_loses_no_flow() {
