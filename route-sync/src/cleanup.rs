@@ -30,10 +30,11 @@ pub fn cleanup(config: &Config) -> Result<Cleaned, Error> {
         return Err(Error::Running(config.run_dir.display().to_string()));
     };
     let mut cleaned = Cleaned::default();
-    if let Some(mut socket) = cleaned.good(Socket::open()) {
-        cleaned.links_and_routes(&mut socket);
+    let socket = cleaned.good(Socket::open());
+    // A tunnel that stays keeps its guard.
+    if socket.is_some_and(|mut socket| cleaned.routes_and_links(&mut socket)) {
+        cleaned.good(nft::Nft::open().and_then(|mut nft| nft.del_node_rules()));
     }
-    cleaned.good(nft::Nft::open().and_then(|mut nft| nft.del_node_rules()));
     let node = Node::remove(&config.run_dir);
     cleaned.good(node.map_err(|error| io("remove node.json", io::Error::other(error))));
     let kept = config.state_dir.join(crate::source::KEPT);
@@ -45,7 +46,8 @@ pub fn cleanup(config: &Config) -> Result<Cleaned, Error> {
 }
 
 impl Cleaned {
-    fn links_and_routes(&mut self, socket: &mut Socket) {
+    /// Gives whether no device is left.
+    fn routes_and_links(&mut self, socket: &mut Socket) -> bool {
         let protocols = [(false, PROTOCOL), (true, PROTOCOL), (false, LEARNED), (true, LEARNED)];
         for (v6, protocol) in protocols {
             let routes = self.good(socket.list(&route::list_of(v6, protocol)));
@@ -54,13 +56,15 @@ impl Cleaned {
                 self.note(format!("route {route}"), done);
             }
         }
-        let links = self.good(socket.list(&link::list()));
-        for link in links.into_iter().flatten() {
+        let Some(links) = self.good(socket.list(&link::list())) else { return false };
+        let before = self.errors.len();
+        for link in links {
             if link.kind == "vxlan" && link.alias == vtep::ALIAS {
                 let done = socket.set(&link::del(link.index, &link.name));
                 self.note(format!("device {}", link.name), done);
             }
         }
+        self.errors.len() == before
     }
 
     /// What came of it; an error is kept.

@@ -174,17 +174,15 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
     let others = nodes.others.iter().flat_map(|node| &node.addresses).copied();
     let own = nodes.own.iter().flat_map(|node| &node.addresses).copied();
     cluster.extend(others.filter(plainly).chain(own).map(IpNetwork::from));
-    // Whether two nodes are on one link they may see differently, so every node may send.
-    let peers = |vtep: &Vtep| {
-        let all = nodes.others.iter().flat_map(|node| &node.addresses);
-        all.filter(|a| a.is_ipv4() == vtep.local.is_ipv4()).copied().collect()
-    };
+    // Whether two nodes are on one link they may see differently, so every node may send. What is
+    // passed on may be of a tunnel of the other family than this node's.
+    let peers = || nodes.others.iter().flat_map(|node| &node.addresses).copied().collect();
     NodeRules {
         guard: desired.vtep.as_ref().map(|vtep| Guard {
             port: vtep.port,
             underlay: vtep.underlay.1.clone(),
             local: vtep.local,
-            peers: peers(vtep),
+            peers: peers(),
         }),
         cluster,
         masquerade: config.masquerade.enabled.then(|| NodeMasquerade {

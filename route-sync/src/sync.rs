@@ -30,6 +30,10 @@ const LOGGED: usize = 20;
 /// Changes that are messages at the same time: those of 5,000 nodes would take 10 MB.
 const AT_ONCE: usize = 512;
 
+/// Why a tunnel is not made.
+const UNGUARDED: &str = "it is not made: its port cannot be guarded, and whoever reaches it could \
+                         send into the pods' network; the problem `nftables` or `device …` says why";
+
 /// The state of the daemon.
 pub struct Sync {
     config: Config,
@@ -47,6 +51,8 @@ pub struct Sync {
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
+    /// A device of ours that is wanted no more could not be removed: its port stays guarded.
+    stray: bool,
     /// A set is in, and not an earlier run's: what is not desired may go.
     sweep: bool,
     /// A set is in.
@@ -85,6 +91,7 @@ impl Sync {
             of_use: false,
             desired: Desired::default(),
             tunnel: None,
+            stray: false,
             sweep: false,
             told: false,
             failures: HashMap::new(),
@@ -187,10 +194,16 @@ impl Sync {
         if more > 0 {
             warn!("{more} more problems: see `route-sync status`");
         }
-        // A tunnel is not open for a moment without its guard, neither at its beginning nor its end.
+        // A tunnel is not open for a moment without its guard, neither at its beginning nor its
+        // end. The guard is of one port: what is at another one goes before the guard moves there.
         let wants_guard = self.desired.vtep.is_some();
+        let (elsewhere, others) = self.unwanted(links);
+        self.stray = false;
+        let unwanted: HashSet<_> = elsewhere.iter().chain(&others).map(trouble_of).collect();
+        self.troubles.retain(|of, _| !of.starts_with("device ") || unwanted.contains(of));
+        self.remove_devices(&elsewhere);
         let guarded = wants_guard && self.rules(why);
-        self.tunnel = self.ensure_tunnel(why, vtep.as_ref());
+        self.tunnel = self.ensure_tunnel(why, vtep.as_ref(), guarded)?;
         let changes = self.changes()?;
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
@@ -198,9 +211,7 @@ impl Sync {
         self.apply(&changes, why)?;
         drop(changes);
         // What led through an old device now leads elsewhere.
-        if self.sweep().nodes {
-            self.sweep_devices(&links);
-        }
+        self.remove_devices(&others);
         let guarded = guarded || (!wants_guard && self.rules(why));
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
@@ -247,13 +258,27 @@ impl Sync {
         Ok(diff.changes(routes, neighbours, fdb))
     }
 
-    /// `before`: the device that was wanted in the last pass.
-    fn ensure_tunnel(&mut self, why: &'static str, before: Option<&Vtep>) -> Option<Link> {
+    /// `before`: the device that was wanted in the last pass. While it is not `guarded` one that is
+    /// there stays as it is, and none is made.
+    fn ensure_tunnel(
+        &mut self,
+        why: &'static str,
+        before: Option<&Vtep>,
+        guarded: bool,
+    ) -> net::Result<Option<Link>> {
         let what = self.desired.vtep.as_ref().map(|wanted| format!("vxlan {}", wanted.name));
         // Of a device that is wanted no more nobody would ever say that it is well again.
         let of_now = |known: &String| !known.starts_with("vxlan ") || Some(known) == what.as_ref();
         self.troubles.retain(|known, _| of_now(known));
-        let (Some(wanted), Some(what)) = (&self.desired.vtep, what) else { return None };
+        let (Some(wanted), Some(what)) = (&self.desired.vtep, what) else { return Ok(None) };
+        if !guarded {
+            let there = self.socket.get(&link::by_name(&wanted.name))?;
+            let there = there.filter(|link| link.kind == "vxlan" && link.alias == vtep::ALIAS);
+            if there.is_none() {
+                self.trouble(&what, &UNGUARDED);
+            }
+            return Ok(there);
+        }
         // Nothing else than before is wanted, and it was there: then somebody altered it.
         let repair = self.tunnel.is_some() && before == Some(wanted);
         match vxlan::ensure(&mut self.socket, &tunnel(wanted)) {
@@ -270,23 +295,41 @@ impl Sync {
                     self.repaired("device", count);
                 }
                 self.well(&what);
-                Some(link)
+                Ok(Some(link))
             }
             Err(error) => {
                 self.trouble(&what, &error);
-                None
+                Ok(None)
             }
         }
     }
 
-    /// Removes devices of ours that another configuration wanted.
-    fn sweep_devices(&mut self, links: &[Link]) {
-        let keep = self.desired.vtep.as_ref().map(|vtep| vtep.name.clone());
-        for link in links.iter().filter(|link| link.kind == "vxlan" && link.alias == vtep::ALIAS) {
-            if Some(&link.name) != keep.as_ref() {
-                info!(device = link.name, "removed: the configuration wants another or none");
-                if let Err(error) = self.socket.set(&link::del(link.index, &link.name)) {
-                    warn!("{error}");
+    /// Devices of ours that the configuration does not want: those at another port than the
+    /// tunnel's, and the others. It says so even when the node set is an earlier run's.
+    fn unwanted(&self, links: Vec<Link>) -> (Vec<Link>, Vec<Link>) {
+        if self.desired.incomplete {
+            return Default::default();
+        }
+        let wanted = self.desired.vtep.as_ref();
+        let ours = links.into_iter().filter(|l| l.kind == "vxlan" && l.alias == vtep::ALIAS);
+        let port = |link: &Link| link.vxlan.as_ref().map(|vxlan| vxlan.port);
+        let (elsewhere, mut others): (Vec<_>, Vec<_>) =
+            ours.partition(|link| wanted.is_some_and(|wanted| port(link) != Some(wanted.port)));
+        others.retain(|link| wanted.is_none_or(|wanted| wanted.name != link.name));
+        (elsewhere, others)
+    }
+
+    fn remove_devices(&mut self, links: &[Link]) {
+        for link in links {
+            let what = trouble_of(link);
+            match self.socket.set(&link::del(link.index, &link.name)) {
+                Err(error) if !error.is_gone() => {
+                    self.stray = true;
+                    self.trouble(&what, &error);
+                }
+                _ => {
+                    info!(device = link.name, "removed: the configuration wants another or none");
+                    self.well(&what);
                 }
             }
         }
@@ -347,6 +390,11 @@ impl Sync {
             self.repaired(object, 1);
         }
     }
+}
+
+/// What it is called that a device cannot be removed.
+fn trouble_of(unwanted: &Link) -> String {
+    format!("device {}", unwanted.name)
 }
 
 /// Whether an address tells where this node is. The gateway's on each pod's link does not: of IPv6

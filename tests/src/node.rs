@@ -195,7 +195,7 @@ pub trait Place {
             let listed = self.run("ip -6 addr show tentative");
             listed.trim().is_empty().then_some(())
         };
-        crate::within(Duration::from_secs(5), settled).expect("duplicate address detection ends");
+        crate::within(Duration::from_secs(20), settled).expect("duplicate address detection ends");
     }
 
     /// Starts a command that runs until the answer is dropped, or this process dies.

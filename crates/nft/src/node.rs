@@ -16,6 +16,8 @@
 //!         meta l4proto != udp accept
 //!         udp dport 4789 ip daddr @overlay-peers4 ip saddr != @overlay-peers4 drop
 //!         udp dport 4789 ip saddr @overlay-peers4 fib saddr . iif oif missing drop
+//!         udp dport 4789 ip6 daddr @overlay-peers6 ip6 saddr != @overlay-peers6 drop
+//!         udp dport 4789 ip6 saddr @overlay-peers6 fib saddr . iif oif missing drop
 //!     }
 //!     chain cluster-masq {
 //!         type nat hook postrouting priority srcnat + 2; policy accept;
@@ -29,10 +31,10 @@
 //! }
 //! ```
 //!
-//! Of the guard's sets and rules those of one family are there, the tunnel's. Each packet of the
-//! tunnel goes through it two times, once as the tunnel's and once as what is in it, and through
-//! few expressions each time: what is in it ends at its first rule unless it is UDP too, what is
-//! the tunnel's at the first one likewise.
+//! What comes in is of one family, the tunnel's; what is passed on may be of another node's tunnel,
+//! over the other family. Each packet of the tunnel goes through the guard two times, once as the
+//! tunnel's and once as what is in it, and through few expressions each time: what is in it ends at
+//! its first rule unless it is UDP too, what is the tunnel's at the first one likewise.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -105,8 +107,8 @@ pub struct Guard {
     /// The tunnel's own address. VXLAN listens on all that the node has, and those that no node
     /// set names are not known to the nodes on the way.
     pub local: IpAddr,
-    /// The nodes' addresses. Those of the other family than the tunnel's are of no account: its
-    /// device has no socket of that family.
+    /// The nodes' addresses. Those of the other family than the tunnel's count for what is passed
+    /// on alone: the device has no socket of that family.
     pub peers: BTreeSet<IpAddr>,
 }
 
@@ -120,35 +122,27 @@ pub struct NodeMasquerade {
 }
 
 impl Guard {
-    fn ip(&self) -> Ip {
-        if self.local.is_ipv4() { Ip::V4 } else { Ip::V6 }
-    }
-
-    fn set(&self) -> &'static str {
-        if self.local.is_ipv4() { PEERS4.name } else { PEERS6.name }
-    }
-
     fn rules(&self) -> Vec<Rule> {
         let mut name = self.underlay.clone().into_bytes();
         name.resize(NAME_LEN, 0);
-        let ip = self.ip();
+        let (ip, peers) = if self.local.is_ipv4() { (Ip::V4, PEERS4) } else { (Ip::V6, PEERS6) };
         let local = bytes(ip, bits(self.local));
-        vec![expr::accept_udp_of(ip, self.set(), name, local, self.port), expr::drop_udp(self.port)]
+        vec![expr::accept_udp_of(ip, peers.name, name, local, self.port), expr::drop_udp(self.port)]
     }
 
     fn transit_rules(&self) -> Vec<Rule> {
-        vec![
-            expr::accept_what_is_not_udp(),
-            expr::drop_udp_of_strangers_to(self.ip(), self.set(), self.port),
-            expr::drop_udp_from_elsewhere(self.ip(), self.set(), self.port),
-        ]
+        let mut rules = vec![expr::accept_what_is_not_udp()];
+        for (ip, peers) in [(Ip::V4, PEERS4), (Ip::V6, PEERS6)] {
+            rules.push(expr::drop_udp_of_strangers_to(ip, peers.name, self.port));
+            rules.push(expr::drop_udp_from_elsewhere(ip, peers.name, self.port));
+        }
+        rules
     }
 
-    /// The peers of one family, if that is the tunnel's.
-    fn peers(&self, ip: Ip) -> Option<BTreeSet<Span>> {
+    /// The peers of one family.
+    fn peers(&self, ip: Ip) -> BTreeSet<Span> {
         let of_family = self.peers.iter().filter(|peer| peer.is_ipv4() == (ip == Ip::V4));
-        let span = |peer: &IpAddr| Span { first: bytes(ip, bits(*peer)), end: None };
-        (ip == self.ip()).then(|| of_family.map(span).collect())
+        of_family.map(|peer| Span { first: bytes(ip, bits(*peer)), end: None }).collect()
     }
 }
 
@@ -197,8 +191,8 @@ impl NodeRules {
         [
             (CLUSTER4, cluster(Ip::V4)),
             (CLUSTER6, cluster(Ip::V6)),
-            (PEERS4, guard.and_then(|of| of.peers(Ip::V4))),
-            (PEERS6, guard.and_then(|of| of.peers(Ip::V6))),
+            (PEERS4, guard.map(|of| of.peers(Ip::V4))),
+            (PEERS6, guard.map(|of| of.peers(Ip::V6))),
             (PODS4, pods(Ip::V4)),
             (PODS6, pods(Ip::V6)),
         ]

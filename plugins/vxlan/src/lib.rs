@@ -8,7 +8,7 @@
 mod config;
 mod plan;
 
-use ::plan::{Kernel, TunnelDevice};
+use ::plan::{Kernel, Place, TunnelDevice};
 use bridge::Bridge;
 use cni::{CniResult, Error, Plugin, Request, Result, code};
 use config::Overlay as Wanted;
@@ -24,6 +24,9 @@ impl Plugin for Overlay {
         // What the bridge plugin would refuse makes no device.
         let config = bridge::Config::read(&request)?;
         request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
+        if wanted.daemon {
+            leave_to_daemon(&mut kernel, &tunnel, &wanted)?;
+        }
         kernel.tunnel(&tunnel, wanted.daemon).map_err(|error| failed(&error))?;
         bridge::add(&request, &config)
     }
@@ -65,13 +68,29 @@ fn prepare(request: &Request, wanted: &Wanted) -> Result<(Kernel, TunnelDevice, 
     Ok((kernel, tunnel, request))
 }
 
-/// Whether the daemon has carried out its node set, and keeps it.
-fn ready(wanted: &Wanted) -> Result<()> {
-    let held = Lock::is_held(&wanted.run_dir).map_err(|error| {
+/// An error where the device is absent and the daemon's to make: one that runs makes it at once,
+/// unless it cannot guard the tunnel's port; one that was never in step may have been unable to.
+fn leave_to_daemon(kernel: &mut Kernel, tunnel: &TunnelDevice, wanted: &Wanted) -> Result<()> {
+    let link = kernel.link(Place::Host, &tunnel.name).map_err(|error| failed(&error))?;
+    if link.is_some() || (wanted.synced && !is_held(wanted)?) {
+        return Ok(());
+    }
+    let msg = format!("route-sync has not made VXLAN device {} yet", tunnel.name);
+    Err(Error::new(code::TRY_AGAIN, msg)
+        .details("`route-sync status` tells why; it makes none whose port it cannot guard"))
+}
+
+/// Whether a daemon runs.
+fn is_held(wanted: &Wanted) -> Result<bool> {
+    Lock::is_held(&wanted.run_dir).map_err(|error| {
         Error::new(code::NOT_AVAILABLE, "cannot tell whether route-sync runs")
             .details(error.to_string())
-    })?;
-    match (wanted.synced, held) {
+    })
+}
+
+/// Whether the daemon has carried out its node set, and keeps it.
+fn ready(wanted: &Wanted) -> Result<()> {
+    match (wanted.synced, is_held(wanted)?) {
         (true, true) => Ok(()),
         (true, false) => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
             .details("routes to other nodes stand as it left them, and are not kept; start it")),

@@ -90,7 +90,8 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     assert_eq!(desired.fdb, [(mac, ip("203.0.113.3"))].into());
     // The near one too: it may take this node for far.
     let guard = rules(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &desired).guard.unwrap();
-    assert_eq!(guard.peers, [ip("192.0.2.2"), ip("203.0.113.3")].into());
+    let peers = ["192.0.2.2", "2001:db8::2", "203.0.113.3"];
+    assert_eq!(guard.peers, peers.map(ip).into());
     assert_eq!((desired.mtu, desired.incomplete), (1450, false));
     assert!(desired.problems.is_empty());
     let vtep = desired.vtep.unwrap();

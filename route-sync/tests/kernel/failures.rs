@@ -1,8 +1,9 @@
 //! What fails is told, tried again with pauses, and forgotten when it is over.
 
-use crate::common::{Node1, cluster, config, ip, on_a_node};
+use crate::common::{Node1, cluster, config, ip, on_a_node, state};
 use net::Mac;
 use node::Node;
+use route_sync::config::{Config, Mode};
 use route_sync::query::State;
 use std::fs;
 use std::io::Write;
@@ -71,8 +72,12 @@ fn nothing_is_due_after_a_pass() {
             let problems = node.sync.report().problems;
             problems.into_iter().map(|problem| problem.what).collect::<Vec<_>>()
         };
-        assert_eq!(problems(&node), ["nftables"]);
-        assert!(!node.sync.report().synced, "pods could get in by the tunnel's port");
+        assert_eq!(problems(&node), ["nftables", "vxlan fvxlan.100"]);
+        let report = node.sync.report();
+        let why = &report.problems[1].error;
+        assert!(why.starts_with("it is not made: its port cannot be guarded"), "{why}");
+        assert!(!report.synced && tunnels().is_empty(), "its port would be open to everybody");
+        assert!(ip("route show 10.1.2.0/24").contains("via 192.0.2.2"), "the rest is served");
         // Rules are not made of a set without this node.
         let mut set = cluster(0);
         set.nodes.remove(0);
@@ -84,11 +89,90 @@ fn nothing_is_due_after_a_pass() {
             node.sync.work();
         }
         assert_eq!(node.sync.figures().passes, passes);
-        drop(owner);
         node.sync.set(&cluster(0), false);
+        node.sync.work();
+        assert_eq!(problems(&node), ["nftables", "vxlan fvxlan.100"]);
+        drop(owner);
+        // Nobody has to wait until it is tried again.
+        node.sync.ruleset_changed();
         node.sync.work();
         let report = node.sync.report();
         assert!(report.synced && report.problems.is_empty(), "{report:#?}");
+        assert_eq!(tunnels(), ["fvxlan.100"]);
+    });
+}
+
+/// The VXLAN devices that are there.
+fn tunnels() -> Vec<String> {
+    let shown = ip("-o link show type vxlan");
+    let name = |line: &str| line.split(": ").nth(1).unwrap().split('@').next().unwrap().to_owned();
+    shown.lines().map(name).collect()
+}
+
+/// A set of our name that is not like ours: the guard is not put, whatever is tried.
+const IN_THE_WAY: &str = "add table inet ferrule; \
+                          add set inet ferrule overlay-peers4 { type inet_service; }";
+
+fn nft(text: &str) -> String {
+    let output = Command::new("nft").arg(text).output();
+    let output = output.unwrap_or_else(|error| panic!("nft: {error}: apt-get install nftables"));
+    assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What carries packets goes on when its guard cannot be put, and is not made anew without it.
+#[test]
+fn a_tunnel_without_its_guard_stays_and_is_not_made() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        let before = state();
+        nft("flush ruleset");
+        nft(IN_THE_WAY);
+        node.sync.pass("the interval is over");
+        assert_eq!(state(), before);
+        assert_eq!(node.sync.report().problems[0].what, "nftables");
+        ip("link del fvxlan.100");
+        node.settle();
+        assert_eq!(tunnels(), [""; 0]);
+        let far = ["10.1.3.0/24", "fd00:3::/64"].map(|cidr| cidr.parse().unwrap());
+        let report = node.sync.report();
+        let failing = report.cidrs.iter().filter(|entry| entry.state == State::Failing);
+        assert_eq!(failing.map(|entry| entry.cidr).collect::<Vec<_>>(), far);
+        nft("flush ruleset");
+        node.sync.ruleset_changed();
+        node.sync.work();
+        node.settle();
+        assert_eq!(state(), before);
+        assert!(nft("list table inet ferrule").contains("udp dport 4789 drop"));
+    });
+}
+
+/// The guard is of the configured port, and does not leave a device at another one behind, not
+/// even when the node set is an earlier run's.
+#[test]
+fn a_tunnel_that_is_wanted_no_more_is_never_left_open() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        let change = |node: &mut Node1, alter: fn(&mut Config)| {
+            let mut config = config(node.run_dir.path());
+            alter(&mut config);
+            node.sync.reconfigure(config);
+            node.sync.set(&cluster(0), true);
+            node.sync.work();
+            let report = node.sync.report();
+            assert!(report.problems.is_empty(), "{report:#?}");
+        };
+        change(&mut node, |config| (config.vxlan.vni, config.vxlan.port) = (7, 8472));
+        assert_eq!(tunnels(), ["fvxlan.7"]);
+        assert!(ip("-d link show type vxlan").contains("dstport 8472"));
+        let guard = nft("list table inet ferrule");
+        assert!(guard.contains("udp dport 8472 drop") && !guard.contains("4789"), "{guard}");
+        change(&mut node, |config| config.vxlan.vni = 7);
+        assert_eq!(tunnels(), ["fvxlan.7"]);
+        assert!(nft("list table inet ferrule").contains("udp dport 4789 drop"));
+        change(&mut node, |config| config.mode = Mode::Direct);
+        assert_eq!(tunnels(), [""; 0]);
+        assert!(!nft("list ruleset").contains("overlay"));
     });
 }
 

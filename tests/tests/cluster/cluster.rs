@@ -65,7 +65,8 @@ pub fn node_list(names: &[&str]) -> String {
     node_list_over(Underlay::Dual, names)
 }
 
-fn node_list_over(underlay: Underlay, names: &[&str]) -> String {
+/// The node list of these nodes, by addresses of these families.
+pub fn node_list_over(underlay: Underlay, names: &[&str]) -> String {
     let of = |(name, link, at): &(&str, char, u8)| {
         let four = format!("\"{}.{at}\", ", four(*link));
         let four = if underlay == Underlay::Dual { four.as_str() } else { "" };

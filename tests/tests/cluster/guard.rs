@@ -1,18 +1,21 @@
 //! Who may send to the tunnel's port. Everybody here builds the same frames and knows the VNI, and
 //! the nodes' addresses and MAC addresses.
 
-use crate::cluster::{ALL, Cluster, Member, Underlay};
+use crate::cluster::{ALL, Cluster, Member, Underlay, node_list, node_list_over};
 use ferrule_tests::node::{Place, Pod};
 use ferrule_tests::packets::{first_ping, ping};
 use ferrule_tests::raw::{self, Sniffer};
 use ferrule_tests::within;
+use serde_json::Value;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 const PORT: u16 = 4789;
 const VNI: u8 = 100;
-/// Longer than any packet here is on its way.
+/// How long an expected packet may take: the first one to a place waits until ARP is answered.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than any packet here is on its way, once others have come that way.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// A pod on node one that listens, and what one has to know to reach it through the tunnel.
@@ -34,7 +37,6 @@ impl Victim {
         let (pod, addresses) = cluster.members[0].pod();
         let address: Ipv4Addr = addresses[0].parse().unwrap();
         let ear = pod.ns().enter(|| UdpSocket::bind((address, 0))).unwrap();
-        ear.set_read_timeout(Some(QUIET)).unwrap();
         let vtep = cluster.members[0].node.link("fvxlan.100").unwrap();
         let vtep = raw::mac(vtep["address"].as_str().unwrap());
         Victim { _pod: pod, address, ear, vtep, port }
@@ -49,8 +51,18 @@ impl Victim {
         [&vxlan[..], &self.vtep, &[2, 0, 0, 0, 0, 1], &[8, 0], &packet].concat()
     }
 
-    /// The next word that arrives, if one does.
+    /// The next word, which is expected.
     fn hears(&self) -> Option<String> {
+        self.hears_within(PATIENCE)
+    }
+
+    /// The next word, where none is expected.
+    fn hears_now(&self) -> Option<String> {
+        self.hears_within(QUIET)
+    }
+
+    fn hears_within(&self, time: Duration) -> Option<String> {
+        self.ear.set_read_timeout(Some(time)).unwrap();
         let mut word = [0; 64];
         let length = loop {
             match self.ear.recv(&mut word) {
@@ -114,7 +126,7 @@ fn only_nodes_are_heard(cluster: &Cluster, victim: &Victim, to: &str) {
     let stranger = cluster.plug_in("stranger", 'a', 77);
     stranger.settle();
     let answers = || first_ping(&stranger, &to.to_string()).then_some(());
-    within(Duration::from_secs(5), answers).expect("the stranger reaches the node");
+    within(PATIENCE, answers).expect("the stranger reaches the node");
     for (number, node) in [(1, &cluster.members[1].node), (2, &cluster.members[2].node)] {
         victim.send(&near, to, "a pod of the node itself");
         victim.send(&far, to, "a pod of another node");
@@ -123,7 +135,7 @@ fn only_nodes_are_heard(cluster: &Cluster, victim: &Victim, to: &str) {
         victim.send(node, to, &word);
         assert_eq!(victim.hears(), Some(word));
     }
-    assert_eq!(victim.hears(), None);
+    assert_eq!(victim.hears_now(), None);
 }
 
 #[test]
@@ -192,7 +204,36 @@ fn no_pod_passes_for_a_node(cluster: &Cluster, victim: &Victim) {
     }
     victim.send(&cluster.members[2].node, to.into(), "a node");
     assert_eq!(victim.hears().as_deref(), Some("a node"));
-    assert_eq!(victim.hears(), None);
+    assert_eq!(victim.hears_now(), None);
+}
+
+/// Two nodes with a tunnel over IPv6, and between them a node whose own is over IPv4.
+#[test]
+fn a_pod_does_not_pass_for_a_node_of_the_other_family() {
+    let mut cluster = Cluster::new();
+    let set = node_list_over(Underlay::V6, &["one", "three"]) + &node_list(&["two"]);
+    cluster.tell_text(&set);
+    let shows = |status: &Value, cidr: &str, key: &str, value: &str| {
+        let mut entries = status["cidrs"].as_array().into_iter().flatten();
+        entries.any(|entry| entry["cidr"] == cidr && entry[key] == value)
+    };
+    let (one, two) = (&cluster.members[0], &cluster.members[1]);
+    one.status_when(|status| shows(status, "10.244.3.0/24", "via", "2001:db8:b::3"));
+    two.status_when(|status| shows(status, "10.244.1.0/24", "state", "refused"));
+    let victim = Victim::new(&cluster);
+    let (pod, _) = two.pod();
+    let (third, to) = ("2001:db8:b::3".parse().unwrap(), "2001:db8:a::1".parse().unwrap());
+    let forged = |word: &str| from_pod(two, &udp6(third, to, PORT, &victim.frame(word)));
+    let (stopped, passed) = (forged("forged"), forged("forged well"));
+    raw::send(&pod, "eth0", &stopped);
+    victim.send(&cluster.members[2].node, to.into(), "a node");
+    assert_eq!(victim.hears().as_deref(), Some("a node"));
+    assert_eq!(victim.hears_now(), None);
+    // What was sent is what would be heard.
+    cluster.members[1].kill();
+    cluster.members[1].node.run("nft delete table inet ferrule");
+    raw::send(&pod, "eth0", &passed);
+    assert_eq!(victim.hears().as_deref(), Some("forged well"));
 }
 
 /// A node has addresses that the node set does not name, and VXLAN listens on all of them: that of
@@ -213,7 +254,7 @@ fn other_addresses_are_no_way_in(underlay: Underlay, node: IpAddr, others: [&str
         for to in others {
             raw::send(&pod, "eth0", &from_pod(member, &forged(&format!("{to} {when}"), to)));
         }
-        assert_eq!(victim.hears(), None);
+        assert_eq!(victim.hears_now(), None);
     };
     let (_, before) = cluster.tunnelled();
     send_all(&cluster.members[1], "by a node that guards");
@@ -251,17 +292,18 @@ fn who_may_send_follows_the_node_set() {
     let third = &cluster.members[2].node;
     let heard = || {
         victim.send(third, to, "third");
-        victim.hears()
+        victim.hears_now()
     };
-    assert!(heard().is_some());
+    victim.send(third, to, "third");
+    assert_eq!(victim.hears().as_deref(), Some("third"));
     cluster.tell(&["one", "two"]);
     let silent = || heard().is_none().then_some(());
-    within(Duration::from_secs(5), silent).expect("a node that left is a stranger");
+    within(PATIENCE, silent).expect("a node that left is a stranger");
     assert_eq!([heard(), heard()], [None, None]);
     victim.send(&cluster.members[1].node, to, "second");
     assert_eq!(victim.hears().as_deref(), Some("second"), "the nodes that stay are heard");
     cluster.tell(&ALL);
-    within(Duration::from_secs(5), heard).expect("a node that came is heard");
+    within(PATIENCE, heard).expect("a node that came is heard");
 }
 
 /// What a node stops is forged: nodes reach each other through it.

@@ -79,6 +79,29 @@ fn killed_during_sync_a_restart_ends_in_the_right_state() {
     assert!(halfway > 0, "every one of {rounds} kills came too early or too late");
 }
 
+/// Traces what a daemon sends, to /run/strace, with more arguments for strace.
+fn trace_sends(member: &Member, arguments: &[&str]) -> Background {
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-o", "/run/strace", "-e", "trace=sendto"]).args(arguments);
+    command.args(["-p", &member.pid().to_string()]);
+    let strace = Background::start_in(member.node.ns(), None, &command, "/run/strace.err");
+    let status = format!("/proc/{}/status", member.pid());
+    let traced = || {
+        let text = std::fs::read_to_string(&status).unwrap();
+        (!text.contains("TracerPid:\t0\n")).then_some(())
+    };
+    within(Duration::from_secs(10), traced).expect("strace traces: apt-get install strace");
+    strace
+}
+
+/// Waits until the daemon logs something, and ends strace: what it holds up goes on.
+fn until_logged(member: &Member, mut strace: Background, text: &str) {
+    let told = || member.log().contains(text).then_some(());
+    within(Duration::from_secs(20), told).unwrap_or_else(|| panic!("{}", member.log()));
+    member.node.sh(&format!("kill -INT {}", strace.pid()));
+    within(Duration::from_secs(10), || (!strace.running()).then_some(())).expect("strace ends");
+}
+
 /// Netlink fails in the midst of a pass's changes, and of each pass after it. What was then done
 /// nobody knows; when it is over, all is right.
 #[test]
@@ -86,34 +109,67 @@ fn a_socket_that_fails_amid_changes_is_got_over() {
     let mut cluster = Cluster::new();
     let member = &mut cluster.members[0];
     let few = node_list(&ALL);
+    // Which sends of such a pass are changes.
+    member.node.write(LOG, "");
+    let strace = trace_sends(member, &[]);
     member.told(&many(1000));
+    until_logged(member, strace, "applied");
+    let sends = member.node.read("/run/strace");
+    let change = |line: &str| line.contains("RTM_NEWROUTE") || line.contains("RTM_NEWNEIGH");
+    let changes = sends.lines().enumerate().filter(|(_, line)| change(line)).map(|(at, _)| at + 1);
+    let changes: Vec<usize> = changes.collect();
+    assert!(changes.len() > 10, "{} of {} sends", changes.len(), sends.lines().count());
+    let amid = changes[changes.len() / 2];
     in_step_with(member, 1003);
     let right = member.kept();
     member.told(&few);
     in_step_with(member, 3);
-    // A pass asks in some 30 sends, and changes in 40 more.
-    let mut command = Command::new("strace");
-    command.args(["-qq", "-o", "/run/strace", "-e", "trace=sendto"]);
-    command.args(["-e", "inject=sendto:error=ENOBUFS:when=40+25"]);
-    command.args(["-p", &member.pid().to_string()]);
-    let mut strace = Background::start_in(member.node.ns(), None, &command, "/run/strace.err");
-    let status = format!("/proc/{}/status", member.pid());
-    let traced = || {
-        let text = std::fs::read_to_string(&status).unwrap();
-        (!text.contains("TracerPid:\t0\n")).then_some(())
-    };
-    within(Duration::from_secs(10), traced).expect("strace traces: apt-get install strace");
+    let inject = format!("inject=sendto:error=ENOBUFS:when={amid}+{amid}");
+    let strace = trace_sends(member, &["-e", &inject]);
     member.told(&many(1000));
-    let told =
-        || member.log().contains("netlink: carry out changes: No buffer space").then_some(());
-    within(Duration::from_secs(20), told).unwrap_or_else(|| panic!("{}", member.log()));
-    // It detaches, and what it holds up goes on.
-    member.node.sh(&format!("kill -INT {}", strace.pid()));
-    within(Duration::from_secs(10), || (!strace.running()).then_some(())).expect("strace ends");
+    until_logged(member, strace, "netlink: carry out changes: No buffer space");
     member.status_when(|status| status["problems"].as_array().is_some_and(Vec::is_empty));
     in_step_with(member, 1003);
     assert!(member.kept() == right, "{}", member.log());
     assert!(member.log().contains("netlink: well again"), "{}", member.log());
+}
+
+/// The guard goes once the tunnel is gone, and not because it should be.
+#[test]
+fn a_tunnel_that_cannot_be_removed_keeps_its_guard() {
+    let mut cluster = Cluster::with("mode = \"auto\"", &ALL);
+    let member = &mut cluster.members[0];
+    let path = "/run/route-sync.toml";
+    let auto = member.node.read(path);
+    let direct = auto.replace("\"auto\"", "\"direct\"");
+    let configure = |member: &Member, text: &str| {
+        member.node.write("/run/new.toml", text);
+        member.node.run(&format!("mv /run/new.toml {path}"));
+    };
+    let removed = "removed: the configuration wants another or none";
+    // So many turns of its loop, and it has heard of all that it did: nothing is left to ask.
+    let turns = |member: &Member| (0..50).for_each(|_| assert!(member.status().is_some()));
+    turns(member);
+    let strace = trace_sends(member, &[]);
+    configure(member, &direct);
+    until_logged(member, strace, removed);
+    let sends = member.node.read("/run/strace");
+    let deletion = sends.lines().position(|line| line.contains("RTM_DELLINK")).unwrap() + 1;
+    configure(member, &auto);
+    member.in_sync();
+    turns(member);
+    member.node.write(LOG, "");
+    let inject = format!("inject=sendto:error=ENOBUFS:when={deletion}");
+    let strace = trace_sends(member, &["-e", &inject]);
+    configure(member, &direct);
+    until_logged(member, strace, "nftables rules put in step");
+    let log = member.log();
+    let at = |text: &str| log.find(text).unwrap_or_else(|| panic!("no {text:?} in {log}"));
+    let failed = at("device fvxlan.100: delete link fvxlan.100: No buffer space");
+    assert!(failed < at(removed) && at(removed) < at("nftables rules put in step"), "{log}");
+    member.status_when(|status| status["problems"].as_array().is_some_and(Vec::is_empty));
+    assert!(member.node.link("fvxlan.100").is_none());
+    assert!(!member.node.run("nft list table inet ferrule").contains("overlay"));
 }
 
 /// With the state of 4,096 nodes, and a flow that must not lose its connection.

@@ -121,6 +121,48 @@ fn status_tells_what_the_daemon_has_done() {
     status(&member.node).err().expect(50, "there is no /run/ferrule/node.json");
 }
 
+/// What a daemon that cannot guard the tunnel's port leaves unmade, no pod makes either: neither
+/// when it starts so, nor when that happens to one that was in step.
+#[test]
+fn a_pod_opens_no_port_that_the_daemon_cannot_guard() {
+    let mut cluster = Cluster::with("", &["one", "two"]);
+    let member = &mut cluster.members[0];
+    let told =
+        |status: &Value| status["problems"].to_string().contains("its port cannot be guarded");
+    for synced in [true, false] {
+        if !synced {
+            member.kill();
+        }
+        // A set of the guard's name that is not like it.
+        let in_the_way = "flush ruleset; add table inet ferrule;
+            add set inet ferrule overlay-peers4 { type inet_service; }";
+        member.node.sh(&format!("nft '{in_the_way}'; ip link del fvxlan.100"));
+        if !synced {
+            member.start();
+        }
+        let status = member.status_when(told);
+        assert_eq!(status["synced"], synced);
+        let pod = member.node.pod();
+        let attachment = member.node.attach(&network(), &pod);
+        if !synced {
+            attachment.status().err().expect(50, "route-sync has not installed the routes");
+        }
+        let error = attachment.try_add().err();
+        error.expect(11, "route-sync has not made VXLAN device fvxlan.100 yet");
+        assert!(member.node.link("fvxlan.100").is_none() && member.node.veths().is_empty());
+        member.node.run("nft delete table inet ferrule");
+        member.status_when(|status| status["synced"] == true && !told(status));
+        attachment.add();
+        attachment.del(None);
+        assert!(member.node.link("fvxlan.100").is_some());
+    }
+    // Nobody else is there to make it, and the guard stands.
+    member.kill();
+    member.node.run("ip link del fvxlan.100");
+    member.pod();
+    assert!(member.node.link("fvxlan.100").is_some());
+}
+
 #[test]
 fn keys_that_differ_from_the_daemons_are_refused() {
     let cluster = Cluster::with("", &["one"]);

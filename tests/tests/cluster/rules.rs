@@ -19,8 +19,11 @@
 //!   `life::a_boot_without_the_source_routes_by_the_kept_set`
 //! - another's protocol numbers are not ours: `our_protocol_numbers_are_free_and_named`
 //!
-//! Notifications that are lost, dumps that are interrupted and sets that are changed meanwhile are
-//! in route-sync/tests/kernel, crates/net/tests and crates/nft/tests.
+//! - notifications that are lost: `repair::fifty_thousand_foreign_changes_lose_nothing` of
+//!   route-sync/tests/kernel
+//! - dumps that are interrupted: `dumps` of crates/net/tests/kernel
+//! - sets that are changed meanwhile: `concurrency` of crates/nft/tests/kernel, and the tests of
+//!   crates/nft/src/node
 
 use crate::cluster::{Cluster, network};
 use ferrule_tests::bins::workspace;

@@ -6,6 +6,7 @@
 mod addresses;
 mod batch;
 mod common;
+mod dumps;
 mod links;
 mod monitor;
 mod neighbours;

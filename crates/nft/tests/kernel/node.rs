@@ -135,13 +135,14 @@ fn other_rules_become_exactly_those() {
             "udp dport 8472 iifname \"fifteen-bytes-x\" ip6 daddr 2001:db8::9 \
              ip6 saddr @overlay-peers6 accept",
             "udp dport 8472 drop",
+            "udp dport 8472 ip daddr @overlay-peers4 ip saddr != @overlay-peers4 drop",
             "udp dport 8472 ip6 daddr @overlay-peers6 ip6 saddr != @overlay-peers6 drop",
             "udp dport 8472 ip6 saddr @overlay-peers6 fib saddr . iif oif missing drop",
             "ip saddr @pods4 masquerade fully-random",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
-        for part in ["4789", "fd00::/8", "overlay-peers4"] {
+        for part in ["4789", "fd00::/8", "ip saddr @overlay-peers4 accept"] {
             assert!(!shown.contains(part), "{part}: {shown}");
         }
 
