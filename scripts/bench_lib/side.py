@@ -91,6 +91,7 @@ class Side:
             "name": name,
             "type": "bridge",
             "bridge": name,
+            "runDir": f"{self.stage}/run",  # a node of its own
             "isGateway": True,
             "ipMasq": CASES[case]["ipMasq"],
             "ipam": {
