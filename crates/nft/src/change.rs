@@ -37,7 +37,7 @@ impl Nft {
         self.at_generation(|nft, generation| {
             let mut batch = Batch::new(table);
             for chain in chains {
-                nft.put_chain(&mut batch, chain)?;
+                nft.put_chain(&mut batch, chain, generation.is_some())?;
             }
             let framed = !batch.steps().is_empty();
             let replaced = nft.put_each(&mut batch, elements)?;
@@ -48,7 +48,7 @@ impl Nft {
             let mere = !framed && !replaced;
             match nft.socket.commit(&batch, generation.filter(|_| !mere)).map(|()| framed) {
                 // Somebody's last DEL took the frame, or somebody else put an element of that
-                // key. (The last attempt of all, without a generation, reports it.)
+                // key.
                 Err(e) if mere && generation.is_some() && (e.is_gone() || e.is_exists()) => {
                     Err(e.outdated())
                 }
@@ -64,14 +64,15 @@ impl Nft {
         })
     }
 
-    fn put_chain(&mut self, batch: &mut Batch, chain: &Chain<'_>) -> Result<()> {
+    fn put_chain(&mut self, batch: &mut Batch, chain: &Chain<'_>, guarded: bool) -> Result<()> {
         let present = self.count_rules(batch.table, chain.name)?;
         if present >= chain.rules.len() {
             return Ok(());
         }
         // Also when it exists: one of the name that is of another kind is refused.
         (chain.add)(batch);
-        if present > 0 {
+        // Without a generation somebody else may have filled it since we looked.
+        if present > 0 || !guarded {
             batch.flush_chain(chain.name);
         }
         batch.add_rules(chain.name, &chain.rules);
@@ -186,6 +187,47 @@ mod tests {
             assert_eq!(nft.check_masquerade(pod).unwrap(), Vec::<String>::new());
             nft.del_masquerade(pod.address, "x").unwrap();
             assert!(!nft.commit_removal(&removal(TABLE, Some(&BASE), &SETS), None).unwrap());
+        });
+    }
+
+    #[test]
+    fn after_too_many_changes_by_others_only_those_of_the_same_object_count() {
+        in_netns(|nft, _| {
+            let kernel = |errno: Errno| Error::from_kernel("add x", errno as i32, None);
+            let mut unguarded = 0;
+            let result = nft.at_generation(|_, generation| {
+                let None = generation else { return Err(kernel(Errno::ERESTART)) };
+                unguarded += 1;
+                match unguarded {
+                    1 | 3 => Err(kernel(Errno::EEXIST)),
+                    2 => Err(kernel(Errno::ENOENT)),
+                    _ => Ok(unguarded),
+                }
+            });
+            assert_eq!(result.unwrap(), 4);
+            let result: Result<()> = nft.at_generation(|_, generation| {
+                Err(kernel(generation.map_or(Errno::EEXIST, |_| Errno::ERESTART)))
+            });
+            assert!(result.unwrap_err().is_exists());
+        });
+    }
+
+    #[test]
+    fn without_a_generation_no_rule_is_there_twice() {
+        in_netns(|nft, _| {
+            let rules = vec![crate::expr::masquerade()];
+            let add = |batch: &mut Batch| {
+                batch.add_table();
+                batch.add_chain("one", "x");
+            };
+            let chain = Chain { name: "one", rules: rules.clone(), add: &add };
+            let mut slow = Batch::new(TABLE);
+            nft.put_chain(&mut slow, &chain, false).unwrap();
+            let mut fast = Batch::new(TABLE);
+            nft.put_chain(&mut fast, &chain, true).unwrap();
+            nft.socket.commit(&fast, None).unwrap();
+            nft.socket.commit(&slow, None).unwrap();
+            assert_eq!(nft.count_rules(TABLE, "one").unwrap(), rules.len());
         });
     }
 

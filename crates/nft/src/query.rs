@@ -18,11 +18,15 @@ use crate::raw::same;
 /// How often a decision is made again because the ruleset changed while it was made.
 pub(crate) const GENERATIONS: u32 = 64;
 
+/// How often after that without naming a generation.
+const UNGUARDED: u32 = 64;
+
 impl Nft {
     /// Decides something by what the kernel says now and acts on it in a batch that names the
     /// generation of the ruleset, so that the kernel refuses it if anything changed in between;
     /// then the decision is made again. After [`GENERATIONS`] such changes (other writers never
-    /// pause) the last attempt names none, and relies on what each message itself demands.
+    /// pause) the batch names none and relies on what each message itself demands, up to
+    /// [`UNGUARDED`] times: then only a change of the same object is in the way.
     pub(crate) fn at_generation<T>(
         &mut self,
         mut decide: impl FnMut(&mut Self, Option<u32>) -> Result<T>,
@@ -31,6 +35,12 @@ impl Nft {
             let generation = self.generation()?;
             match decide(self, Some(generation)) {
                 Err(outdated) if outdated.is_outdated() => {}
+                result => return result,
+            }
+        }
+        for _ in 1..UNGUARDED {
+            match decide(self, None) {
+                Err(raced) if raced.is_exists() || raced.is_gone() => {}
                 result => return result,
             }
         }

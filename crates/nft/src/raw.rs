@@ -1,33 +1,34 @@
 //! Rules compared as the bytes that the kernel dumps. To read one is dear: of each list in it
 //! netlink-packet-netfilter (0.4.0) writes all bytes out as text, for an error that does not come.
-//! Of two chains with seven rules that was two thirds of a CHECK, 1.1 ms.
+//! Of two chains with seven rules that was half of a CHECK, 0.8 ms.
 
-use netlink_packet_core::{Emitable, NlasIterator};
+use netlink_packet_core::{Emitable, NlaBuffer, NlasIterator};
 
 use crate::expr::Rule;
 
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 
 /// One attribute. Of those from the kernel not all that are nested say so.
-struct Attribute {
-    kind: u16,
-    nested: bool,
-    value: Vec<u8>,
-}
+type Attribute<'a> = NlaBuffer<&'a [u8]>;
 
 /// The expressions among a rule's attributes; None: these are no attributes.
 pub(crate) fn expressions(attributes: &[u8]) -> Option<Vec<u8>> {
-    let mut found = list(attributes)?.into_iter();
-    let expressions = found.find(|attribute| attribute.kind == NFTA_RULE_EXPRESSIONS);
-    Some(expressions.map(|attribute| attribute.value).unwrap_or_default())
+    let all = list(attributes)?;
+    let expressions = all.iter().find(|attribute| attribute.kind() == NFTA_RULE_EXPRESSIONS);
+    Some(expressions.map(|attribute| attribute.value().to_vec()).unwrap_or_default())
 }
 
 /// Whether what was found does the same as the rule: the same attributes in the order in which the
 /// kernel dumps them, but for those that only some kernels dump and that say the default, zero.
 pub(crate) fn same(rule: &Rule, found: &[u8]) -> bool {
-    let mut wanted = vec![0; rule.as_slice().buffer_len()];
-    rule.as_slice().emit(&mut wanted);
-    alike(&wanted, found)
+    alike(&bytes(rule), found)
+}
+
+/// A rule's expressions as they are sent.
+pub(crate) fn bytes(rule: &Rule) -> Vec<u8> {
+    let mut bytes = vec![0; rule.as_slice().buffer_len()];
+    rule.as_slice().emit(&mut bytes);
+    bytes
 }
 
 fn alike(wanted: &[u8], found: &[u8]) -> bool {
@@ -37,35 +38,29 @@ fn alike(wanted: &[u8], found: &[u8]) -> bool {
     }
 }
 
-fn lists_alike(wanted: &[Attribute], found: &[Attribute]) -> bool {
+fn lists_alike(wanted: &[Attribute<'_>], found: &[Attribute<'_>]) -> bool {
     match (wanted, found) {
         ([], []) => true,
-        ([one, wanted @ ..], [other, found @ ..]) if one.kind == other.kind => {
-            let same = match one.nested {
-                true => alike(&one.value, &other.value),
-                false => one.value == other.value,
+        ([one, wanted @ ..], [other, found @ ..]) if one.kind() == other.kind() => {
+            let same = match one.nested_flag() {
+                true => alike(one.value(), other.value()),
+                false => one.value() == other.value(),
             };
             same && lists_alike(wanted, found)
         }
-        (_, [other, found @ ..]) if other.is_default() => lists_alike(wanted, found),
-        ([one, wanted @ ..], _) if one.is_default() => lists_alike(wanted, found),
+        (_, [other, found @ ..]) if is_default(other) => lists_alike(wanted, found),
+        ([one, wanted @ ..], _) if is_default(one) => lists_alike(wanted, found),
         _ => false,
     }
 }
 
-impl Attribute {
-    fn is_default(&self) -> bool {
-        !self.nested && !self.value.is_empty() && self.value.iter().all(|byte| *byte == 0)
-    }
+fn is_default(attribute: &Attribute<'_>) -> bool {
+    let value = attribute.value();
+    !attribute.nested_flag() && !value.is_empty() && value.iter().all(|byte| *byte == 0)
 }
 
-fn list(bytes: &[u8]) -> Option<Vec<Attribute>> {
-    let attribute = |nla: netlink_packet_core::NlaBuffer<&[u8]>| Attribute {
-        kind: nla.kind(),
-        nested: nla.nested_flag(),
-        value: nla.value().to_vec(),
-    };
-    NlasIterator::new(bytes).map(|nla| nla.ok().map(attribute)).collect()
+fn list(bytes: &[u8]) -> Option<Vec<Attribute<'_>>> {
+    NlasIterator::new(bytes).map(std::result::Result::ok).collect()
 }
 
 #[cfg(test)]
@@ -74,12 +69,6 @@ mod tests {
     use crate::expr::{self, Ip};
     use netlink_packet_netfilter::nftables::{Expressions, Lookup, Register};
     use proptest::prelude::*;
-
-    fn bytes(rule: &Rule) -> Vec<u8> {
-        let mut bytes = vec![0; rule.as_slice().buffer_len()];
-        rule.as_slice().emit(&mut bytes);
-        bytes
-    }
 
     #[test]
     fn a_rule_is_itself_and_no_other() {

@@ -136,14 +136,15 @@ impl<N: Network> Work<'_, N> {
     fn filter_others(&mut self) {
         let records = Records::new(self.network.run_dir(), PLUGIN);
         for hash in records.hashes().unwrap_or_default() {
+            if !records.peek(&hash).is_some_and(|record| record.rpfilter) {
+                continue;
+            }
             // Where another call works on the attachment, it decides.
             let Ok(Some(claim)) = records.claim_free(&hash) else { continue };
-            let recorded = claim.record.as_ref().filter(|record| record.rpfilter);
-            let filtered = match recorded.map(|record| (&record.host_veth, record.attachment())) {
-                Some((link, attachment)) => self.filter(link, &attachment),
+            let filtered = match &claim.record {
+                Some(record) => self.filter(&record.host_veth, &record.attachment()),
                 // Its DEL was faster.
-                None if claim.record.is_none() => claim.remove(),
-                None => Ok(()),
+                None => claim.remove(),
             };
             if let Err(error) = filtered {
                 log::warn(&format!(

@@ -115,7 +115,7 @@ impl Network for Config {
             let host = kernel.known_link(Place::Host, &names.host)?;
             (host, kernel.known_link(Place::Pod, &names.pod)?)
         };
-        if self.dad && has_v6(result) {
+        if self.dad && plan::has_v6_address(result) {
             kernel.wait_for_dad(&names.pod)?;
         }
         let addresses = result.ips.iter().map(|ip| ip.address.ip());
@@ -139,10 +139,6 @@ impl Network for Config {
     }
 }
 
-fn has_v6(result: &CniResult) -> bool {
-    result.ips.iter().any(|ip| ip.address.is_ipv6())
-}
-
 /// Whether a neighbour may remember an address of the pod at another MAC address. An announcement
 /// is flooded to every pod of the bridge, which takes the kernel 4 ms with 500 of them.
 fn is_news(
@@ -151,7 +147,7 @@ fn is_news(
     result: &CniResult,
     mac: Mac,
 ) -> ::plan::Result<bool> {
-    if has_v6(result) || !config.gateway || config.mac.is_some() {
+    if plan::has_v6_address(result) || !config.gateway || config.mac.is_some() {
         return Ok(!result.ips.is_empty());
     }
     // Whoever had the address before us, with a MAC address of its own, has asked for the gateway.

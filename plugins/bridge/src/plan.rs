@@ -213,7 +213,7 @@ pub fn mac_of(result: &CniResult) -> Option<Mac> {
     })
 }
 
-fn has_v6_address(result: &CniResult) -> bool {
+pub(crate) fn has_v6_address(result: &CniResult) -> bool {
     result.ips.iter().any(|ip| ip.address.is_ipv6())
 }
 
@@ -276,13 +276,12 @@ pub fn last(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
 /// What exists because of addresses and routes: a completed result's.
 pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     let pod = &names.pod;
-    let has = |v6| result.ips.iter().any(|ip| ip.address.is_ipv6() == v6);
     let mut items = Vec::new();
     let addresses = result.ips.iter();
     items.extend(addresses.map(|ip| Item::Address(pod.clone(), ip.address, config.dad)));
     items.extend(result.routes.iter().map(|route| Item::Route(pod_route(pod, route, result))));
     // What is shared stays even when this ADD fails, and so comes after what can be refused.
-    items.extend(gateways(config, result, has(true)));
+    items.extend(gateways(config, result));
     if config.masquerade {
         items.extend(result.ips.iter().map(|ip| {
             Item::Masquerade(Masquerade {
@@ -309,7 +308,7 @@ pub fn vlan_device(bridge: &str, id: u16) -> String {
     format!("{bridge}.{id}")
 }
 
-fn gateways(config: &Config, result: &CniResult, v6: bool) -> Vec<Item> {
+fn gateways(config: &Config, result: &CniResult) -> Vec<Item> {
     if !config.gateway {
         return Vec::new();
     }
@@ -318,7 +317,7 @@ fn gateways(config: &Config, result: &CniResult, v6: bool) -> Vec<Item> {
     if let Some(id) = config.vlan {
         items.push(Item::VlanDevice(link.clone(), config.bridge.clone(), id));
     }
-    if v6 {
+    if has_v6_address(result) {
         items.push(sysctl(Place::Host, "ipv6/conf/*/disable_ipv6", &link, "0", false));
     }
     for ip in &result.ips {

@@ -1,13 +1,7 @@
 use super::*;
-use netlink_packet_core::Emitable;
+use crate::raw::bytes;
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, Ipv6Addr};
-
-fn bytes(rule: &Rule) -> Vec<u8> {
-    let mut bytes = vec![0; rule.as_slice().buffer_len()];
-    rule.as_slice().emit(&mut bytes);
-    bytes
-}
 
 /// An attribute: its value is text (NUL-terminated), a number (big endian) or nested.
 fn nla(kind: u16, value: &[u8]) -> Vec<u8> {
