@@ -1,4 +1,4 @@
-"""What scripts/bench runs inside its namespaces: bench_lib STAGE PAIRS SVG_DIR MEASURE...
+"""What scripts/bench runs inside its namespaces: bench_lib STAGE PAIRS AGE SVG_DIR MEASURE...
 
 STAGE holds the two suites in ferrule/ and reference/ and helpers in tools/, and whatever this
 writes. Without measures, all are made.
@@ -14,7 +14,7 @@ import other
 import routes
 import traffic
 from report import PERCENTILE, markdown, svg
-from side import Failed, version
+from side import Failed, Side, version
 
 MEASURES = {
     "plain": attach.plain,
@@ -47,7 +47,8 @@ class Notes:
         self.first["reference"] += theirs
 
 
-def main(stage, pairs, svg_dir, *names):
+def main(stage, pairs, age, svg_dir, *names):
+    Side.age = float(age)
     notes, rows = Notes(), []
     load = os.getloadavg()[0]
     for name in names or MEASURES:

@@ -46,6 +46,7 @@ def attachment(side):
     side.count += 1
     add = side.call("ADD")
     first = side.reaches_gateways()
+    time.sleep(side.age)
     return add, side.call("DEL"), first
 
 
@@ -103,6 +104,7 @@ def routed(stage, pairs, _notes):
         side.count += 1
         add = side.call("ADD", argv=side.plugin)
         side.reaches_gateways()
+        time.sleep(side.age)
         return add, side.call("DEL", argv=side.plugin)
 
     rows = []
@@ -145,6 +147,7 @@ def floor(stage, pairs, notes):
         side.count += 1
         side.call("ADD")
         side.reaches_gateways()
+        time.sleep(side.age)
         interfaces = json.loads(read(side.output))["interfaces"]
         return interfaces[1]["name"]
 

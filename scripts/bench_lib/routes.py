@@ -21,7 +21,8 @@ from report import Row, at_most, median
 from side import Failed, enter, read, run
 
 SIZES = (100, 1000, 5000)
-ROUNDS = 5
+ROUNDS = 10
+CALM = 2  # seconds after a machine is gone
 PASSES = 10
 REPAIRS = 1000
 IDLE = 10  # seconds
@@ -222,20 +223,24 @@ def carry_out(machine, batches):
 
 
 def first_syncs(stage, nodes):
-    """Seconds of route-sync and of the batches, by turns."""
+    """Seconds of route-sync and of the batches, by turns, and in going first."""
     ours, theirs, batches = [], [], None
-    for _ in range(ROUNDS):
-        machine = Machine(stage)
+    for turn in range(ROUNDS):
+        machine, other = Machine(stage), Machine(stage)
+        if turn % 2:
+            theirs.append(carry_out(other, batches))
         daemon = Daemon(machine, node_list(nodes))
         daemon.stop()
         ours.append(daemon.synced)
         batches = batches or by_hand(machine)
-        other = Machine(stage)
-        theirs.append(carry_out(other, batches))
+        if not turn % 2:
+            theirs.append(carry_out(other, batches))
         if state(machine) != state(other):
             raise Failed("ip -batch did not make what route-sync made")
         machine.close()
         other.close()
+        # The kernel takes a namespace down after `ip netns del`, and holds RTNL meanwhile.
+        time.sleep(CALM)
     return ours, theirs
 
 

@@ -56,6 +56,8 @@ def read(path):
 class Side:
     """A suite ("ferrule" or "reference"), a case, a number of other pods on the node."""
 
+    age = 0.0  # seconds that a pod lives before its DEL
+
     def __init__(self, stage, suite, case, others=0):
         self.suite = suite
         self.bin = f"{stage}/{suite}"
