@@ -43,10 +43,14 @@ pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
 
 /// The value of a key of an object, found as Go finds it: exactly, else without regard to case.
 pub fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    let value = object.get(key).or_else(|| {
-        object.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
-    });
-    value.filter(|value| !value.is_null())
+    object.get(spelled(object, key)?)
+}
+
+/// How an object spells a key that [`get`] finds.
+pub fn spelled<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    let alike = || object.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(key));
+    let found = object.get_key_value(key).or_else(alike);
+    found.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
 }
 
 /// The value as text for stdout: indented by four spaces as the reference plugins write it.

@@ -1,11 +1,9 @@
 //! What the daemon `route-sync` and the plugins agree on about a node: the file `node.json`
-//! ([`Node`]), the daemon's lock ([`Lock`]), which addresses the node's pods have ([`ranges`]), and
-//! the facts of a VXLAN tunnel end point that every
-//! node derives for every other ([`vtep`]), so that nothing needs to be exchanged.
+//! ([`Node`]), the daemon's lock ([`Lock`]) and the facts of a VXLAN tunnel end point that every node
+//! derives for every other ([`vtep`]), so that nothing needs to be exchanged.
 
 mod file;
 mod lock;
-pub mod ranges;
 pub mod vtep;
 
 pub use file::{Bgp, Error, Node, Vxlan};

@@ -1,8 +1,9 @@
 //! The configuration of the bgp plugin, and what the node's daemon says of the node.
 
+use bridge::ranges;
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
-use node::{Node, ranges};
+use node::Node;
 use plan::Mac;
 use std::path::{Path, PathBuf};
 

@@ -16,6 +16,7 @@ mod foreign;
 mod gc;
 mod network;
 pub mod plan;
+pub mod ranges;
 
 pub use add::add;
 pub use check::{check, status};

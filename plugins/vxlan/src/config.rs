@@ -1,8 +1,9 @@
 //! The vxlan plugin's own keys, and the node's part in the overlay.
 
+use bridge::ranges;
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
-use node::{Node, RUN_DIR, ranges};
+use node::{Node, RUN_DIR};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -2,9 +2,10 @@
 
 use crate::config::Overlay;
 use crate::failed;
+use bridge::ranges;
 use cni::{Error, Request, Result};
 use ipnetwork::IpNetwork;
-use node::{Node, ranges, vtep};
+use node::{Node, vtep};
 use plan::{Kernel, Mac, TunnelDevice};
 use serde::Deserialize;
 use serde_json::json;

@@ -1,19 +1,8 @@
 //! host-local's ranges, which are the node's pod CIDRs where a network configuration has none.
 
+use cni::json::{get, spelled};
 use ipnetwork::IpNetwork;
 use serde_json::{Map, Value, json};
-
-/// A key as it is spelled, which is found as the plugins find keys: exactly, else without regard to
-/// case, and `null` is none.
-fn spelled<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    let alike = || object.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(key));
-    let found = object.get_key_value(key).or_else(alike);
-    found.filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str())
-}
-
-fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    object.get(spelled(object, key)?)
-}
 
 /// `subnet` of the `ipam` section or of a range.
 fn subnet(object: &Map<String, Value>) -> Option<&str> {
