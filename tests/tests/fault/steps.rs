@@ -230,6 +230,9 @@ const IN_ADD: &[&str] = &[
     // Sysctls of the pod are written again, after a look.
     "\"/proc/sys/net/ipv…/conf/eth0/",
     "write(…</proc/sys/net/ipv…/conf/eth0/",
+    // Whose filters may have gone with the table that this call makes anew.
+    "\"/run/ferrule/attachments\", O_RDONLY",
+    "getdents64(…</run/ferrule/attachments>",
 ];
 
 const IN_DEL: &[&str] = &[
