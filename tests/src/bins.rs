@@ -49,11 +49,6 @@ impl Bins {
         &self.dir
     }
 
-    /// Whether they are the reference's.
-    pub fn are_reference(&self) -> bool {
-        self.dir == reference_dir()
-    }
-
     /// One executable.
     pub fn exe(&self, plugin: &str) -> PathBuf {
         self.dir.join(plugin)

@@ -46,6 +46,11 @@ pub fn dual() -> Value {
     }))
 }
 
+/// [`dual`], masqueraded, with a check of MAC addresses.
+pub fn full() -> Value {
+    with(&dual(), &json!({"ipMasq": true, "macspoofchk": true}))
+}
+
 /// host-local alone over some ranges.
 pub fn host_local(ranges: &Value) -> Value {
     json!({

@@ -45,10 +45,15 @@ impl Node {
         node
     }
 
-    /// The addresses leased in the network `pods`: the names of host-local's files, but for the
-    /// lock and what it remembers.
+    /// The addresses leased in the network `pods`, that of [`conf`](crate::conf).
     pub fn leases(&self) -> Vec<String> {
-        let listed = self.sh("ls /var/lib/cni/networks/pods 2>/dev/null || true");
+        self.leases_of("pods")
+    }
+
+    /// The addresses leased in a network: the names of host-local's files, but for the lock and
+    /// what it remembers.
+    pub fn leases_of(&self, network: &str) -> Vec<String> {
+        let listed = self.sh(&format!("ls /var/lib/cni/networks/{network} 2>/dev/null || true"));
         let leases = |name: &&str| *name != "lock" && !name.starts_with("last_reserved_ip.");
         listed.lines().filter(leases).map(str::to_owned).collect()
     }

@@ -302,16 +302,45 @@ fn the_network_to_copy_is_that_of_conf() {
     assert!(read("README.md").contains(&read("conf/10-bridge.conflist")));
 }
 
-/// The README's times are those of the run that it links to.
+/// The README's rows of times, by case and call, and the rows of docs/bench.md that they are.
+const TIMES: &[(&str, &str, &str)] = &[
+    ("IPv4", "ADD", "ADD, plain, ms"),
+    ("IPv4", "DEL", "DEL, plain, ms"),
+    ("IPv4, masquerade, no other pod", "ADD", "ADD, ipMasq, no other pod, ms"),
+    ("IPv4, masquerade, no other pod", "DEL", "DEL, ipMasq, no other pod, ms"),
+    ("IPv4, masquerade, 1 other pod", "ADD", "ADD, ipMasq, 1 other pod, ms"),
+    ("IPv4, masquerade, 1 other pod", "DEL", "DEL, ipMasq, 1 other pod, ms"),
+    ("IPv4, masquerade, 500 other pods", "ADD", "ADD, ipMasq, 500 other pods, ms"),
+    ("IPv4, masquerade, 500 other pods", "DEL", "DEL, ipMasq, 500 other pods, ms"),
+    ("dual stack, masquerade", "ADD", "ADD, dual stack, ipMasq, ms"),
+    ("dual stack, masquerade", "DEL", "DEL, dual stack, ipMasq, ms"),
+    ("IPv4, masquerade", "CHECK", "CHECK, ipMasq, ms"),
+];
+
+/// The rows of the table that begins with a header row, as cells.
+fn table<'a>(document: &'a str, header: &str) -> Vec<Vec<&'a str>> {
+    let lines = document.lines().skip_while(|line| !line.starts_with(header)).skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// The README's times are those of the run that it links to: ours, the reference's, the ratio.
 #[test]
 fn the_times_of_the_readme_are_those_of_the_bench() {
     let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap();
     let (readme, bench) = (read("README.md"), read("docs/bench.md"));
-    let rows = readme.lines().filter(|line| line.contains("| ADD | ") || line.contains("| DEL | "));
-    let figures = rows.filter_map(|row| row.split_once(" ADD ").or(row.split_once(" DEL ")));
-    let figures: Vec<&str> = figures.map(|(_, figures)| figures).collect();
-    assert!(figures.len() >= 6, "{figures:?}");
-    for figures in figures {
-        assert!(bench.contains(figures), "docs/bench.md has no {figures}");
-    }
+    let measured = table(&bench, "| Measure | Ferrule | reference | ratio |");
+    let figures = |label: &str| {
+        let row = measured.iter().find(|row| row[0] == label);
+        row.unwrap_or_else(|| panic!("docs/bench.md has no {label:?}"))[1..4].to_vec()
+    };
+    let expected = TIMES.iter().map(|(case, call, label)| [vec![*case, *call], figures(label)]);
+    let expected: Vec<Vec<&str>> = expected.map(|row| row.concat()).collect();
+    let told = table(&readme, "| Case | | Ferrule, ms | reference, ms | reference / Ferrule |");
+    let of_readme: Vec<_> = told.iter().filter(|row| !expected.contains(row)).collect();
+    let of_bench: Vec<_> = expected.iter().filter(|row| !told.contains(row)).collect();
+    assert!(
+        of_readme.is_empty() && of_bench.is_empty(),
+        "README.md alone has {of_readme:#?}, docs/bench.md alone has {of_bench:#?} (labels: TIMES)"
+    );
 }

@@ -135,8 +135,9 @@ impl<N: Network> Work<'_, N> {
     /// Gives the pods that live their filters back, after somebody flushed nf_tables.
     fn filter_others(&mut self) {
         let records = Records::new(self.network.run_dir(), PLUGIN);
+        let own = self.request.attachment().hash();
         for hash in records.hashes().unwrap_or_default() {
-            if !records.peek(&hash).is_some_and(|record| record.rpfilter) {
+            if hash == own || !records.peek(&hash).is_some_and(|record| record.rpfilter) {
                 continue;
             }
             // Where another call works on the attachment, it decides.

@@ -44,10 +44,15 @@ pub fn bridge(args: &str) -> String {
     tool("bridge", args)
 }
 
+/// Runs `nft` and gives what it prints.
+pub fn nft(args: &str) -> String {
+    tool("nft", args)
+}
+
 fn tool(program: &str, args: &str) -> String {
     let output = Command::new(program).args(args.split_whitespace()).output();
     let output =
-        output.unwrap_or_else(|error| panic!("{program}: {error}: apt-get install iproute2"));
+        output.unwrap_or_else(|e| panic!("{program}: {e}: apt-get install iproute2 nftables"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {args}: {stderr}");
     String::from_utf8(output.stdout).unwrap()

@@ -1,6 +1,6 @@
 //! What fails is told, tried again with pauses, and forgotten when it is over.
 
-use crate::common::{Node1, cluster, config, ip, on_a_node, state};
+use crate::common::{Node1, cluster, config, ip, nft, on_a_node, state};
 use net::Mac;
 use node::Node;
 use route_sync::config::{Config, Mode};
@@ -26,16 +26,11 @@ impl Owner {
         child.stdin.as_mut().unwrap().write_all(text).unwrap();
         let owner = Owner(child);
         let begin = Instant::now();
-        while !owner.holds() {
+        while !nft("list tables").contains("inet ferrule") {
             assert!(begin.elapsed() < Duration::from_secs(20), "nft makes no table");
             std::thread::yield_now();
         }
         owner
-    }
-
-    fn holds(&self) -> bool {
-        let listed = Command::new("nft").args(["list", "tables"]).output().unwrap();
-        String::from_utf8_lossy(&listed.stdout).contains("inet ferrule")
     }
 }
 
@@ -112,13 +107,6 @@ fn tunnels() -> Vec<String> {
 /// A set of our name that is not like ours: the guard is not put, whatever is tried.
 const IN_THE_WAY: &str = "add table inet ferrule; \
                           add set inet ferrule overlay-peers4 { type inet_service; }";
-
-fn nft(text: &str) -> String {
-    let output = Command::new("nft").arg(text).output();
-    let output = output.unwrap_or_else(|error| panic!("nft: {error}: apt-get install nftables"));
-    assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// What carries packets goes on when its guard cannot be put, and is not made anew without it.
 #[test]

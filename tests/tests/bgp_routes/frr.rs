@@ -1,6 +1,6 @@
 //! FRR.
 
-use crate::pair::{NODE, ROUTER};
+use crate::pair::{NODE, ROUTER, wired};
 use crate::speaker::Speaker;
 use ferrule_tests::background::Background;
 use ferrule_tests::node::{Node, Place};
@@ -16,9 +16,22 @@ pub struct Frr {
 }
 
 impl Frr {
-    /// zebra, which installs routes, and bgpd.
-    pub fn start(node: Node, bgp: &str) -> Frr {
-        node.write("/run/frr/bgpd.conf", bgp);
+    /// Node 1, and FRR of AS 65100 on a wire to it, with the addresses of a
+    /// [`Pair`](crate::pair::Pair): `bgp` goes on after `router bgp`.
+    pub fn beside(bgp: &str) -> (Speaker, Frr) {
+        let router = Node::new();
+        router.sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0");
+        let node = wired(&router);
+        (node, Frr::start(router, bgp))
+    }
+
+    /// zebra, which installs routes, and bgpd; `bgp` goes on after `router bgp`.
+    fn start(node: Node, bgp: &str) -> Frr {
+        const HEAD: &str = "router bgp 65100
+ bgp router-id 192.0.2.254
+ no bgp ebgp-requires-policy
+";
+        node.write("/run/frr/bgpd.conf", &format!("{HEAD}{bgp}"));
         node.write("/run/frr/zebra.conf", "ip nht resolve-via-default\n");
         // They drop root, and want to be in the group frrvty.
         node.sh("chown -R frr:frr /run/frr");
@@ -60,48 +73,33 @@ impl Place for Frr {
     }
 }
 
-/// A place where FRR may start, and node 1 on a wire to it, with the addresses of a
-/// [`Pair`](crate::pair::Pair).
-pub fn beside_frr() -> (Speaker, Node) {
-    let (node, switch) = (Speaker::new(1), Node::new());
-    switch.sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0");
-    let near = ["172.16.0.1/24", "2001:db8:f::1/64"];
-    let far = ["172.16.0.2/24", "2001:db8:f::2/64"];
-    node.wire("up0", &switch, "node1", [&near, &far]);
-    (node, switch)
-}
-
 /// RFC 2918: `clear ... soft in` asks for the routes again, and they come in the same session.
 #[test]
 fn it_asks_and_is_sent_the_routes_again() {
-    let (mut node, switch) = beside_frr();
-    let frr = Frr::start(
-        switch,
-        &format!(
-            "router bgp 65100
- bgp router-id 192.0.2.254
- no bgp ebgp-requires-policy
- neighbor {NODE} remote-as 65001
+    let (mut node, frr) = Frr::beside(&format!(
+        " neighbor {NODE} remote-as 65001
  neighbor {NODE} timers connect 1
  address-family ipv4 unicast
   neighbor {NODE} route-map wall in
 bgp route-map delay-timer 0
 route-map wall deny 10
 "
-        ),
-    );
+    ));
     node.configure(&format!(
         "[bgp]\nasn = 65001\nconnect-retry = 1\nannounce = [\"10.244.1.0/24\"]\n[[bgp.peer]]\naddress = \"{ROUTER}\"\nasn = 65100\n"
     ));
     node.start();
     node.is_up();
     let counters = || frr.ask(&format!("show bgp neighbors {NODE}"))[NODE]["messageStats"].clone();
+    let updates = || counters()["updatesRecv"].as_u64();
     // One with our route, one that ends the first round.
-    node.until("FRR is told", |_| counters()["updatesRecv"] == 2);
+    node.until("FRR is told", |_| updates() >= Some(2));
     frr.tell(&["configure terminal", "no route-map wall deny 10", "route-map wall permit 10"]);
     assert!(frr.path("10.244.1.0/24").is_null(), "FRR has thrown it away");
+    let before = updates();
     frr.tell(&[&format!("clear bgp ipv4 unicast {NODE} soft in")]);
     node.until("told again", |_| frr.path("10.244.1.0/24")["valid"] == true);
+    assert!(updates() > before, "{:?} after {before:?}", updates());
     assert_eq!(counters()["routeRefreshSent"], 1);
     assert_eq!(node.peer(ROUTER)["counters"]["established"], 1);
 }
@@ -112,9 +110,7 @@ fn pods_reach_each_other_through_frr_over_links_without_ipv4() {
     let switch = Node::new();
     switch.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
          sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0");
-    let mut bgp = "router bgp 65100\n bgp router-id 192.0.2.254\n no bgp ebgp-requires-policy\n \
-                   no bgp default ipv4-unicast\n"
-        .to_owned();
+    let mut bgp = " no bgp default ipv4-unicast\n".to_owned();
     let mut nodes = vec![];
     for n in [1_u8, 2] {
         let mut node = Speaker::new(n);

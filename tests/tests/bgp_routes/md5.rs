@@ -1,7 +1,7 @@
 //! TCP MD5 (RFC 2385): with the same password there is a session, with another there is none,
 //! whoever dials.
 
-use crate::frr::{Frr, beside_frr};
+use crate::frr::Frr;
 use crate::pair::{NODE, NODE6, Pair, ROUTER, ROUTER6, TOLD, TOLD6};
 use crate::speaker::{Speaker, counted};
 use ferrule_tests::node::Place;
@@ -97,19 +97,13 @@ fn with_bird_over_ipv6_and_ibgp() {
 #[test]
 fn with_frr_over_both_families() {
     for (six, dials) in [(false, Dials::Node), (true, Dials::Router)] {
-        let (mut node, switch) = beside_frr();
         let (local, neighbor, family, told) = match six {
             true => (ROUTER6, NODE6, "ipv6", TOLD6),
             false => (ROUTER, NODE, "ipv4", TOLD),
         };
         let passive = if dials == Dials::Node { "passive" } else { "timers connect 1" };
-        let frr = Frr::start(
-            switch,
-            &format!(
-                "router bgp 65100
- bgp router-id 192.0.2.254
- no bgp ebgp-requires-policy
- no bgp network import-check
+        let (mut node, frr) = Frr::beside(&format!(
+            " no bgp network import-check
  no bgp default ipv4-unicast
  neighbor {neighbor} remote-as 65001
  neighbor {neighbor} password secret
@@ -118,8 +112,7 @@ fn with_frr_over_both_families() {
   network {told}
   neighbor {neighbor} activate
 "
-            ),
-        );
+        ));
         start(&mut node, local, 65100, dials);
         right_and_wrong(&node, &frr, local, told);
     }

@@ -2,6 +2,7 @@
 
 use crate::bird::Bird;
 use crate::speaker::Speaker;
+use ferrule_tests::node::Place;
 
 pub const NODE: &str = "172.16.0.1";
 pub const ROUTER: &str = "172.16.0.2";
@@ -19,11 +20,8 @@ pub struct Pair {
 impl Pair {
     /// Wired; nothing runs yet.
     pub fn new() -> Pair {
-        let (node, router) = (Speaker::new(1), Bird::new());
-        let near = ["172.16.0.1/24", "2001:db8:f::1/64"];
-        let far = ["172.16.0.2/24", "2001:db8:f::2/64"];
-        node.wire("up0", &router, "node1", [&near, &far]);
-        Pair { node, router }
+        let router = Bird::new();
+        Pair { node: wired(&router), router }
     }
 
     /// Starts BIRD with a peer of these words and what it tells.
@@ -54,6 +52,15 @@ impl Pair {
         pair.node.hears(TOLD6, 1);
         pair
     }
+}
+
+/// Node 1 on a wire to a router, with the addresses of a [`Pair`].
+pub fn wired(router: &impl Place) -> Speaker {
+    let node = Speaker::new(1);
+    let near = ["172.16.0.1/24", "2001:db8:f::1/64"];
+    let far = ["172.16.0.2/24", "2001:db8:f::2/64"];
+    node.wire("up0", router, "node1", [&near, &far]);
+    node
 }
 
 /// BIRD's side: `words` go into its protocol.

@@ -9,9 +9,8 @@ use crate::veth;
 
 /// Everything at once that a pod can have.
 fn full() -> Value {
-    let keys = json!({"ipMasq": true, "macspoofchk": true, "hairpinMode": true, "mtu": 1400,
-        "portIsolation": true});
-    conf::with(&conf::dual(), &keys)
+    let keys = json!({"hairpinMode": true, "mtu": 1400, "portIsolation": true});
+    conf::with(&conf::full(), &keys)
 }
 
 /// Makes an attachment, has CHECK pass, alters one thing and has CHECK fail naming it.

@@ -1,18 +1,18 @@
 //! The host veth is the claim on an attachment, and what is ours is told by name.
 
-use ferrule_tests::conf::{GATEWAY4, GATEWAY6};
+use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, OUTSIDE4};
 use ferrule_tests::packets::{ping, tcp_source};
 use ferrule_tests::{Node, Outside, Pod};
 use serde_json::json;
 
-use crate::{address, full, veth};
+use crate::{address, veth};
 
 #[test]
 fn the_host_veth_is_known_by_its_name_and_alias() {
     let (node, pod) = (Node::new(), Pod::new());
-    let result = node.attach(&full(), &pod).add();
+    let result = node.attach(&conf::full(), &pod).add();
     let name = veth(&result);
     let hash = name.strip_prefix("veth").expect("veth and a hash");
     assert!(hash.len() == 11 && hash.chars().all(|c| c.is_ascii_hexdigit()), "{name}");
@@ -28,7 +28,7 @@ fn the_host_veth_is_known_by_its_name_and_alias() {
 #[test]
 fn the_ruleset_can_be_saved_and_restored() {
     let (node, pod) = (Node::new(), Pod::new());
-    let mut attachment = node.attach(&full(), &pod);
+    let mut attachment = node.attach(&conf::full(), &pod);
     attachment.container = format!("long-{}", "x".repeat(200));
     let result = attachment.add();
     node.sh("nft list ruleset >/run/saved; nft flush ruleset");
@@ -42,7 +42,7 @@ fn the_ruleset_can_be_saved_and_restored() {
 #[test]
 fn a_lease_without_a_veth_does_not_block_its_own_attachment() {
     let (node, pod) = (Node::new(), Pod::new());
-    let attachment = node.attach(&full(), &pod);
+    let attachment = node.attach(&conf::full(), &pod);
     let first = attachment.add();
     node.run(&format!("ip link del {}", veth(&first)));
     let result = attachment.add();
@@ -60,20 +60,20 @@ fn a_late_del_takes_nothing_from_the_addresses_next_pod() {
     for with_result in [true, false] {
         let (node, old, new) = (Node::new(), Pod::new(), Pod::new());
         let outside = Outside::beside(&node);
-        let late = node.attach(&full(), &old);
+        let late = node.attach(&conf::full(), &old);
         let gone = late.add();
         // The old pod dies unseen, and its leases are released by another hand.
         node.run(&format!("ip link del {}", veth(&gone)));
         node.sh("rm /var/lib/cni/networks/pods/10.1.0.2 /var/lib/cni/networks/pods/fd00:1::2");
         let same = json!({"runtimeConfig": {"ips": ["10.1.0.2", "fd00:1::2"]}});
-        let attachment = node.attach(&full(), &new).with(&same);
+        let attachment = node.attach(&conf::full(), &new).with(&same);
         let result = attachment.add();
         assert_eq!(address(&result, 0), "10.1.0.2");
         late.netns(None).del(with_result.then_some(&gone));
         assert_eq!(tcp_source(&new, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
         attachment.check(&result);
         let after = Pod::new();
-        let next = node.attach(&full(), &after).add();
+        let next = node.attach(&conf::full(), &after).add();
         assert_ne!(address(&next, 0), "10.1.0.2", "the lease is the new pod's");
     }
 }
@@ -85,7 +85,8 @@ fn a_network_that_ends_leaves_another_whole() {
     let outside = Outside::beside(&node);
     let keys = json!({"name": "others", "bridge": "cni1", "ipam": {"ranges":
         [[{"subnet": "10.2.0.0/24"}], [{"subnet": "fd00:2::/64"}]]}});
-    let (ours, theirs) = (node.attach(&full(), &one), node.attach(&full(), &two).with(&keys));
+    let (ours, theirs) =
+        (node.attach(&conf::full(), &one), node.attach(&conf::full(), &two).with(&keys));
     let first = ours.add();
     let alone = node.run("nft -s list ruleset");
     let second = theirs.add();
@@ -102,9 +103,9 @@ fn a_network_that_ends_leaves_another_whole() {
 #[test]
 fn a_bridge_renamed_in_the_configuration_does_not_orphan_a_pod() {
     let (node, pod) = (Node::new(), Pod::new());
-    let result = node.attach(&full(), &pod).add();
+    let result = node.attach(&conf::full(), &pod).add();
     let changed = json!({"bridge": "cni9", "ipMasq": false, "macspoofchk": false});
-    node.attach(&full(), &pod).with(&changed).netns(None).del(None);
+    node.attach(&conf::full(), &pod).with(&changed).netns(None).del(None);
     assert!(!node.links().contains(&veth(&result).to_owned()));
     assert_eq!(node.run("nft -s list ruleset"), "");
 }

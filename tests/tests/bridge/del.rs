@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use crate::{steady, veth};
 
 fn full() -> Value {
-    let keys = json!({"ipMasq": true, "macspoofchk": true, "hairpinMode": true});
-    conf::with(&conf::dual(), &keys)
+    conf::with(&conf::full(), &json!({"hairpinMode": true}))
 }
 
 /// A node that has had a pod before, its state then, a pod and its result.

@@ -7,7 +7,7 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Node, Pod, Snapshot};
 use serde_json::{Value, json};
 
-use crate::{full, steady};
+use crate::steady;
 
 /// ADD fails; the node and the pod are as they were; once mended, ADD succeeds.
 #[track_caller]
@@ -30,7 +30,7 @@ fn an_exhausted_pool() {
     let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
     let ranges =
         json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/30"}], [{"subnet": "fd00:1::/64"}]]}});
-    let config = conf::with(&full(), &ranges);
+    let config = conf::with(&conf::full(), &ranges);
     let first = node.attach(&config, &one);
     let result = first.add();
     fails_clean(&config, &node, &two, || first.del(Some(&result)), &config);
@@ -41,7 +41,7 @@ fn an_exhausted_second_family_gives_the_first_back() {
     let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
     let ranges = json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}],
         [{"subnet": "fd00:1::/64", "rangeStart": "fd00:1::5", "rangeEnd": "fd00:1::5"}]]}});
-    let config = conf::with(&full(), &ranges);
+    let config = conf::with(&conf::full(), &ranges);
     let first = node.attach(&config, &one);
     let result = first.add();
     fails_clean(&config, &node, &two, || first.del(Some(&result)), &config);
@@ -52,26 +52,26 @@ fn a_conflicting_bridge_address() {
     let (node, pod) = (Node::new(), Pod::new());
     node.sh("ip link add cni0 type bridge; ip addr add 10.9.0.1/24 dev cni0; ip link set cni0 up");
     let mend = || drop(node.run("ip addr del 10.9.0.1/24 dev cni0"));
-    fails_clean(&full(), &node, &pod, mend, &full());
+    fails_clean(&conf::full(), &node, &pod, mend, &conf::full());
 }
 
 #[test]
 fn an_interface_that_is_there_already() {
     let (node, pod) = (Node::new(), Pod::new());
     pod.run("ip link add eth0 type veth peer name eth9");
-    let error = node.attach(&full(), &pod).try_add().err();
+    let error = node.attach(&conf::full(), &pod).try_add().err();
     assert!(error.text().contains("already exists"), "{error:?}");
     assert!(error.text().contains("container veth name (\"eth0\")"), "{error:?}");
-    fails_clean(&full(), &node, &pod, || drop(pod.run("ip link del eth0")), &full());
+    fails_clean(&conf::full(), &node, &pod, || drop(pod.run("ip link del eth0")), &conf::full());
 }
 
 #[test]
 fn a_missing_ipam_plugin() {
     let (node, pod) = (Node::new(), Pod::new());
-    let broken = conf::with(&full(), &json!({"ipam": {"type": "no-such-ipam"}}));
+    let broken = conf::with(&conf::full(), &json!({"ipam": {"type": "no-such-ipam"}}));
     let error = node.attach(&broken, &pod).try_add().err();
     assert!(error.text().contains("no-such-ipam"), "{error:?}");
-    fails_clean(&broken, &node, &pod, || (), &full());
+    fails_clean(&broken, &node, &pod, || (), &conf::full());
 }
 
 /// What is found out only when routes are set, after everything else.
@@ -79,7 +79,7 @@ fn a_missing_ipam_plugin() {
 fn a_route_that_the_kernel_refuses() {
     let (node, pod) = (Node::new(), Pod::new());
     let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "203.0.113.9"}]}});
-    fails_clean(&conf::with(&full(), &routes), &node, &pod, || (), &full());
+    fails_clean(&conf::with(&conf::full(), &routes), &node, &pod, || (), &conf::full());
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_ipam_error_is_passed_up_as_it_is() {
 #[test]
 fn a_repeated_add_leaves_the_live_attachment_alone() {
     let (node, pod) = (Node::new(), Pod::new());
-    let attachment = node.attach(&full(), &pod);
+    let attachment = node.attach(&conf::full(), &pod);
     let result = attachment.add();
     let before = Snapshot::of(&node);
     let error = attachment.try_add().err();
@@ -109,7 +109,7 @@ fn a_repeated_add_leaves_the_live_attachment_alone() {
     attachment.check(&result);
     // Its lease is still its own.
     let other = Pod::new();
-    let next = node.attach(&full(), &other).add();
+    let next = node.attach(&conf::full(), &other).add();
     assert_ne!(crate::address(&next, 0), crate::address(&result, 0));
 }
 
@@ -117,7 +117,7 @@ fn a_repeated_add_leaves_the_live_attachment_alone() {
 #[test]
 fn a_repeated_add_from_another_netns_leaves_the_live_attachment_alone() {
     let (node, pod, other) = (Node::new(), Pod::new(), Pod::new());
-    let attachment = node.attach(&full(), &pod);
+    let attachment = node.attach(&conf::full(), &pod);
     let result = attachment.add();
     let before = Snapshot::of(&node);
     attachment.clone().netns(Some(&other.netns())).try_add().err();
@@ -132,7 +132,7 @@ fn a_bad_netns_touches_nothing() {
     let own = node.ns().net_path();
     for netns in [Some("/run/netns/none"), Some("/etc/passwd"), Some(""), None, own.to_str()] {
         let before = Snapshot::of(&node);
-        let error = node.attach(&full(), &pod).netns(netns).try_add().err();
+        let error = node.attach(&conf::full(), &pod).netns(netns).try_add().err();
         assert_eq!(error.code, 4, "CNI_NETNS={netns:?}: {error:?}");
         assert_same(&before, &Snapshot::of(&node));
     }

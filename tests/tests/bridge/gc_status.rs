@@ -7,15 +7,15 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Node, Pod, Snapshot};
 use serde_json::{Value, json};
 
-use crate::{full, steady, veth};
+use crate::{steady, veth};
 
 #[test]
 fn gc_removes_what_is_not_listed_and_nothing_else() {
     let (node, kept, lost, late) = (Node::new(), Pod::new(), Pod::new(), Pod::new());
-    let staying = node.attach(&full(), &kept);
+    let staying = node.attach(&conf::full(), &kept);
     let result = staying.add();
     let before = Snapshot::of(&node);
-    let gone = node.attach(&full(), &lost).add();
+    let gone = node.attach(&conf::full(), &lost).add();
     staying.gc(&[(kept.id(), "eth0")]).ok();
     assert!(!node.links().contains(&veth(&gone).to_owned()), "its veth");
     let bookless = |snapshot: Snapshot| snapshot.without_lease_history();
@@ -23,7 +23,7 @@ fn gc_removes_what_is_not_listed_and_nothing_else() {
     staying.check(&result);
     ping(&kept, GATEWAY4);
     ping(&kept, GATEWAY6);
-    node.attach(&full(), &late).add();
+    node.attach(&conf::full(), &late).add();
     ping(&late, GATEWAY4);
 }
 
@@ -31,7 +31,7 @@ fn gc_removes_what_is_not_listed_and_nothing_else() {
 fn gc_with_an_empty_list_removes_all_of_the_network() {
     let (node, pods) = (Node::new(), [Pod::new(), Pod::new(), Pod::new()]);
     let before = steady(Snapshot::of(&node));
-    let attachments: Vec<_> = pods.iter().map(|pod| node.attach(&full(), pod)).collect();
+    let attachments: Vec<_> = pods.iter().map(|pod| node.attach(&conf::full(), pod)).collect();
     attachments.iter().for_each(|attachment| drop(attachment.add()));
     attachments[0].gc(&[]).ok();
     assert_same(&before, &steady(Snapshot::of(&node)));
@@ -42,7 +42,7 @@ fn gc_with_an_empty_list_removes_all_of_the_network() {
 #[test]
 fn gc_goes_by_interface_too() {
     let (node, pod) = (Node::new(), Pod::new());
-    let first = node.attach(&full(), &pod);
+    let first = node.attach(&conf::full(), &pod);
     let second = first.clone().ifname("net1").with(&json!({"ipam": {"routes": null}}));
     let result = first.add();
     second.add();
@@ -56,9 +56,9 @@ fn gc_leaves_another_network_on_the_same_bridge() {
     let (node, ours, theirs) = (Node::new(), Pod::new(), Pod::new());
     let other = json!({"name": "others", "isGateway": false, "ipam": {"routes": null, "ranges":
         [[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.100"}]]}});
-    let neighbour = node.attach(&conf::with(&full(), &other), &theirs);
+    let neighbour = node.attach(&conf::with(&conf::full(), &other), &theirs);
     let result = neighbour.add();
-    let attachment = node.attach(&full(), &ours);
+    let attachment = node.attach(&conf::full(), &ours);
     attachment.add();
     attachment.gc(&[]).ok();
     assert!(ours.links().is_empty());
@@ -71,7 +71,7 @@ fn gc_leaves_another_network_on_the_same_bridge() {
 fn gc_of_a_network_that_never_was() {
     let (node, pod) = (Node::new(), Pod::new());
     let before = Snapshot::of(&node);
-    node.attach(&full(), &pod).gc(&[]).ok();
+    node.attach(&conf::full(), &pod).gc(&[]).ok();
     assert_same(&steady(before), &steady(Snapshot::of(&node)));
     assert!(node.links().is_empty());
 }

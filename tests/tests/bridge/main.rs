@@ -25,12 +25,7 @@ mod regressions_reference;
 mod spoof;
 
 use ferrule_tests::{Snapshot, conf};
-use serde_json::{Value, json};
-
-/// A network of both families, masqueraded, with a check of MAC addresses.
-fn full() -> Value {
-    conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))
-}
+use serde_json::Value;
 
 /// A node's state without what its first pod leaves for the next by intent.
 fn steady(snapshot: Snapshot) -> Snapshot {

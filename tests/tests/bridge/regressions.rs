@@ -10,7 +10,7 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Attachment, Background, Bins, Call, Node, Pod, Snapshot, within};
 use serde_json::{Value, json};
 
-use crate::{address, full, steady, veth};
+use crate::{address, steady, veth};
 
 /// host-local behind a script that notes begin and end, and waits as long as it is told to.
 const SLOW: &str = r#"#!/bin/sh
@@ -32,7 +32,7 @@ fn slow() -> (Node, Value) {
     let bins = Bins::ours();
     node.write("/run/bin/slow", &SLOW.replace("BINS", &bins.dir().to_string_lossy()));
     node.run("chmod +x /run/bin/slow");
-    (node, conf::with(&full(), &json!({"ipam": {"type": "slow"}})))
+    (node, conf::with(&conf::full(), &json!({"ipam": {"type": "slow"}})))
 }
 
 fn on_path(call: Call) -> Call {
@@ -70,10 +70,10 @@ fn an_ipam_plugin_that_cannot_run_is_told_before_anything_is_made() {
         [(None, "CNI_PATH"), (Some("no-such-ipam"), "no-such-ipam"), (Some("../x"), "../x")];
     for (kind, named) in types {
         let (node, pod) = (Node::new(), Pod::new());
-        let mut call = node.attach(&full(), &pod).call("ADD", None).without("CNI_PATH");
+        let mut call = node.attach(&conf::full(), &pod).call("ADD", None).without("CNI_PATH");
         if let Some(kind) = kind {
             let other = json!({"ipam": {"type": kind}});
-            call = node.attach(&full(), &pod).with(&other).call("ADD", None);
+            call = node.attach(&conf::full(), &pod).with(&other).call("ADD", None);
         }
         let before = Snapshot::of(&node);
         let error = call.run(&node).err();
@@ -94,13 +94,13 @@ fn a_failed_add_leaves_neither_gateway_address_nor_forwarding() {
     node.settle();
     let (addresses, before) = (node.run("ip -o addr show cni0"), Snapshot::of(&node));
     let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "203.0.113.9"}]}});
-    node.attach(&full(), &pod).with(&routes).try_add().err();
+    node.attach(&conf::full(), &pod).with(&routes).try_add().err();
     let after = Snapshot::of(&node);
     assert_eq!(node.addresses("cni0"), Vec::<String>::new(), "before: {addresses}");
     assert_eq!(before.lines("forwarding"), after.lines("forwarding"));
     assert_eq!(records(&node), "");
     assert_same(&steady(before), &steady(after));
-    node.attach(&full(), &pod).add();
+    node.attach(&conf::full(), &pod).add();
     ping(&pod, GATEWAY4);
 }
 
@@ -112,7 +112,7 @@ fn del_frees_the_lease_where_the_configuration_lost_its_ipam() {
         for with_result in [true, false] {
             let (node, pod) = (Node::new(), Pod::new());
             let before = steady(Snapshot::of(&node));
-            let attachment = node.attach(&full(), &pod);
+            let attachment = node.attach(&conf::full(), &pod);
             let result = attachment.add();
             let broken = attachment.with(&json!({"ipam": ipam}));
             broken.del(with_result.then_some(&result));
@@ -127,7 +127,7 @@ fn del_does_not_mind_malformed_arguments() {
     for args in ["rubbish", ";;", "=", "IP=", "a=b=c;;d", "IgnoreUnknown=perhaps;MAC=none"] {
         let (node, pod) = (Node::new(), Pod::new());
         let before = steady(Snapshot::of(&node));
-        let attachment = node.attach(&full(), &pod);
+        let attachment = node.attach(&conf::full(), &pod);
         let result = attachment.add();
         attachment.args(args).del(Some(&result));
         assert_same(&before, &steady(Snapshot::of(&node)));

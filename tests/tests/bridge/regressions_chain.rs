@@ -7,8 +7,6 @@ use ferrule_tests::packets::{Flow, ping, tcp_source};
 use ferrule_tests::{Bins, Node, Outside, Pod};
 use serde_json::{Value, json};
 
-use crate::full;
-
 /// The rules' words in every chain whose name begins so.
 fn chains(node: &Node, prefix: &str) -> Vec<(String, String)> {
     let listed: Value = node.json("nft -j list chains");
@@ -28,7 +26,8 @@ fn an_add_mends_a_chain_that_was_flushed() {
     let node = Node::new();
     let outside = Outside::beside(&node);
     let pods: Vec<Pod> = (0..4).map(|_| Pod::new()).collect();
-    let results: Vec<Value> = pods[..3].iter().map(|pod| node.attach(&full(), pod).add()).collect();
+    let results: Vec<Value> =
+        pods[..3].iter().map(|pod| node.attach(&conf::full(), pod).add()).collect();
     let whole = |(table, name): &(String, String)| {
         node.run(&format!("nft -s list chain inet {table} {name}"))
     };
@@ -39,7 +38,7 @@ fn an_add_mends_a_chain_that_was_flushed() {
         node.run(&format!("nft flush chain inet {table} {name}"));
     }
     assert!(tcp_source(&pods[0], &outside, OUTSIDE4).is_err(), "nothing masquerades now");
-    node.attach(&full(), &pods[3]).add();
+    node.attach(&conf::full(), &pods[3]).add();
     assert_eq!(masquerading.iter().map(whole).collect::<Vec<_>>(), before);
     for pod in &pods {
         assert_eq!(tcp_source(pod, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
@@ -49,7 +48,7 @@ fn an_add_mends_a_chain_that_was_flushed() {
     for (table, name) in &masquerading {
         node.run(&format!("nft flush chain inet {table} {name}"));
     }
-    node.attach(&full(), &pods[0]).del(Some(&results[0]));
+    node.attach(&conf::full(), &pods[0]).del(Some(&results[0]));
     assert_eq!(chains(&node, "masq"), masquerading);
 }
 
@@ -58,7 +57,7 @@ fn an_add_mends_a_chain_that_was_flushed() {
 fn check_bears_what_tuning_changed() {
     let (node, pod) = (Node::new(), Pod::new());
     let old = json!({"cniVersion": "1.0.0", "mtu": 1500});
-    let attachment = node.attach(&full(), &pod).with(&old);
+    let attachment = node.attach(&conf::full(), &pod).with(&old);
     let made = attachment.add();
     let tuning = json!({"cniVersion": "1.0.0", "name": "pods", "type": "tuning", "mtu": 1400});
     let tuning = node.attach(&tuning, &pod).by(&Bins::reference());

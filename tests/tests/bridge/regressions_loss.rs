@@ -9,7 +9,7 @@ use ferrule_tests::{Attachment, Bins, Call, Node, Outside, Pod, Snapshot};
 use serde_json::{Value, json};
 
 use crate::regressions::records;
-use crate::{address, full, steady, veth};
+use crate::{address, steady, veth};
 
 /// What may happen to the records between two calls.
 const LOSSES: [&str; 3] = [
@@ -26,7 +26,7 @@ fn del_of_a_link_that_another_took_over_keeps_the_lease() {
         let (node, pod) = (Node::new(), Pod::new());
         let before = steady(Snapshot::of(&node));
         let small = json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/29"}]]}});
-        let config = conf::with(&full(), &small);
+        let config = conf::with(&conf::full(), &small);
         let attachment = node.attach(&config, &pod);
         let result = attachment.add();
         let host = veth(&result);
@@ -63,7 +63,7 @@ fn del_without_its_record_leaves_nothing() {
             for netns in [true, false] {
                 let (node, pod) = (Node::new(), Pod::new());
                 let before = steady(Snapshot::of(&node));
-                let mut attachment = node.attach(&full(), &pod);
+                let mut attachment = node.attach(&conf::full(), &pod);
                 let result = attachment.add();
                 node.sh(loss);
                 if !netns {
@@ -85,7 +85,7 @@ fn del_without_its_record_leaves_nothing() {
 fn del_without_its_record_and_its_link_leaves_nothing() {
     for loss in LOSSES {
         let (node, pod) = (Node::new(), Pod::new());
-        let attachment = node.attach(&full(), &pod);
+        let attachment = node.attach(&conf::full(), &pod);
         let result = attachment.add();
         node.sh(loss);
         node.run(&format!("ip link del {}", veth(&result)));
@@ -110,12 +110,13 @@ fn gc_after(happens: &str, count: usize, alter: impl Fn(&Node, Call) -> Call) {
     let node = Node::new();
     let outside = Outside::beside(&node);
     let pods: Vec<Pod> = (0..count).map(|_| Pod::new()).collect();
-    let results: Vec<Value> = pods.iter().map(|pod| node.attach(&full(), pod).add()).collect();
+    let results: Vec<Value> =
+        pods.iter().map(|pod| node.attach(&conf::full(), pod).add()).collect();
     // Not the first three alone.
     let stays = |nth: usize| [0, count / 2, count - 1].contains(&nth);
     let valid: Vec<&Pod> = (0..count).filter(|nth| stays(*nth)).map(|nth| &pods[nth]).collect();
     node.sh(happens);
-    alter(&node, gc(&node.attach(&full(), &pods[0]), &valid)).run(&node).ok();
+    alter(&node, gc(&node.attach(&conf::full(), &pods[0]), &valid)).run(&node).ok();
     let (links, rules, leased) = (node.links(), node.run("nft list ruleset"), node.leases());
     for (nth, (pod, result)) in pods.iter().zip(&results).enumerate() {
         let (host, four, six) = (veth(result), address(result, 0), address(result, 1));
@@ -136,7 +137,7 @@ fn gc_after(happens: &str, count: usize, alter: impl Fn(&Node, Call) -> Call) {
     }
     // Those that stay are torn down as any other.
     for (nth, pod) in pods.iter().enumerate().filter(|(nth, _)| stays(*nth)) {
-        node.attach(&full(), pod).del(Some(&results[nth]));
+        node.attach(&conf::full(), pod).del(Some(&results[nth]));
     }
     assert_eq!(node.run("nft list ruleset"), "");
     assert!(node.leases().is_empty());

@@ -7,11 +7,11 @@ use ferrule_tests::packets::{ping, tcp_source};
 use ferrule_tests::{Bins, Node, Outside, Pod};
 use serde_json::{Value, json};
 
-use crate::{full, veth};
+use crate::veth;
 
 /// The reference of Debian speaks 1.0.0 at most.
 fn shared() -> Value {
-    conf::with(&full(), &json!({"cniVersion": "1.0.0"}))
+    conf::with(&conf::full(), &json!({"cniVersion": "1.0.0"}))
 }
 
 /// The lines of all rulesets that are the reference's.
@@ -88,7 +88,7 @@ fn gc_removes_the_references_masquerade_of_what_is_not_valid() {
     };
     let before = masquerade(&two);
     assert!(!masquerade(&one).is_empty() && !before.is_empty(), "{}", node.run("iptables-save"));
-    node.attach(&full(), &two).gc(&[(two.id(), "eth0")]).ok();
+    node.attach(&conf::full(), &two).gc(&[(two.id(), "eth0")]).ok();
     assert!(masquerade(&one).is_empty(), "{:#?}", masquerade(&one));
     assert_eq!(masquerade(&two), before);
     assert_eq!(tcp_source(&two, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));

@@ -30,6 +30,9 @@ impl Row {
 /// The scenario of a row that may concern any of them.
 pub const EVERY: &str = "*";
 
+/// The scenario that has to use each row of [`EVERY`]: one that differs no longer is told there.
+pub const WITNESS: &str = "l2_bridge";
+
 /// All of them.
 pub const DIFFERENCES: &[Row] = &[
     row(

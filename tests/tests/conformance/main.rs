@@ -38,6 +38,7 @@ fn every_row_belongs_to_a_scenario() {
     ];
     let names: BTreeSet<&str> = all.into_iter().flatten().copied().collect();
     assert_eq!(names.len(), all.iter().map(|group| group.len()).sum::<usize>(), "a name twice");
+    assert!(names.contains(differences::WITNESS), "nobody has to use the rows of every scenario");
     let rows = differences::DIFFERENCES.iter();
     let lost: Vec<_> = rows
         .filter(|row| row.scenario != differences::EVERY && !names.contains(row.scenario))

@@ -9,7 +9,7 @@ use ferrule_tests::{Node, Pod, Snapshot, long};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
-use crate::{full, gateway, routed};
+use crate::{gateway, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
 
@@ -56,7 +56,7 @@ const NETNS: [&str; 5] = ["its own", "another pod's", "empty", "missing", "left 
 /// cases, such that each two things still meet.
 #[test]
 fn every_damage_with_every_netns_and_every_result() {
-    every_case(&full(), &DAMAGES);
+    every_case(&conf::full(), &DAMAGES);
 }
 
 /// What somebody did to a node without a bridge.
@@ -76,7 +76,7 @@ const ROUTED_DAMAGES: [&str; 11] = [
 
 #[test]
 fn every_damage_to_a_routed_pods_node() {
-    every_case(&routed(&full()), &ROUTED_DAMAGES);
+    every_case(&routed(&conf::full()), &ROUTED_DAMAGES);
 }
 
 fn every_case(network: &Value, damages: &[&str]) {
@@ -139,11 +139,11 @@ fn script(damage: &str, result: &Value) -> String {
 #[test]
 fn of_a_pod_that_died() {
     for (with_result, netns) in [(true, true), (true, false), (false, true), (false, false)] {
-        let bench = Bench::used(&full());
+        let bench = Bench::used(&conf::full());
         let pod = Pod::new();
-        let attachment = bench.node.attach(&full(), &pod);
+        let attachment = bench.node.attach(&conf::full(), &pod);
         let attachment = if netns { attachment } else { attachment.netns(None) };
-        let result = bench.node.attach(&full(), &pod).add();
+        let result = bench.node.attach(&conf::full(), &pod).add();
         drop(pod);
         let gone = || bench.node.veths().is_empty().then_some(());
         ferrule_tests::within(std::time::Duration::from_secs(10), gone).expect("the link goes");
@@ -158,10 +158,10 @@ fn of_a_pod_that_died() {
 fn of_an_interface_that_was_moved() {
     let moves = ["ip link del eth0", "ip link set eth0 down; ip link set eth0 name eth7"];
     for script in moves {
-        let bench = Bench::used(&full());
-        let result = bench.attach_plainly(&full()).add();
+        let bench = Bench::used(&conf::full());
+        let result = bench.attach_plainly(&conf::full()).add();
         bench.pod.sh(script);
-        bench.attach_plainly(&full()).del(Some(&result));
+        bench.attach_plainly(&conf::full()).del(Some(&result));
         let left = bench.left();
         assert!(left.is_nothing(), "`{script}`: {left}");
     }
@@ -171,8 +171,8 @@ fn of_an_interface_that_was_moved() {
 #[test]
 fn the_next_pod_works() {
     for damage in DAMAGES {
-        let bench = Bench::used(&full());
-        let attachment = bench.attach_plainly(&full());
+        let bench = Bench::used(&conf::full());
+        let attachment = bench.attach_plainly(&conf::full());
         let result = attachment.add();
         bench.node.sh(&script(damage, &result));
         attachment.del(Some(&result));
@@ -206,16 +206,17 @@ fn after_a_reboot() {
         let node = &bench.node;
         boot(node, "11111111-1111-4111-8111-111111111111");
         let old: Vec<Pod> = (0..3).map(|_| Pod::new()).collect();
-        let results: Vec<Value> = old.iter().map(|pod| node.attach(&full(), pod).add()).collect();
+        let results: Vec<Value> =
+            old.iter().map(|pod| node.attach(&conf::full(), pod).add()).collect();
         for result in &results {
             node.run(&format!("ip link del {}", veth(result)));
         }
         reboot(node);
         let same = json!({"runtimeConfig": {"ips": addresses(&results[0])}});
-        let attachment = node.attach(&full(), &bench.pod).with(&same);
+        let attachment = node.attach(&conf::full(), &bench.pod).with(&same);
         let added = new_first.then(|| attachment.add());
         for (pod, result) in old.iter().zip(&results) {
-            let late = node.attach(&full(), pod).netns(Some("/run/netns/gone"));
+            let late = node.attach(&conf::full(), pod).netns(Some("/run/netns/gone"));
             late.del(with_result.then_some(result));
         }
         if let Some(added) = &added {

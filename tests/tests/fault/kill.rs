@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::bench::Bench;
 use crate::report::Counts;
-use crate::{full, gateway, routed};
+use crate::{gateway, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
 /// How many pods the network holds, in each family.
@@ -27,7 +27,7 @@ const SIZE: usize = 6;
 /// A network of few addresses, so that a lost one is missed.
 fn small() -> Value {
     conf::with(
-        &full(),
+        &conf::full(),
         &json!({"ipam": {"ranges": [
             [{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.2", "rangeEnd": "10.1.0.7"}],
             [{"subnet": "fd00:1::/64", "rangeStart": "fd00:1::2", "rangeEnd": "fd00:1::7"}],

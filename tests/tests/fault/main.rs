@@ -21,11 +21,6 @@ mod sysctls;
 use ferrule_tests::conf::{self, GATEWAY4};
 use serde_json::{Value, json};
 
-/// Both families, masquerade and the check of MAC addresses.
-fn full() -> Value {
-    conf::with(&conf::dual(), &json!({"ipMasq": true, "macspoofchk": true}))
-}
-
 /// The same network without a bridge, by the plugin bgp.
 fn routed(network: &Value) -> Value {
     let others = ["bridge", "isGateway", "macspoofchk"].map(|key| (key.to_owned(), Value::Null));
@@ -33,7 +28,7 @@ fn routed(network: &Value) -> Value {
     conf::with(&conf::with(network, &others), &json!({"type": "bgp", "ipam": {"routes": null}}))
 }
 
-/// What answers a pod of a network of [`full`] or [`routed`].
+/// What answers a pod of a network of [`conf::full`] or [`routed`].
 fn gateway(network: &Value) -> &'static str {
     if network["type"] == "bgp" { "169.254.1.1" } else { GATEWAY4 }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::bench::{Bench, Left};
 use crate::report::Counts;
 use crate::seam::{Operation, Victim};
-use crate::{full, gateway, routed};
+use crate::{gateway, routed};
 
 /// Which failures are tried on an operation, with the text by which an error tells of each.
 fn errors(operation: &Operation) -> Vec<(&'static str, &'static str)> {
@@ -230,6 +230,9 @@ const IN_ADD: &[&str] = &[
     // Sysctls of the pod are written again, after a look.
     "\"/proc/sys/net/ipv…/conf/eth0/",
     "write(…</proc/sys/net/ipv…/conf/eth0/",
+    // Whose filters may have gone with the table that this call makes anew.
+    "\"/run/ferrule/attachments\", O_RDONLY",
+    "getdents64(…</run/ferrule/attachments>",
 ];
 
 const IN_DEL: &[&str] = &[
@@ -291,7 +294,7 @@ fn scenario(title: &'static str, command: &'static str, victim: Victim) -> Scena
         (_, "DEL") => &[IN_A_PLUGIN, IN_DEL],
         _ => &[IN_A_PLUGIN, IN_ADD],
     };
-    let config = full();
+    let config = conf::full();
     Scenario { title, command, config, victim, fresh: false, stride: 8, harmless }
 }
 
@@ -333,12 +336,12 @@ fn the_ipam_plugin_of_del() {
 
 #[test]
 fn add_of_a_routed_pod() {
-    let config = routed(&full());
+    let config = routed(&conf::full());
     Scenario { config, ..scenario("ADD by bgp, both families", "ADD", Victim::Bgp) }.run();
 }
 
 #[test]
 fn del_of_a_routed_pod() {
-    let config = routed(&full());
+    let config = routed(&conf::full());
     Scenario { config, ..scenario("DEL by bgp, both families", "DEL", Victim::Bgp) }.run();
 }

@@ -1,13 +1,14 @@
 //! Sysctls of the pod that keep failing: one that a pod can do without is done without, where the
 //! kernel lacks it or nobody may write it; everything else fails ADD, which leaves nothing.
 
+use ferrule_tests::conf;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 use serde_json::Value;
 
 use crate::bench::Bench;
 use crate::seam::Victim;
-use crate::{full, gateway, routed};
+use crate::{gateway, routed};
 
 /// Whether a pod can do without, and what is set below conf/eth0.
 const BY_BRIDGE: &[(bool, &str)] = &[
@@ -56,19 +57,19 @@ fn keep_failing(config: &Value, victim: Victim, keys: &[(bool, &str)]) {
 
 #[test]
 fn of_a_pod_on_a_bridge() {
-    keep_failing(&full(), Victim::Plugin, BY_BRIDGE);
+    keep_failing(&conf::full(), Victim::Plugin, BY_BRIDGE);
 }
 
 #[test]
 fn of_a_routed_pod() {
-    keep_failing(&routed(&full()), Victim::Bgp, BY_BGP);
+    keep_failing(&routed(&conf::full()), Victim::Bgp, BY_BGP);
 }
 
 /// A distribution that makes devices without IPv6, and a /proc/sys that nobody may write: such a
 /// pod can have no IPv6 address.
 #[test]
 fn read_only_where_ipv6_is_switched_off() {
-    for config in [full(), routed(&full())] {
+    for config in [conf::full(), routed(&conf::full())] {
         let bench = Bench::used(&config);
         bench.pod.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
         bench.node.sh("mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys");

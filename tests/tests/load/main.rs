@@ -47,11 +47,10 @@ fn timed<T>(step: impl FnOnce() -> T) -> (T, u128) {
     (result, start.elapsed().as_millis())
 }
 
-/// Both families, masquerade and MAC check, over ranges that hold more than 500 pods.
+/// [`conf::full`] over ranges that hold more than 500 pods.
 fn full() -> Value {
     let ranges = json!([[{"subnet": "10.1.0.0/20"}], [{"subnet": "fd00:1::/64"}]]);
-    let keys = json!({"ipMasq": true, "macspoofchk": true, "ipam": {"ranges": ranges}});
-    conf::with(&conf::dual(), &keys)
+    conf::with(&conf::full(), &json!({"ipam": {"ranges": ranges}}))
 }
 
 /// A node's state without what its first pod leaves for the next by intent.
