@@ -136,22 +136,26 @@ impl<N: Network> Work<'_, N> {
     fn filter_others(&mut self) {
         let records = Records::new(self.network.run_dir(), PLUGIN);
         let own = self.request.attachment().hash();
-        for hash in records.hashes().unwrap_or_default() {
-            if hash == own || !records.peek(&hash).is_some_and(|record| record.rpfilter) {
-                continue;
+        let unfiltered = |error: Error| {
+            log::warn(&format!("a pod sends from any address after a flush of nf_tables: {error}"));
+        };
+        let hashes = records.hashes().map_err(unfiltered).unwrap_or_default();
+        for hash in hashes.iter().filter(|hash| **hash != own) {
+            if records.peek(hash).is_some_and(|record| record.rpfilter)
+                && let Err(error) = self.filter_other(&records, hash)
+            {
+                unfiltered(error);
             }
-            // Where another call works on the attachment, it decides.
-            let Ok(Some(claim)) = records.claim_free(&hash) else { continue };
-            let filtered = match &claim.record {
-                Some(record) => self.filter(&record.host_veth, &record.attachment()),
-                // Its DEL was faster.
-                None => claim.remove(),
-            };
-            if let Err(error) = filtered {
-                log::warn(&format!(
-                    "a pod sends from any address after a flush of nf_tables: {error}"
-                ));
-            }
+        }
+    }
+
+    /// Where another call works on the attachment, it decides.
+    fn filter_other(&mut self, records: &Records, hash: &str) -> Result<()> {
+        let Some(claim) = records.claim_free(hash)? else { return Ok(()) };
+        match &claim.record {
+            Some(record) => self.filter(&record.host_veth, &record.attachment()),
+            // Its DEL was faster.
+            None => claim.remove(),
         }
     }
 
