@@ -183,9 +183,12 @@ impl Sync {
         self.facts = facts(&links, &self.socket.list(&address::list())?);
         // Not both at once: of 5,000 nodes one takes 4 MB.
         let before = std::mem::take(&mut self.desired);
-        let (vtep, problems) = (before.vtep, before.problems);
+        let (vtep, problems, source) = (before.vtep, before.problems, before.source);
         drop((before.routes, before.neighbours, before.fdb, before.paths));
         self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
+        if self.nodes.own.is_none() {
+            self.learn_without_own(source);
+        }
         let new = self.desired.problems.difference(&problems);
         for (what, error) in new.clone().take(LOGGED) {
             warn!("{what}: {error}");
