@@ -147,13 +147,12 @@ impl Sync {
         let sweep = self.sweep();
         let dirty: Vec<Change> = dirty.into_iter().filter(|c| sweep.allows(c)).collect();
         if !dirty.is_empty() {
-            match self.apply(&dirty, "somebody changed it") {
+            match self.apply(&dirty, "somebody changed it", false) {
                 Ok(done) => self.count_repairs(&done),
                 Err(error) => self.trouble("netlink", &error),
             }
-            // A full pass tells whether what is in the way is ours.
-            if self.pending.take().is_some() {
-                self.pass("a repair was refused");
+            if let Some(why) = self.pending.take() {
+                self.pass(why);
             }
         }
     }
@@ -211,12 +210,12 @@ impl Sync {
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
         self.failures.retain(|object, _| still.contains(object));
-        self.apply(&changes, why)?;
+        self.apply(&changes, why, true)?;
         drop(changes);
         // What led through an old device now leads elsewhere.
         self.remove_devices(&others);
         let guarded = guarded || (!wants_guard && self.rules(why));
-        // Refused creations are conflicts now, and no reason for another pass.
+        // What was refused is noted, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
         let spoken = self.of_use || self.config.bgp.is_none();
@@ -338,11 +337,12 @@ impl Sync {
         }
     }
 
-    /// Carries out changes, and gives those that the kernel took.
+    /// Carries out changes, and gives those that the kernel took; `full`: they are what dumps showed.
     fn apply<'a>(
         &mut self,
         changes: &'a [Change],
         why: &'static str,
+        full: bool,
     ) -> net::Result<Vec<&'a Change>> {
         let mut done = Vec::new();
         if changes.is_empty() {
@@ -355,6 +355,10 @@ impl Sync {
             let before = done.len();
             for (change, outcome) in some.iter().zip(outcomes) {
                 match outcome {
+                    // A full pass tells whether what is in the way is ours.
+                    Err(error) if !full && self.is_new_conflict(change, &error) => {
+                        self.pending = Some("a repair was refused");
+                    }
                     Err(error) if !(change.deletes() && error.is_gone()) => {
                         told += usize::from(self.refused(change, &error, told < LOGGED));
                     }

@@ -52,7 +52,7 @@ impl Sync {
             }
         }
         if self.pending.is_none() && !single.is_empty() {
-            if let Err(error) = self.apply(&single, "BGP") {
+            if let Err(error) = self.apply(&single, "BGP", false) {
                 self.trouble("netlink", &error);
             }
             self.conditions();

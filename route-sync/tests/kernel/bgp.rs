@@ -95,3 +95,52 @@ fn in_mode_vxlan_other_nodes_keep_the_tunnel_while_this_one_is_not_in_its_set() 
         assert_eq!(ip("route show proto 118"), before);
     });
 }
+
+/// One's own deletion is heard of after one's own creation: nobody else's route is there.
+#[test]
+fn what_is_withdrawn_and_announced_at_once_is_nobody_elses() {
+    on_a_node(|| {
+        let (mut node, _) = node();
+        let flaps = prefix("10.9.0.0/24");
+        let by = hops(&["192.0.2.2"]);
+        learn(&mut node, [(flaps, Some(by.clone()))]);
+        node.settle();
+        let errors = node.sync.figures().errors;
+        learn(&mut node, [(flaps, None)]);
+        learn(&mut node, [(flaps, Some(by))]);
+        node.settle();
+        assert_eq!((node.sync.figures().repairs, node.sync.figures().errors), (vec![], errors));
+        assert!(ip("route show 10.9.0.0/24").contains("via 192.0.2.2"));
+    });
+}
+
+/// Even if the deletion is heard of alone: the full pass that follows sees whose the route is.
+#[test]
+fn a_conflict_is_told_once_a_full_pass_has_seen_it() {
+    on_a_node(|| {
+        let (mut node, _) = node();
+        let flaps = prefix("10.9.0.0/24");
+        let by = hops(&["192.0.2.2"]);
+        learn(&mut node, [(flaps, Some(by.clone()))]);
+        node.settle();
+        let errors = node.sync.figures().errors;
+        learn(&mut node, [(flaps, None)]);
+        let gone = node.monitor.read().unwrap();
+        assert!(gone.iter().any(|event| matches!(event, net::Event::RouteGone(_))), "{gone:?}");
+        learn(&mut node, [(flaps, Some(by.clone()))]);
+        node.sync.events(gone);
+        node.sync.work();
+        assert_eq!(node.sync.figures().errors, errors);
+        node.settle();
+        assert_eq!((node.sync.figures().errors, node.sync.next_try()), (errors, None));
+        // Somebody else's is told.
+        learn(&mut node, [(flaps, None)]);
+        node.settle();
+        ip("route add 10.9.0.0/24 via 192.0.2.3 proto static");
+        learn(&mut node, [(flaps, Some(by))]);
+        assert_eq!(node.sync.figures().errors, errors + 1);
+        let report = node.sync.report();
+        let entry = report.cidrs.iter().find(|entry| entry.cidr == flaps).unwrap();
+        assert_eq!(entry.state, route_sync::query::State::Conflict);
+    });
+}
