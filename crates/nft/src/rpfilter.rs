@@ -31,7 +31,8 @@ const BASE: BaseChain = BaseChain {
     priority: -300,
 };
 
-const LINKS: Set = Set { name: "rpfilter-links", key: IFNAME, intervals: false, verdicts: false };
+pub(crate) const LINKS: Set =
+    Set { name: "rpfilter-links", key: IFNAME, intervals: false, verdicts: false };
 
 /// NFTA_FIB_DREG, NFTA_FIB_RESULT, NFTA_FIB_FLAGS; NFT_FIB_RESULT_OIF; NFTA_FIB_F_SADDR,
 /// NFTA_FIB_F_IIF and NFTA_FIB_F_PRESENT (1 where there is a route, else 0).
