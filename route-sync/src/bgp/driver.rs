@@ -407,7 +407,10 @@ impl Speaker {
             Overrun => true,
             Route(route) | RouteGone(route) => {
                 let known = is_ours(route.protocol) || route.protocol == POD;
-                route.table == net::route::MAIN && !known
+                // Each link has one, and next hops there are looked for on the peer's link.
+                let of_link = |v6: Ipv6Addr| v6.is_unicast_link_local();
+                let local = matches!(route.dst.ip(), IpAddr::V6(v6) if of_link(v6));
+                route.table == net::route::MAIN && !known && !local
             }
             other => self.lookup.concerns(other),
         };

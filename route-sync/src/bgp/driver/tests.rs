@@ -152,15 +152,21 @@ async fn where_it_cannot_listen_it_goes_on_where_it_did() {
     TcpStream::connect(address).await.unwrap();
 }
 
-/// The kernel's routes to pods come and go all the time and lead to no next hop.
+/// The kernel's routes to pods and the link-local ones of their links come and go all the time and
+/// lead to no next hop.
 #[tokio::test]
 async fn routes_to_pods_make_no_next_hop_be_looked_for() {
     let (mut speaker, _) = speaker(|_| {});
-    let mut route = net::route::Route::new("192.0.2.5/32".parse().unwrap(), None, 2);
-    for (protocol, moved) in [(POD, false), (4, true)] {
-        route.protocol = protocol;
-        speaker.events(&[net::Event::Route(route.clone())]);
-        assert_eq!(speaker.moved, moved);
+    for (dst, protocol, moved) in [
+        ("192.0.2.5/32", POD, false),
+        ("fe80::/64", 2, false),
+        ("192.0.2.5/32", 4, true),
+        ("2001:db8:5::/64", 2, true),
+    ] {
+        let route = net::route::Route::new(dst.parse().unwrap(), None, 2);
+        speaker.moved = false;
+        speaker.events(&[net::Event::Route(net::route::Route { protocol, ..route })]);
+        assert_eq!(speaker.moved, moved, "{dst}");
     }
 }
 
