@@ -4,7 +4,7 @@
 use super::config::{PORT, Peer};
 use bgp_speaker::fsm::ConnectionId;
 use net::tcp::set_md5_key;
-use nix::sys::socket::{Backlog, Shutdown, setsockopt, shutdown, sockopt};
+use nix::sys::socket::{Backlog, Shutdown, getsockopt, setsockopt, shutdown, sockopt};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
@@ -207,7 +207,9 @@ impl Listeners {
     /// Listens no more, and resets who waits to be accepted. The addresses stay ours.
     pub fn pause(&mut self) {
         self.tasks = JoinSet::new();
-        for socket in &self.sockets {
+        // One that does not listen would be shut down for good, and with it whoever connects later.
+        let listens = |socket: &&std::net::TcpListener| getsockopt(socket, sockopt::AcceptConn);
+        for socket in self.sockets.iter().filter(|socket| listens(socket).unwrap_or(true)) {
             // The kernel makes it what it was before listen(2) (inet_shutdown), for all its
             // descriptors: those of the tasks are closed later.
             if let Err(error) = shutdown(socket.as_raw_fd(), Shutdown::Both) {
@@ -313,6 +315,22 @@ mod tests {
         listeners.serve(&ear, 0).unwrap();
         let _stream = TcpStream::connect(address).await.unwrap();
         assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
+    }
+
+    /// The kernel would reset whoever connects to a socket that was shut down before it listened.
+    #[tokio::test]
+    async fn a_pause_before_it_listens_does_nothing() {
+        let mut listeners = Listeners::open(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listeners.sockets[0].local_addr().unwrap();
+        listeners.pause();
+        let (ear, mut heard) = mpsc::channel(1);
+        listeners.serve(&ear, 0).unwrap();
+        let mut peer = TcpStream::connect(address).await.unwrap();
+        let Some(Heard::Accepted(mut stream, ..)) = heard.recv().await else { panic!() };
+        stream.write_all(b"OPEN").await.unwrap();
+        let mut read = [0; 4];
+        peer.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"OPEN");
     }
 
     #[tokio::test]
