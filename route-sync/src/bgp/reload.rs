@@ -55,10 +55,7 @@ impl Speaker {
             peer.session.set_connect_retry(self.bgp.connect_retry);
         }
         self.begin_missing();
-        let policy = |bgp: &Bgp| policy(bgp, self.identity.as_ref());
-        let (old, new) = (policy(&before), policy(&self.bgp));
-        if old != new {
-            self.rib.set_policy(new);
+        if self.rib.set_policy(policy(&self.bgp, self.identity.as_ref())) {
             self.refresh();
         }
         self.advertise();
@@ -125,7 +122,7 @@ impl Speaker {
 
     /// This node is another, or known at last.
     pub(super) fn follow_identity(&mut self, before: Option<&Identity>) {
-        self.rib.set_policy(policy(&self.bgp, self.identity.as_ref()));
+        let wider = self.rib.set_policy(policy(&self.bgp, self.identity.as_ref()));
         let id = |identity: &Identity| identity.router_id;
         if before.map(id) != self.identity.as_ref().map(id) {
             for peer in self.bgp.peers.clone() {
@@ -133,7 +130,9 @@ impl Speaker {
             }
             return self.begin_missing();
         }
-        self.refresh();
+        if wider {
+            self.refresh();
+        }
         self.advertise();
     }
 
