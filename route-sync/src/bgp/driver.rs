@@ -46,6 +46,8 @@ pub struct Speaker {
     pub(super) identity: Option<Identity>,
     /// The node set tells of this node.
     pub(super) known: bool,
+    /// When it began, in seconds since 1970.
+    pub(super) begun: u64,
     pub(super) peers: BTreeMap<IpAddr, Neighbor>,
     pub(super) rib: Rib,
     pub(super) table: Table,
@@ -67,8 +69,8 @@ pub struct Speaker {
     /// Of connections and dials.
     next: u64,
     strangers: BTreeSet<IpAddr>,
-    /// Peers whose key the listening sockets do not ask for, and why.
-    pub(super) keyless: BTreeMap<IpAddr, String>,
+    /// Peers whose key the listening sockets do not ask for, why, and since when.
+    pub(super) keyless: BTreeMap<IpAddr, (String, u64)>,
 }
 
 impl Speaker {
@@ -83,6 +85,7 @@ impl Speaker {
             bgp,
             identity: None,
             known: false,
+            begun: now(),
             peers: BTreeMap::new(),
             table: Table::default(),
             listeners,

@@ -33,9 +33,7 @@ impl Speaker {
         } else if keys(&before) != keys(&self.bgp) {
             // Who has connected was not asked for them.
             self.listeners.pause();
-            for peer in &before.peers {
-                self.set_key(&Peer { password: None, ..peer.clone() });
-            }
+            before.peers.iter().for_each(|peer| self.clear_key(peer.address));
             let served = self.serve();
             self.heed(served);
         }
@@ -99,7 +97,8 @@ impl Speaker {
     /// As [`Listeners::serve`].
     pub(super) fn serve(&mut self) -> io::Result<()> {
         // Keys first: whoever connects before is not asked for one.
-        self.keyless.clear();
+        let peers = &self.bgp.peers;
+        self.keyless.retain(|keyless, _| peers.iter().any(|peer| peer.address == *keyless));
         self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
         self.round += 1;
         self.listeners.serve(&self.ear, self.round)
@@ -108,15 +107,19 @@ impl Speaker {
     /// Sets the key of a peer's incoming connections, or takes it away. Where that fails, the peer's
     /// connections are refused.
     fn set_key(&mut self, peer: &Peer) {
-        let key = peer.password.as_ref().map(|password| &password.0[..]).unwrap_or_default();
-        self.keyless.remove(&peer.address);
-        match self.listeners.set_key(peer.address, key) {
-            Err(error) if peer.password.is_some() => {
-                warn!(peer = %peer.address, "its connections are refused: {error}");
-                self.keyless.insert(peer.address, error.to_string());
-            }
-            Err(error) => warn!(peer = %peer.address, "{error}"),
-            Ok(()) => {}
+        let before = self.keyless.remove(&peer.address);
+        let Some(password) = &peer.password else { return self.clear_key(peer.address) };
+        let Err(error) = self.listeners.set_key(peer.address, &password.0) else { return };
+        warn!(peer = %peer.address, "its connections are refused: {error}");
+        let error = error.to_string();
+        let known = before.filter(|(before, _)| *before == error);
+        let since = known.map_or_else(now, |(_, since)| since);
+        self.keyless.insert(peer.address, (error, since));
+    }
+
+    fn clear_key(&self, peer: IpAddr) {
+        if let Err(error) = self.listeners.set_key(peer, &[]) {
+            warn!(%peer, "{error}");
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bgp::config::Password;
+use crate::bgp::config::{Password, Peer};
 use bgp_speaker::codec::{self, Notification, cease};
 use bgp_speaker::fsm::State;
 use std::time::Duration;
@@ -41,6 +41,28 @@ async fn a_peer_whose_key_cannot_be_set_is_refused() {
         let told = |problem: &crate::query::Problem| problem.what.starts_with("password");
         assert_eq!(speaker.problems().iter().any(told), read == 0);
     }
+}
+
+/// Neither being asked nor another's password makes a problem new.
+#[tokio::test]
+async fn a_problem_is_as_old_as_it_is() {
+    let (mut speaker, _) = speaker(|bgp| {
+        bgp.peers[0].password = Some(Password(vec![b'x'; 81]));
+        let address = "127.0.0.2".parse().unwrap();
+        bgp.peers.push(Peer { address, password: None, ..bgp.peers[0].clone() });
+    });
+    let since = |speaker: &Speaker, what: &str| {
+        let problems = speaker.problems();
+        let of_it = problems.iter().find(|problem| problem.what.starts_with(what));
+        of_it.unwrap_or_else(|| panic!("{problems:?}")).since
+    };
+    speaker.keyless.values_mut().for_each(|(_, since)| *since = 7);
+    let mut bgp = speaker.bgp.clone();
+    bgp.peers[1].password = Some(Password(b"secret".to_vec()));
+    speaker.reconfigure(bgp);
+    assert_eq!(since(&speaker, "password of bgp peer 127.0.0.1"), 7);
+    (speaker.identity, speaker.begun) = (None, 8);
+    assert_eq!(since(&speaker, "bgp"), 8);
 }
 
 /// Who connected before a peer's key was there was not asked for it: closed, be it accepted or not
