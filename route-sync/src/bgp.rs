@@ -9,6 +9,8 @@ pub mod config;
 mod driver;
 mod lookup;
 mod neighbor;
+#[cfg(test)]
+mod netns;
 mod reload;
 pub mod report;
 pub mod status;

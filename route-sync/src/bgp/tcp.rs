@@ -323,11 +323,13 @@ async fn accept(listener: TcpListener, ear: Ear, round: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bgp::netns;
 
     /// A handshake before the keys are set would never be asked for one.
     #[tokio::test]
     async fn nobody_connects_before_the_keys_are_set() {
-        let mut listeners = Listeners::open(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        netns::enter();
+        let mut listeners = Listeners::open(&["127.0.0.1:179".parse().unwrap()]).unwrap();
         let address = listeners.sockets[0].local_addr().unwrap();
         let refused = TcpStream::connect(address).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
@@ -340,7 +342,8 @@ mod tests {
     /// What is being written when a connection is dropped waits no longer than what follows.
     #[tokio::test]
     async fn a_peer_that_takes_in_nothing_is_soon_given_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        netns::enter();
+        let listener = TcpListener::bind("127.0.0.1:179").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let _peer = listener.accept().await.unwrap();
         let (ear, _heard) = mpsc::channel(1);
@@ -356,7 +359,8 @@ mod tests {
     /// The kernel would reset whoever connects to a socket that was shut down before it listened.
     #[tokio::test]
     async fn a_pause_before_it_listens_does_nothing() {
-        let mut listeners = Listeners::open(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        netns::enter();
+        let mut listeners = Listeners::open(&["127.0.0.1:179".parse().unwrap()]).unwrap();
         let address = listeners.sockets[0].local_addr().unwrap();
         listeners.pause();
         let (ear, mut heard) = mpsc::channel(1);
@@ -371,7 +375,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_socket_that_cannot_listen_holds_up_no_other() {
-        let addresses = ["127.0.0.1:0", "127.0.0.2:0"].map(|address| address.parse().unwrap());
+        netns::enter();
+        let addresses =
+            ["127.0.0.1:1790", "127.0.0.2:1790"].map(|address| address.parse().unwrap());
         let mut listeners = Listeners::open(&addresses).unwrap();
         let [first, second] = [0, 1].map(|at| listeners.sockets[at].local_addr().unwrap());
         let _somebody = std::net::TcpListener::bind(first).unwrap();

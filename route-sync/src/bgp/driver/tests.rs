@@ -1,5 +1,6 @@
 use super::*;
 use crate::bgp::config::{Password, Peer};
+use crate::bgp::netns;
 use bgp_speaker::codec::{self, Notification, cease};
 use bgp_speaker::fsm::State;
 use std::time::Duration;
@@ -14,8 +15,8 @@ fn speaker(alter: impl FnOnce(&mut Bgp)) -> (Speaker, SocketAddr) {
     let mut bgp = crate::config::read::parse(text, Some("host")).unwrap().bgp.unwrap();
     bgp.peers[0].address = Ipv4Addr::LOCALHOST.into();
     alter(&mut bgp);
-    let listeners = Listeners::open(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-    let address = listeners.sockets[0].local_addr().unwrap();
+    let listeners = Listeners::open(&bgp.listen).unwrap();
+    let address = bgp.listen[0];
     let mut speaker = Speaker::new(bgp, listeners).unwrap();
     speaker.identify(Some(&node()));
     (speaker, address)
@@ -30,6 +31,7 @@ fn node() -> Node {
 #[tokio::test]
 async fn a_peer_whose_key_cannot_be_set_is_refused() {
     for (length, read) in [(81, 0), (0, 1)] {
+        netns::enter();
         let (mut speaker, address) = speaker(|bgp| {
             bgp.peers[0].password = (length > 0).then(|| Password(vec![b'x'; length]));
         });
@@ -46,6 +48,7 @@ async fn a_peer_whose_key_cannot_be_set_is_refused() {
 /// Neither being asked nor another's password makes a problem new.
 #[tokio::test]
 async fn a_problem_is_as_old_as_it_is() {
+    netns::enter();
     let (mut speaker, _) = speaker(|bgp| {
         bgp.peers[0].password = Some(Password(vec![b'x'; 81]));
         let address = "127.0.0.2".parse().unwrap();
@@ -69,6 +72,7 @@ async fn a_problem_is_as_old_as_it_is() {
 /// yet. From then on the key is asked for.
 #[tokio::test]
 async fn a_key_that_comes_later_is_asked_of_all() {
+    netns::enter();
     let (mut speaker, address) = speaker(|bgp| bgp.peers[0].address = "127.0.0.2".parse().unwrap());
     let mut accepted = TcpStream::connect(address).await.unwrap();
     let heard = speaker.hear().await;
@@ -87,8 +91,6 @@ async fn a_key_that_comes_later_is_asked_of_all() {
     assert!(waiting.read(&mut [0]).await.is_err(), "it is reset");
     assert!(speaker.connections.is_empty());
 
-    // The kernel chose the port, and chooses another.
-    let address = speaker.listeners.sockets[0].local_addr().unwrap();
     let patience = std::time::Duration::from_millis(300);
     assert!(tokio::time::timeout(patience, TcpStream::connect(address)).await.is_err());
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -103,9 +105,10 @@ async fn a_key_that_comes_later_is_asked_of_all() {
 #[tokio::test]
 async fn a_dial_of_the_session_before_is_not_the_new_ones() {
     for listens in [true, false] {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let _listener = listens.then_some(listener);
+        netns::enter();
+        let port = 1790;
+        let listen = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let _listener = listens.then(listen);
         let (mut speaker, _) = speaker(|bgp| {
             let peer = &mut bgp.peers[0];
             (peer.passive, peer.port) = (false, port);
@@ -128,11 +131,12 @@ async fn a_dial_of_the_session_before_is_not_the_new_ones() {
 /// A port that is listened on stays so when another joins it.
 #[tokio::test]
 async fn it_listens_at_the_same_port_again() {
+    netns::enter();
     let (mut speaker, address) = speaker(|_| {});
     // The task that accepts runs.
     let _stream = TcpStream::connect(address).await.unwrap();
     let mut bgp = speaker.bgp.clone();
-    bgp.listen = vec![address, "[::1]:0".parse().unwrap()];
+    bgp.listen = vec![address, "[::1]:179".parse().unwrap()];
     speaker.reconfigure(bgp);
     assert_eq!(speaker.listeners.sockets.len(), 2);
     TcpStream::connect(address).await.unwrap();
@@ -141,12 +145,13 @@ async fn it_listens_at_the_same_port_again() {
 /// What cannot be listened on is told and tried again, and takes nothing away.
 #[tokio::test]
 async fn where_it_cannot_listen_it_goes_on_where_it_did() {
+    netns::enter();
     let (mut speaker, address) = speaker(|_| {});
     let mut bgp = speaker.bgp.clone();
-    (bgp.listen, bgp.connect_retry) = (vec![address], Duration::from_millis(10));
+    bgp.connect_retry = Duration::from_millis(10);
     speaker.reconfigure(bgp.clone());
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let wanted = taken.local_addr().unwrap();
+    let wanted: SocketAddr = "127.0.0.1:1790".parse().unwrap();
+    let taken = std::net::TcpListener::bind(wanted).unwrap();
     bgp.listen = vec![wanted, address];
     speaker.reconfigure(bgp);
     let of_it = |speaker: &Speaker| {
@@ -178,6 +183,7 @@ async fn where_it_cannot_listen_it_goes_on_where_it_did() {
 /// lead to no next hop.
 #[tokio::test]
 async fn routes_to_pods_make_no_next_hop_be_looked_for() {
+    netns::enter();
     let (mut speaker, _) = speaker(|_| {});
     for (dst, protocol, moved) in [
         ("192.0.2.5/32", POD, false),
@@ -206,6 +212,7 @@ async fn connected() -> (Speaker, std::net::TcpStream) {
 /// Nothing else of the runtime runs after the stop.
 #[tokio::test]
 async fn a_stop_ends_when_the_peers_are_told() {
+    netns::enter();
     let (mut speaker, mut peer) = connected().await;
     speaker.stop().await;
     let mut all = Vec::new();
@@ -216,6 +223,7 @@ async fn a_stop_ends_when_the_peers_are_told() {
 
 #[tokio::test]
 async fn a_stop_waits_for_no_peer_that_takes_in_nothing() {
+    netns::enter();
     let (mut speaker, _peer) = connected().await;
     // More than the kernel holds.
     let (_, connection) = speaker.connections.values().next().unwrap();
