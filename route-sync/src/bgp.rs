@@ -19,4 +19,4 @@ mod tcp;
 
 pub use driver::Speaker;
 pub use table::{Hops, Learned};
-pub use tcp::{Heard, Listeners};
+pub use tcp::Heard;

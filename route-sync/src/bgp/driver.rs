@@ -74,11 +74,12 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A speaker that is silent until [`Speaker::identify`].
+    /// A speaker that is silent until [`Speaker::identify`]. Where it cannot listen yet is a problem
+    /// that it tells, and nobody else's.
     ///
     /// # Errors
     /// No netlink.
-    pub fn new(bgp: Bgp, listeners: Listeners) -> net::Result<Speaker> {
+    pub fn new(bgp: Bgp) -> net::Result<Speaker> {
         let (ear, heard) = mpsc::channel(QUEUE);
         let mut speaker = Speaker {
             rib: Rib::new(policy(&bgp, None)),
@@ -88,7 +89,7 @@ impl Speaker {
             begun: now(),
             peers: BTreeMap::new(),
             table: Table::default(),
-            listeners,
+            listeners: Listeners::default(),
             round: 0,
             deaf: None,
             connections: BTreeMap::new(),
@@ -103,8 +104,7 @@ impl Speaker {
             strangers: BTreeSet::new(),
             keyless: BTreeMap::new(),
         };
-        let served = speaker.serve();
-        speaker.heed(served);
+        speaker.listen();
         Ok(speaker)
     }
 

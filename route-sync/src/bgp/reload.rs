@@ -63,7 +63,7 @@ impl Speaker {
 
     /// Listens where the configuration says. Where it cannot, it goes on where it did, and tries
     /// again.
-    pub fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         // Listening, the old sockets would be in the way of new ones at their ports; bound, they
         // are not, and keep the ports.
         self.listeners.pause();
@@ -73,7 +73,7 @@ impl Speaker {
     }
 
     /// Notes whether it listens where the configuration says.
-    pub(super) fn heed(&mut self, listens: io::Result<()>) {
+    fn heed(&mut self, listens: io::Result<()>) {
         let before = self.deaf.take();
         let Err(error) = listens else {
             if before.is_some() {
@@ -95,7 +95,7 @@ impl Speaker {
     ///
     /// # Errors
     /// As [`Listeners::serve`].
-    pub(super) fn serve(&mut self) -> io::Result<()> {
+    fn serve(&mut self) -> io::Result<()> {
         // Keys first: whoever connects before is not asked for one.
         let peers = &self.bgp.peers;
         self.keyless.retain(|keyless, _| peers.iter().any(|peer| peer.address == *keyless));

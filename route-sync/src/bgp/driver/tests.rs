@@ -15,9 +15,8 @@ fn speaker(alter: impl FnOnce(&mut Bgp)) -> (Speaker, SocketAddr) {
     let mut bgp = crate::config::read::parse(text, Some("host")).unwrap().bgp.unwrap();
     bgp.peers[0].address = Ipv4Addr::LOCALHOST.into();
     alter(&mut bgp);
-    let listeners = Listeners::open(&bgp.listen).unwrap();
     let address = bgp.listen[0];
-    let mut speaker = Speaker::new(bgp, listeners).unwrap();
+    let mut speaker = Speaker::new(bgp).unwrap();
     speaker.identify(Some(&node()));
     (speaker, address)
 }
@@ -177,6 +176,26 @@ async fn where_it_cannot_listen_it_goes_on_where_it_did() {
     }
     TcpStream::connect(wanted).await.unwrap();
     TcpStream::connect(address).await.unwrap();
+}
+
+/// An address may come later than the daemon: it listens there once it can.
+#[tokio::test]
+async fn it_listens_where_it_can_once_it_can() {
+    netns::enter();
+    let later: SocketAddr = "192.0.2.1:179".parse().unwrap();
+    let (mut speaker, _) = speaker(|bgp| {
+        (bgp.listen, bgp.connect_retry) = (vec![later], Duration::from_millis(10));
+    });
+    let problems = speaker.problems();
+    let problem = problems.iter().find(|problem| problem.what == "bgp.listen").unwrap();
+    assert!(problem.error.contains(&format!("cannot listen on {later}: ")), "{problem:?}");
+    let address = net::address::add(1, later.ip().into(), false);
+    net::Socket::open().unwrap().set(&address).unwrap();
+    while speaker.deaf.is_some() {
+        let heard = timeout(Duration::from_secs(20), speaker.hear()).await.unwrap();
+        speaker.act(heard);
+    }
+    TcpStream::connect(later).await.unwrap();
 }
 
 /// The kernel's routes to pods and the link-local ones of their links come and go all the time and
