@@ -337,7 +337,7 @@ impl Sync {
         }
     }
 
-    /// Carries out changes, and gives those that the kernel took; `full`: they are what dumps showed.
+    /// Carries out changes, and gives those that the kernel took; `full`: dumps showed them.
     fn apply<'a>(
         &mut self,
         changes: &'a [Change],

@@ -74,8 +74,8 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A speaker that is silent until [`Speaker::identify`]. Where it cannot listen yet is a problem
-    /// that it tells, and nobody else's.
+    /// A speaker that is silent until [`Speaker::identify`]. An address that it cannot listen on is
+    /// one of its [`Speaker::problems`], and tried again.
     ///
     /// # Errors
     /// No netlink.

@@ -348,7 +348,7 @@ mod tests {
         let _peer = listener.accept().await.unwrap();
         let (ear, _heard) = mpsc::channel(1);
         let mut connection = Connection::start(ConnectionId(0), stream, &ear).unwrap();
-        // More than the kernel holds; the writing task has its turn, and is at it when it is dropped.
+        // More than the kernel holds. The writing task has its turn, and is at it at the drop.
         connection.send(vec![0; 64 << 20]);
         tokio::task::yield_now().await;
         let written = connection.written().unwrap();

@@ -15,8 +15,8 @@ impl Sync {
                 well.insert(object, self.dirty.len());
             }
         }
-        // What was missing before is there again: what the daemon itself removes and makes anew in one
-        // go is told so.
+        // What was missing before is there again: what the daemon itself removes and makes anew in
+        // one go is told so.
         let mut nth = 0..;
         self.dirty.retain(|change| {
             let noted = nth.next().zip(well.get(&change.object()));

@@ -78,8 +78,8 @@ impl Sync {
         Some(if before.is_some() { Change::Replace(wanted) } else { Change::Create(wanted) })
     }
 
-    /// While this node is not in its set, what BGP tells is carried out all the same, with the source
-    /// of before. But `vxlan` means the tunnel, always.
+    /// While this node is not in its set, what BGP tells is carried out all the same, with the
+    /// source of before. But `vxlan` means the tunnel, always.
     pub(super) fn learn_without_own(&mut self, source: Source) {
         self.desired.source = source;
         let others = self.nodes.others.iter().filter(|_| self.config.mode == Mode::Vxlan);

@@ -75,7 +75,7 @@ fn peers_are_followed_while_this_node_is_not_in_its_set() {
     });
 }
 
-/// `vxlan` means the tunnel for what the node set gives another node, whatever is known of this one.
+/// `vxlan` means the tunnel for what the node set gives another node, whatever is known of this.
 #[test]
 fn in_mode_vxlan_other_nodes_keep_the_tunnel_while_this_one_is_not_in_its_set() {
     on_a_node(|| {

@@ -84,7 +84,8 @@ route-map longer permit 20
     node.until("told", |_| frr.path("10.244.1.0/24")["valid"] == true);
     // As any old speaker it does not know AS4_PATH, and has AS_TRANS in its place.
     assert_eq!(frr.path("10.244.1.0/24")["aspath"]["string"], "23456");
-    // It cannot be asked for its routes again: to take less of them it is not, for more it begins anew.
+    // It cannot be asked for its routes again: for less of them it need not be, for more the
+    // session begins anew.
     let established = || node.peer(ROUTER)["counters"]["established"].clone();
     configure(&node, "import-cidrs = [\"10.244.8.0/24\"]\n");
     node.until("narrower", |s| s.hops(TOLD) == 0);
