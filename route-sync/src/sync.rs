@@ -215,7 +215,7 @@ impl Sync {
         // What led through an old device now leads elsewhere.
         self.remove_devices(&others);
         let guarded = guarded || (!wants_guard && self.rules(why));
-        // What was refused is noted, and no reason for another pass.
+        // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
         let spoken = self.of_use || self.config.bgp.is_none();
