@@ -9,6 +9,8 @@ pub mod config;
 mod driver;
 mod lookup;
 mod neighbor;
+#[cfg(test)]
+mod netns;
 mod reload;
 pub mod report;
 pub mod status;
@@ -17,4 +19,4 @@ mod tcp;
 
 pub use driver::Speaker;
 pub use table::{Hops, Learned};
-pub use tcp::{Heard, Listeners};
+pub use tcp::Heard;

@@ -1,6 +1,6 @@
 //! The daemon's loop.
 
-use crate::bgp::{Heard, Listeners, Speaker};
+use crate::bgp::{Heard, Speaker};
 use crate::config::{self, Config};
 use crate::query::Query;
 use crate::source::Update;
@@ -124,14 +124,13 @@ impl Daemon {
             let what = format!("listen on {address}");
             metrics::listen(address, queries.clone()).map_err(io_error(&what))?;
         }
-        let listen = config.bgp.iter().flat_map(|bgp| bgp.listen.clone()).collect::<Vec<_>>();
-        let listeners = Listeners::open(&listen).map_err(io_error("listen for BGP"))?;
         let changed = reload::watch(config_path).map_err(io_error("watch the configuration"))?;
         let stop = reload::stop().map_err(io_error("wait for signals"))?;
-        privileges::keep_net_admin(!listen.is_empty()).map_err(io_error("give up privileges"))?;
+        let listens = config.bgp.as_ref().is_some_and(|bgp| !bgp.listen.is_empty());
+        privileges::keep_net_admin(listens).map_err(io_error("give up privileges"))?;
         let updates = source::start(&config);
         let sync = Sync::new(config.clone())?;
-        let speaker = config.bgp.clone().map(|bgp| Speaker::new(bgp, listeners)).transpose()?;
+        let speaker = config.bgp.clone().map(Speaker::new).transpose()?;
         let mut daemon = Daemon {
             sync,
             speaker,
@@ -242,8 +241,8 @@ impl Daemon {
     fn speak(&mut self) {
         match (&mut self.speaker, self.config.bgp.clone()) {
             (Some(speaker), Some(bgp)) => speaker.reconfigure(bgp),
-            (None, Some(bgp)) => match Speaker::new(bgp, Listeners::default()) {
-                Ok(speaker) => self.speaker.insert(speaker).listen(),
+            (None, Some(bgp)) => match Speaker::new(bgp) {
+                Ok(speaker) => self.speaker = Some(speaker),
                 Err(error) => warn!("{error}"),
             },
             (Some(speaker), None) => {

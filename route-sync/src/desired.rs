@@ -428,7 +428,8 @@ impl Desired {
     /// What BGP tells wins over what follows from the node set, whose nodes may be away; but
     /// `vxlan` means the tunnel, always.
     fn learned(&mut self, config: &Config, learned: &Learned) {
-        let places = self.paths.iter().enumerate().map(|(at, path)| (path.cidr, at));
+        // Of nodes that list the same CIDR the first has it: the last one in a map is what counts.
+        let places = self.paths.iter().enumerate().rev().map(|(at, path)| (path.cidr, at));
         let places: BTreeMap<IpNetwork, usize> =
             if learned.is_empty() { BTreeMap::new() } else { places.collect() };
         for (cidr, hops) in learned {

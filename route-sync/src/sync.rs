@@ -147,13 +147,12 @@ impl Sync {
         let sweep = self.sweep();
         let dirty: Vec<Change> = dirty.into_iter().filter(|c| sweep.allows(c)).collect();
         if !dirty.is_empty() {
-            match self.apply(&dirty, "somebody changed it") {
+            match self.apply(&dirty, "somebody changed it", false) {
                 Ok(done) => self.count_repairs(&done),
                 Err(error) => self.trouble("netlink", &error),
             }
-            // A full pass tells whether what is in the way is ours.
-            if self.pending.take().is_some() {
-                self.pass("a repair was refused");
+            if let Some(why) = self.pending.take() {
+                self.pass(why);
             }
         }
     }
@@ -183,9 +182,12 @@ impl Sync {
         self.facts = facts(&links, &self.socket.list(&address::list())?);
         // Not both at once: of 5,000 nodes one takes 4 MB.
         let before = std::mem::take(&mut self.desired);
-        let (vtep, problems) = (before.vtep, before.problems);
+        let (vtep, problems, source) = (before.vtep, before.problems, before.source);
         drop((before.routes, before.neighbours, before.fdb, before.paths));
         self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
+        if self.nodes.own.is_none() {
+            self.learn_without_own(source);
+        }
         let new = self.desired.problems.difference(&problems);
         for (what, error) in new.clone().take(LOGGED) {
             warn!("{what}: {error}");
@@ -208,7 +210,7 @@ impl Sync {
         // What the diff does not name is as desired.
         let still: HashSet<Object> = changes.iter().map(Change::object).collect();
         self.failures.retain(|object, _| still.contains(object));
-        self.apply(&changes, why)?;
+        self.apply(&changes, why, true)?;
         drop(changes);
         // What led through an old device now leads elsewhere.
         self.remove_devices(&others);
@@ -335,11 +337,12 @@ impl Sync {
         }
     }
 
-    /// Carries out changes, and gives those that the kernel took.
+    /// Carries out changes, and gives those that the kernel took; `full`: dumps showed them.
     fn apply<'a>(
         &mut self,
         changes: &'a [Change],
         why: &'static str,
+        full: bool,
     ) -> net::Result<Vec<&'a Change>> {
         let mut done = Vec::new();
         if changes.is_empty() {
@@ -352,6 +355,10 @@ impl Sync {
             let before = done.len();
             for (change, outcome) in some.iter().zip(outcomes) {
                 match outcome {
+                    // A full pass tells whether what is in the way is ours.
+                    Err(error) if !full && self.is_new_conflict(change, &error) => {
+                        self.pending = Some("a repair was refused");
+                    }
                     Err(error) if !(change.deletes() && error.is_gone()) => {
                         told += usize::from(self.refused(change, &error, told < LOGGED));
                     }

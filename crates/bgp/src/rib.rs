@@ -109,9 +109,10 @@ impl Rib {
         }
     }
 
-    /// A new import policy. What it does not admit goes at once; what it admits more, the peers
-    /// have to send again: [`Event::Refresh`](crate::fsm::Event::Refresh).
-    pub fn set_policy(&mut self, policy: Policy) {
+    /// A new import policy; gives whether it may admit more. What it does not admit goes at once;
+    /// what it admits more, the peers have to send again:
+    /// [`Event::Refresh`](crate::fsm::Event::Refresh).
+    pub fn set_policy(&mut self, policy: Policy) -> bool {
         for peer in self.peers.values_mut() {
             let dirty = &mut self.dirty;
             peer.paths.retain(|prefix, path| {
@@ -122,7 +123,8 @@ impl Rib {
                 stays
             });
         }
-        self.policy = policy;
+        let before = std::mem::replace(&mut self.policy, policy);
+        self.policy.is_wider_than(&before)
     }
 
     /// Next hops may have become usable or unusable: [`changes`](Rib::changes) decides on every
@@ -165,11 +167,6 @@ impl Rib {
     /// All routes, as [`changes`](Rib::changes) last decided.
     pub fn routes(&self) -> &BTreeMap<IpNetwork, Vec<Via>> {
         &self.routes
-    }
-
-    /// Next hops that are named, to watch.
-    pub fn next_hops(&self) -> BTreeSet<Via> {
-        self.peers.values().flat_map(|peer| peer.paths.values().map(|path| path.via)).collect()
     }
 
     /// What a peer announced and the policy admits.

@@ -209,6 +209,31 @@ fn only_what_the_policy_admits_is_taken() {
 }
 
 #[test]
+fn only_a_wider_policy_is_asked_for_more() {
+    type Alter = fn(&mut Policy);
+    let cidr = |text: &str| text.parse().unwrap();
+    let cases: [(Alter, bool); 6] = [
+        (|policy| policy.import_cidrs.truncate(1), true),
+        (|policy| policy.max_length = (24, 64), true),
+        (|policy| policy.own_cidrs.push("10.244.1.0/24".parse().unwrap()), true),
+        (|policy| policy.announced.push("10.244.1.0/24".parse().unwrap()), true),
+        (|policy| policy.router_id = Ipv4Addr::UNSPECIFIED, false),
+        (|policy| policy.local_asn += 1, false),
+    ];
+    for (alter, narrows) in cases {
+        let mut altered = policy();
+        alter(&mut altered);
+        assert_eq!(altered.is_wider_than(&policy()), !narrows, "{altered:?}");
+        assert!(policy().is_wider_than(&altered), "{altered:?}");
+    }
+    assert!(!policy().is_wider_than(&policy()));
+    let inside = Policy { import_cidrs: vec![cidr("10.244.3.0/24")], ..policy() };
+    assert!(!inside.is_wider_than(&policy()));
+    let beside = Policy { import_cidrs: vec![cidr("10.245.0.0/24")], ..policy() };
+    assert!(beside.is_wider_than(&policy()));
+}
+
+#[test]
 fn a_next_hop_that_fails_moves_the_flows() {
     let mut rib = Rib::new(policy());
     for n in [1, 2] {

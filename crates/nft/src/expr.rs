@@ -202,18 +202,22 @@ pub(crate) fn drop_udp_from_elsewhere(ip: Ip, set: &str, port: u16) -> Rule {
     let mut rule = udp_to(port).to_vec();
     rule.extend(guard(ip));
     rule.extend(address_in(ip, ip.saddr(), set, true));
+    rule.extend(drop_not_routed_back());
+    rule
+}
+
+/// `fib saddr . iif oif missing drop`
+pub(crate) fn drop_not_routed_back() -> [Expr; 3] {
     let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
-    rule.push(expr(Expressions::Other {
+    let fib = expr(Expressions::Other {
         expression_type: "fib".to_owned(),
         attributes: vec![
             number(FIB_DREG, 1),
             number(FIB_RESULT, FIB_RESULT_OIF),
             number(FIB_FLAGS, FIB_SADDR | FIB_IIF | FIB_PRESENT),
         ],
-    }));
-    rule.push(equal(vec![0; 4]));
-    rule.push(verdict(NF_DROP));
-    rule
+    });
+    [fib, equal(vec![0; 4]), verdict(NF_DROP)]
 }
 
 /// The address at `offset` is in the set, or is not.

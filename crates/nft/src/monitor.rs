@@ -11,6 +11,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::error::{Error, Result};
 use crate::masquerade::TABLE;
+use crate::rpfilter::LINKS;
 use crate::sound::NF_TABLES;
 
 /// include/uapi/linux/netfilter/nfnetlink.h
@@ -127,7 +128,7 @@ fn message_concerns(kind: u16, message: &[u8]) -> bool {
         return false;
     }
     let of_pods = |name: Vec<u8>| match kind {
-        12..=14 => name == b"masq4" || name == b"masq6",
+        12..=14 => name == b"masq4" || name == b"masq6" || name == LINKS.name.as_bytes(),
         _ => name.starts_with(b"masq-"),
     };
     !name.and_then(text).is_some_and(of_pods)

@@ -12,8 +12,7 @@
 //! }
 //! ```
 
-use netlink_packet_core::DefaultNla;
-use netlink_packet_netfilter::nftables::{Expressions, InetHookNumber, MetaKey, Register};
+use netlink_packet_netfilter::nftables::{InetHookNumber, MetaKey, Register};
 
 use crate::Nft;
 use crate::batch::{BaseChain, Batch, Element, IFNAME, Set, name_key};
@@ -31,15 +30,8 @@ const BASE: BaseChain = BaseChain {
     priority: -300,
 };
 
-const LINKS: Set = Set { name: "rpfilter-links", key: IFNAME, intervals: false, verdicts: false };
-
-/// NFTA_FIB_DREG, NFTA_FIB_RESULT, NFTA_FIB_FLAGS; NFT_FIB_RESULT_OIF; NFTA_FIB_F_SADDR,
-/// NFTA_FIB_F_IIF and NFTA_FIB_F_PRESENT (1 where there is a route, else 0).
-const FIB_DREG: u16 = 1;
-const FIB_RESULT: u16 = 2;
-const FIB_FLAGS: u16 = 3;
-const FIB_OIF: u32 = 1;
-const FIB_SADDR_IIF_PRESENT: u32 = 1 | 1 << 3 | 1 << 5;
+pub(crate) const LINKS: Set =
+    Set { name: "rpfilter-links", key: IFNAME, intervals: false, verdicts: false };
 
 /// One link by which only sources come in that are routed to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,25 +51,17 @@ fn element(link: &str, comment: &str) -> Result<Element> {
 }
 
 /// `iifname @rpfilter-links fib saddr . iif oif missing drop`
-fn drop_not_routed_back() -> Rule {
-    // NFT_REG_1.
-    let attributes = [(FIB_DREG, 1), (FIB_RESULT, FIB_OIF), (FIB_FLAGS, FIB_SADDR_IIF_PRESENT)];
-    let attributes =
-        attributes.map(|(kind, value)| DefaultNla::new(kind, u32::to_be_bytes(value).to_vec()));
-    vec![
+fn drop_of_links_not_routed_back() -> Rule {
+    let mut rule = vec![
         expr::meta(MetaKey::Iifname, Register::Reg1),
         expr::lookup(LINKS.name, Register::Reg1, false),
-        expr::expr(Expressions::Other {
-            expression_type: "fib".to_owned(),
-            attributes: attributes.into(),
-        }),
-        expr::equal(vec![0; 4]),
-        expr::verdict(expr::NF_DROP),
-    ]
+    ];
+    rule.extend(expr::drop_not_routed_back());
+    rule
 }
 
 fn base_rules() -> Vec<Rule> {
-    vec![drop_not_routed_back()]
+    vec![drop_of_links_not_routed_back()]
 }
 
 fn frame(batch: &mut Batch) {

@@ -46,6 +46,8 @@ pub struct Speaker {
     pub(super) identity: Option<Identity>,
     /// The node set tells of this node.
     pub(super) known: bool,
+    /// When it began, in seconds since 1970.
+    pub(super) begun: u64,
     pub(super) peers: BTreeMap<IpAddr, Neighbor>,
     pub(super) rib: Rib,
     pub(super) table: Table,
@@ -67,25 +69,27 @@ pub struct Speaker {
     /// Of connections and dials.
     next: u64,
     strangers: BTreeSet<IpAddr>,
-    /// Peers whose key the listening sockets do not ask for, and why.
-    pub(super) keyless: BTreeMap<IpAddr, String>,
+    /// Peers whose key the listening sockets do not ask for, why, and since when.
+    pub(super) keyless: BTreeMap<IpAddr, (String, u64)>,
 }
 
 impl Speaker {
-    /// A speaker that is silent until [`Speaker::identify`].
+    /// A speaker that is silent until [`Speaker::identify`]. An address that it cannot listen on is
+    /// one of its [`Speaker::problems`], and tried again.
     ///
     /// # Errors
     /// No netlink.
-    pub fn new(bgp: Bgp, listeners: Listeners) -> net::Result<Speaker> {
+    pub fn new(bgp: Bgp) -> net::Result<Speaker> {
         let (ear, heard) = mpsc::channel(QUEUE);
         let mut speaker = Speaker {
             rib: Rib::new(policy(&bgp, None)),
             bgp,
             identity: None,
             known: false,
+            begun: now(),
             peers: BTreeMap::new(),
             table: Table::default(),
-            listeners,
+            listeners: Listeners::default(),
             round: 0,
             deaf: None,
             connections: BTreeMap::new(),
@@ -100,8 +104,7 @@ impl Speaker {
             strangers: BTreeSet::new(),
             keyless: BTreeMap::new(),
         };
-        let served = speaker.serve();
-        speaker.heed(served);
+        speaker.listen();
         Ok(speaker)
     }
 
@@ -407,7 +410,10 @@ impl Speaker {
             Overrun => true,
             Route(route) | RouteGone(route) => {
                 let known = is_ours(route.protocol) || route.protocol == POD;
-                route.table == net::route::MAIN && !known
+                // Each link has one, and next hops there are looked for on the peer's link.
+                let of_link = |v6: Ipv6Addr| v6.is_unicast_link_local();
+                let local = matches!(route.dst.ip(), IpAddr::V6(v6) if of_link(v6));
+                route.table == net::route::MAIN && !known && !local
             }
             other => self.lookup.concerns(other),
         };

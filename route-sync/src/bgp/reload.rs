@@ -33,9 +33,7 @@ impl Speaker {
         } else if keys(&before) != keys(&self.bgp) {
             // Who has connected was not asked for them.
             self.listeners.pause();
-            for peer in &before.peers {
-                self.set_key(&Peer { password: None, ..peer.clone() });
-            }
+            before.peers.iter().for_each(|peer| self.clear_key(peer.address));
             let served = self.serve();
             self.heed(served);
         }
@@ -55,10 +53,7 @@ impl Speaker {
             peer.session.set_connect_retry(self.bgp.connect_retry);
         }
         self.begin_missing();
-        let policy = |bgp: &Bgp| policy(bgp, self.identity.as_ref());
-        let (old, new) = (policy(&before), policy(&self.bgp));
-        if old != new {
-            self.rib.set_policy(new);
+        if self.rib.set_policy(policy(&self.bgp, self.identity.as_ref())) {
             self.refresh();
         }
         self.advertise();
@@ -68,7 +63,7 @@ impl Speaker {
 
     /// Listens where the configuration says. Where it cannot, it goes on where it did, and tries
     /// again.
-    pub fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         // Listening, the old sockets would be in the way of new ones at their ports; bound, they
         // are not, and keep the ports.
         self.listeners.pause();
@@ -78,7 +73,7 @@ impl Speaker {
     }
 
     /// Notes whether it listens where the configuration says.
-    pub(super) fn heed(&mut self, listens: io::Result<()>) {
+    fn heed(&mut self, listens: io::Result<()>) {
         let before = self.deaf.take();
         let Err(error) = listens else {
             if before.is_some() {
@@ -100,9 +95,10 @@ impl Speaker {
     ///
     /// # Errors
     /// As [`Listeners::serve`].
-    pub(super) fn serve(&mut self) -> io::Result<()> {
+    fn serve(&mut self) -> io::Result<()> {
         // Keys first: whoever connects before is not asked for one.
-        self.keyless.clear();
+        let peers = &self.bgp.peers;
+        self.keyless.retain(|keyless, _| peers.iter().any(|peer| peer.address == *keyless));
         self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
         self.round += 1;
         self.listeners.serve(&self.ear, self.round)
@@ -111,21 +107,25 @@ impl Speaker {
     /// Sets the key of a peer's incoming connections, or takes it away. Where that fails, the peer's
     /// connections are refused.
     fn set_key(&mut self, peer: &Peer) {
-        let key = peer.password.as_ref().map(|password| &password.0[..]).unwrap_or_default();
-        self.keyless.remove(&peer.address);
-        match self.listeners.set_key(peer.address, key) {
-            Err(error) if peer.password.is_some() => {
-                warn!(peer = %peer.address, "its connections are refused: {error}");
-                self.keyless.insert(peer.address, error.to_string());
-            }
-            Err(error) => warn!(peer = %peer.address, "{error}"),
-            Ok(()) => {}
+        let before = self.keyless.remove(&peer.address);
+        let Some(password) = &peer.password else { return self.clear_key(peer.address) };
+        let Err(error) = self.listeners.set_key(peer.address, &password.0) else { return };
+        warn!(peer = %peer.address, "its connections are refused: {error}");
+        let error = error.to_string();
+        let known = before.filter(|(before, _)| *before == error);
+        let since = known.map_or_else(now, |(_, since)| since);
+        self.keyless.insert(peer.address, (error, since));
+    }
+
+    fn clear_key(&self, peer: IpAddr) {
+        if let Err(error) = self.listeners.set_key(peer, &[]) {
+            warn!(%peer, "{error}");
         }
     }
 
     /// This node is another, or known at last.
     pub(super) fn follow_identity(&mut self, before: Option<&Identity>) {
-        self.rib.set_policy(policy(&self.bgp, self.identity.as_ref()));
+        let wider = self.rib.set_policy(policy(&self.bgp, self.identity.as_ref()));
         let id = |identity: &Identity| identity.router_id;
         if before.map(id) != self.identity.as_ref().map(id) {
             for peer in self.bgp.peers.clone() {
@@ -133,7 +133,9 @@ impl Speaker {
             }
             return self.begin_missing();
         }
-        self.refresh();
+        if wider {
+            self.refresh();
+        }
         self.advertise();
     }
 

@@ -1,7 +1,7 @@
 //! What the speaker says of itself.
 
 use super::driver::Speaker;
-use super::neighbor::{Neighbor, now};
+use super::neighbor::Neighbor;
 use crate::query::Problem;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Reason, State};
@@ -236,7 +236,7 @@ impl Speaker {
                 false => "no session begins before the node set tells of this node",
             };
             let (what, error) = ("bgp".to_owned(), error.to_owned());
-            return deaf.chain([Problem { what, error, since: now() }]).collect();
+            return deaf.chain([Problem { what, error, since: self.begun }]).collect();
         }
         let down = |peer: &&Neighbor| peer.session.state() != State::Established;
         let problem = |peer: &Neighbor| {
@@ -247,10 +247,10 @@ impl Speaker {
             let what = format!("bgp peer {}", peer.config.address);
             Problem { what, error, since: peer.since }
         };
-        let keyless = self.keyless.iter().map(|(peer, error)| Problem {
+        let keyless = self.keyless.iter().map(|(peer, (error, since))| Problem {
             what: format!("password of bgp peer {peer}"),
             error: format!("its connections are refused: {error}"),
-            since: now(),
+            since: *since,
         });
         self.peers.values().filter(down).map(problem).chain(keyless).chain(deaf).collect()
     }

@@ -4,7 +4,7 @@
 use super::config::{PORT, Peer};
 use bgp_speaker::fsm::ConnectionId;
 use net::tcp::set_md5_key;
-use nix::sys::socket::{Backlog, Shutdown, setsockopt, shutdown, sockopt};
+use nix::sys::socket::{Backlog, Shutdown, getsockopt, setsockopt, shutdown, sockopt};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
@@ -14,13 +14,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long the peer may take to take in what is written: the usual hold time.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long what was written before a close may take to go out.
+/// How long all that was written before a close may take to go out.
 pub const GOODBYE: Duration = Duration::from_secs(2);
 /// Bytes of one reading: some messages.
 const PART: usize = 16 << 10;
@@ -45,7 +45,8 @@ pub enum Heard {
 /// Where the tasks tell.
 pub type Ear = mpsc::Sender<Heard>;
 
-/// An open connection. Dropped, it closes after what was written has gone out, or soon.
+/// An open connection. Dropped, it closes after all that was written has gone out, or after
+/// [`GOODBYE`].
 #[derive(Debug)]
 pub struct Connection {
     /// This node's address in it.
@@ -55,6 +56,8 @@ pub struct Connection {
     stuck: Arc<Notify>,
     reading: AbortHandle,
     written: Option<JoinHandle<()>>,
+    /// Tells the writing task by its end.
+    _dropped: oneshot::Sender<()>,
 }
 
 impl Connection {
@@ -69,8 +72,10 @@ impl Connection {
         let (writing, queue) = mpsc::channel(WAITING);
         let stuck = Arc::new(Notify::new());
         let reading = tokio::spawn(read(id, from, ear.clone())).abort_handle();
-        let written = tokio::spawn(write(id, to, queue, Arc::clone(&stuck), ear.clone()));
-        Ok(Connection { local, writing, stuck, reading, written: Some(written) })
+        let (_dropped, dropped) = oneshot::channel();
+        let writes = write(id, to, queue, Arc::clone(&stuck), dropped, ear.clone());
+        let written = Some(tokio::spawn(writes));
+        Ok(Connection { local, writing, stuck, reading, written, _dropped })
     }
 
     /// Writes, after all that was written before. That it is closed is told by [`Heard`].
@@ -113,26 +118,41 @@ async fn read(id: ConnectionId, mut stream: OwnedReadHalf, ear: Ear) {
 async fn write(
     id: ConnectionId,
     mut stream: OwnedWriteHalf,
-    mut queue: mpsc::Receiver<Vec<u8>>,
+    queue: mpsc::Receiver<Vec<u8>>,
     stuck: Arc<Notify>,
+    dropped: oneshot::Receiver<()>,
     ear: Ear,
 ) {
-    while let Some(bytes) = queue.recv().await {
-        let limit = if queue.is_closed() { GOODBYE } else { PATIENCE };
-        let written = tokio::select! {
-            written = timeout(limit, stream.write_all(&bytes)) => written.ok(),
-            () = stuck.notified() => None,
-        };
-        let error = match written {
-            Some(Ok(())) => continue,
-            Some(Err(error)) => words(&error),
-            None => "the peer takes in nothing that is written".to_owned(),
-        };
-        let _ = ear.send(Heard::Closed(id, error)).await;
+    let soon = async {
+        let _ = dropped.await;
+        sleep(GOODBYE).await;
+    };
+    let written = tokio::select! {
+        written = write_all(&mut stream, queue) => written,
+        () = stuck.notified() => Err(None),
+        () = soon => Err(None),
+    };
+    let Err(error) = written else {
+        // The reading half is gone by now: this closes.
+        let _ = stream.shutdown().await;
         return;
+    };
+    let error = error.map_or_else(
+        || "the peer takes in nothing that is written".to_owned(),
+        |error| words(&error),
+    );
+    let _ = ear.send(Heard::Closed(id, error)).await;
+}
+
+/// Writes what is queued, until the queue is closed; an error of `None` is that of time.
+async fn write_all(
+    stream: &mut OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Vec<u8>>,
+) -> Result<(), Option<io::Error>> {
+    while let Some(bytes) = queue.recv().await {
+        timeout(PATIENCE, stream.write_all(&bytes)).await.map_err(|_| None)?.map_err(Some)?;
     }
-    // The reading half is gone by now: this closes.
-    let _ = stream.shutdown().await;
+    Ok(())
 }
 
 /// An error without its number, which means nothing to a reader.
@@ -207,7 +227,9 @@ impl Listeners {
     /// Listens no more, and resets who waits to be accepted. The addresses stay ours.
     pub fn pause(&mut self) {
         self.tasks = JoinSet::new();
-        for socket in &self.sockets {
+        // One that does not listen would be shut down for good, and with it whoever connects later.
+        let listens = |socket: &&std::net::TcpListener| getsockopt(socket, sockopt::AcceptConn);
+        for socket in self.sockets.iter().filter(|socket| listens(socket).unwrap_or(true)) {
             // The kernel makes it what it was before listen(2) (inet_shutdown), for all its
             // descriptors: those of the tasks are closed later.
             if let Err(error) = shutdown(socket.as_raw_fd(), Shutdown::Both) {
@@ -301,11 +323,13 @@ async fn accept(listener: TcpListener, ear: Ear, round: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bgp::netns;
 
     /// A handshake before the keys are set would never be asked for one.
     #[tokio::test]
     async fn nobody_connects_before_the_keys_are_set() {
-        let mut listeners = Listeners::open(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        netns::enter();
+        let mut listeners = Listeners::open(&["127.0.0.1:179".parse().unwrap()]).unwrap();
         let address = listeners.sockets[0].local_addr().unwrap();
         let refused = TcpStream::connect(address).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
@@ -315,9 +339,45 @@ mod tests {
         assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
     }
 
+    /// What is being written when a connection is dropped waits no longer than what follows.
+    #[tokio::test]
+    async fn a_peer_that_takes_in_nothing_is_soon_given_up() {
+        netns::enter();
+        let listener = TcpListener::bind("127.0.0.1:179").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let _peer = listener.accept().await.unwrap();
+        let (ear, _heard) = mpsc::channel(1);
+        let mut connection = Connection::start(ConnectionId(0), stream, &ear).unwrap();
+        // More than the kernel holds. The writing task has its turn, and is at it at the drop.
+        connection.send(vec![0; 64 << 20]);
+        tokio::task::yield_now().await;
+        let written = connection.written().unwrap();
+        drop(connection);
+        timeout(PATIENCE / 3, written).await.unwrap().unwrap();
+    }
+
+    /// The kernel would reset whoever connects to a socket that was shut down before it listened.
+    #[tokio::test]
+    async fn a_pause_before_it_listens_does_nothing() {
+        netns::enter();
+        let mut listeners = Listeners::open(&["127.0.0.1:179".parse().unwrap()]).unwrap();
+        let address = listeners.sockets[0].local_addr().unwrap();
+        listeners.pause();
+        let (ear, mut heard) = mpsc::channel(1);
+        listeners.serve(&ear, 0).unwrap();
+        let mut peer = TcpStream::connect(address).await.unwrap();
+        let Some(Heard::Accepted(mut stream, ..)) = heard.recv().await else { panic!() };
+        stream.write_all(b"OPEN").await.unwrap();
+        let mut read = [0; 4];
+        peer.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"OPEN");
+    }
+
     #[tokio::test]
     async fn one_socket_that_cannot_listen_holds_up_no_other() {
-        let addresses = ["127.0.0.1:0", "127.0.0.2:0"].map(|address| address.parse().unwrap());
+        netns::enter();
+        let addresses =
+            ["127.0.0.1:1790", "127.0.0.2:1790"].map(|address| address.parse().unwrap());
         let mut listeners = Listeners::open(&addresses).unwrap();
         let [first, second] = [0, 1].map(|at| listeners.sockets[at].local_addr().unwrap());
         let _somebody = std::net::TcpListener::bind(first).unwrap();

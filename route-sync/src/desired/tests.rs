@@ -379,6 +379,23 @@ fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_
     assert_eq!(far.refused, None);
 }
 
+/// The node whose it is goes where BGP says, and the other one is still refused.
+#[test]
+fn what_bgp_tells_is_of_the_first_of_two_nodes_that_list_a_cidr() {
+    let hops: Hops =
+        vec![net::route::Hop { gateway: Some(ip("192.0.2.254")), link: 2, onlink: false }].into();
+    let learned = ["10.1.1.0/24", "10.1.3.0/24"].map(|c| (cidr(c), Hops::clone(&hops)));
+    let nodes = nodes(&format!("{CLUSTER}twin 203.0.113.4 10.1.1.0/24,10.1.3.0/24"));
+    let desired = desired(&config(Mode::Auto), &nodes, &facts(), &learned.into());
+    assert_eq!(desired.routes.get(&cidr("10.1.1.0/24")), Some(&Way::Blackhole));
+    let of = |c: &str| -> Vec<(&str, Path, bool)> {
+        let same = desired.paths.iter().filter(|path| path.cidr == cidr(c));
+        same.map(|path| (path.node.as_str(), path.path, path.refused.is_some())).collect()
+    };
+    assert_eq!(of("10.1.1.0/24"), [("own", Path::Local, false), ("twin", Path::None, true)]);
+    assert_eq!(of("10.1.3.0/24"), [("far", Path::Bgp, false), ("twin", Path::None, true)]);
+}
+
 #[test]
 fn a_node_alone_has_no_tunnel_and_announces_into_a_blackhole() {
     let text = "

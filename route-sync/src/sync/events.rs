@@ -2,39 +2,56 @@
 
 use super::{Sync, is_own};
 use crate::desired::{PROTOCOL, is_ours};
-use crate::diff::{self, Change};
+use crate::diff::{self, Change, Object};
 use net::{Event, Link, address, fdb, neighbour, route};
+use std::collections::HashMap;
 
 impl Sync {
     /// What the kernel tells. Single objects are noted as dirty, more is left to a full pass.
     pub fn events(&mut self, events: Vec<Event>) {
+        let mut well = HashMap::new();
         for event in events {
-            match event {
-                Event::Overrun => {
-                    self.figures.overruns += 1;
-                    self.pending = Some("notifications were lost");
-                }
-                Event::Link(link) => self.link(&link),
-                Event::LinkGone(index, _) => {
-                    let tunnel = match &self.tunnel {
-                        Some(link) => link.index == index,
-                        // It may be what held VNI and port.
-                        None => self.desired.vtep.is_some(),
-                    };
-                    if tunnel || self.facts.links.contains_key(&index) {
-                        self.pending = Some("a link is gone");
-                    }
-                }
-                Event::Address(address) => self.address(&address, true),
-                Event::AddressGone(address) => self.address(&address, false),
-                Event::Route(route) => self.route(route),
-                Event::RouteGone(route) => self.route_gone(&route),
-                Event::Neighbour(entry) => self.neighbour(entry, true),
-                Event::NeighbourGone(entry) => self.neighbour(entry, false),
-                Event::Fdb(entry) => self.entry(entry, true),
-                Event::FdbGone(entry) => self.entry(entry, false),
+            if let Some(object) = self.event(event).filter(|_| !self.dirty.is_empty()) {
+                well.insert(object, self.dirty.len());
             }
         }
+        // What was missing before is there again: what the daemon itself removes and makes anew in
+        // one go is told so.
+        let mut nth = 0..;
+        self.dirty.retain(|change| {
+            let noted = nth.next().zip(well.get(&change.object()));
+            change.deletes() || noted.is_none_or(|(nth, well)| nth >= *well)
+        });
+    }
+
+    /// Gives what is as it shall be.
+    fn event(&mut self, event: Event) -> Option<Object> {
+        match event {
+            Event::Overrun => {
+                self.figures.overruns += 1;
+                self.pending = Some("notifications were lost");
+            }
+            Event::Link(link) => self.link(&link),
+            Event::LinkGone(index, _) => {
+                let tunnel = match &self.tunnel {
+                    Some(link) => link.index == index,
+                    // It may be what held VNI and port.
+                    None => self.desired.vtep.is_some(),
+                };
+                if tunnel || self.facts.links.contains_key(&index) {
+                    self.pending = Some("a link is gone");
+                }
+            }
+            Event::Address(address) => self.address(&address, true),
+            Event::AddressGone(address) => self.address(&address, false),
+            Event::Route(route) => return self.route(route),
+            Event::RouteGone(route) => self.route_gone(&route),
+            Event::Neighbour(entry) => return self.neighbour(entry, true),
+            Event::NeighbourGone(entry) => return self.neighbour(entry, false),
+            Event::Fdb(entry) => return self.entry(entry, true),
+            Event::FdbGone(entry) => return self.entry(entry, false),
+        }
+        None
     }
 
     fn link(&mut self, link: &Link) {
@@ -69,13 +86,13 @@ impl Sync {
         }
     }
 
-    fn route(&mut self, route: route::Route) {
+    fn route(&mut self, route: route::Route) -> Option<Object> {
         if route.table != route::MAIN {
-            return;
+            return None;
         }
         let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
         match wanted {
-            Some(wanted) if diff::same(&wanted, &route) => {}
+            Some(wanted) if diff::same(&wanted, &route) => return Some(Object::Route(route.dst)),
             Some(wanted) if is_ours(route.protocol) => {
                 // It may be in the place of ours, or beside it (`ip route append`, IPv4 alone).
                 // One that was heard may just be older than our last change of it, and IPv4 would
@@ -90,6 +107,7 @@ impl Sync {
             None if is_ours(route.protocol) => self.dirty.push(Change::Delete(route)),
             None => {}
         }
+        None
     }
 
     fn route_gone(&mut self, route: &route::Route) {
@@ -100,31 +118,37 @@ impl Sync {
         self.dirty.extend(wanted.map(Change::Create));
     }
 
-    fn neighbour(&mut self, entry: neighbour::Neighbour, there: bool) {
+    fn neighbour(&mut self, entry: neighbour::Neighbour, there: bool) -> Option<Object> {
         if self.tunnel.as_ref().is_none_or(|link| link.index != entry.link) {
-            return;
+            return None;
         }
         let wanted = self.desired.neighbours.get(&entry.address).copied();
         match wanted {
-            Some(mac) if there && entry.permanent && entry.mac == mac => {}
+            Some(mac) if there && entry.permanent && entry.mac == mac => {
+                return Some(Object::Neighbour(entry.address));
+            }
             Some(mac) => {
                 self.dirty.push(Change::Neighbour(neighbour::Neighbour { mac, ..entry }));
             }
             None if there && entry.permanent => self.dirty.push(Change::DeleteNeighbour(entry)),
             None => {}
         }
+        None
     }
 
-    fn entry(&mut self, entry: fdb::FdbEntry, there: bool) {
+    fn entry(&mut self, entry: fdb::FdbEntry, there: bool) -> Option<Object> {
         if self.tunnel.as_ref().is_none_or(|link| link.index != entry.link) {
-            return;
+            return None;
         }
         let wanted = self.desired.fdb.get(&entry.mac).copied();
         match wanted {
-            Some(dst) if there && entry.permanent && entry.dst == Some(dst) => {}
+            Some(dst) if there && entry.permanent && entry.dst == Some(dst) => {
+                return Some(Object::Fdb(entry.mac));
+            }
             Some(dst) => self.dirty.push(Change::Fdb(fdb::FdbEntry { dst: Some(dst), ..entry })),
             None if there => self.dirty.push(Change::DeleteFdb(entry)),
             None => {}
         }
+        None
     }
 }

@@ -48,6 +48,10 @@ impl Failure {
     }
 }
 
+fn is_conflict(change: &Change, error: &net::Error) -> bool {
+    matches!(change, Change::Create(_)) && error.is_exists()
+}
+
 impl Sync {
     /// When something that failed is tried again.
     pub fn next_try(&self) -> Option<Instant> {
@@ -61,10 +65,16 @@ impl Sync {
         self.failures.values_mut().chain(self.troubles.values_mut()).for_each(Failure::postpone);
     }
 
+    /// Whether something has the place of what is not known to be another's yet.
+    pub(super) fn is_new_conflict(&self, change: &Change, error: &net::Error) -> bool {
+        let before = self.failures.get(&change.object());
+        is_conflict(change, error) && before.is_none_or(|before| !before.conflict)
+    }
+
     /// Notes a change that the kernel refused; gives whether that is new, which is logged if `log`.
     pub(super) fn refused(&mut self, change: &Change, error: &net::Error, log: bool) -> bool {
         let object = change.object();
-        let conflict = matches!(change, Change::Create(_)) && error.is_exists();
+        let conflict = is_conflict(change, error);
         let before = self.failures.get(&object);
         let text = if conflict {
             "another's route has this destination and metric, and is left alone; delete it, or \
@@ -76,9 +86,6 @@ impl Sync {
         let new = before.is_none_or(|before| before.error != text);
         if new && log {
             warn!("{change}: {text}");
-        }
-        if conflict && before.is_none_or(|before| !before.conflict) {
-            self.pending = Some("a repair was refused");
         }
         if error.errno == Errno::ENODEV as i32 {
             self.pending = Some("a device is gone");

@@ -2,13 +2,14 @@
 
 use super::Sync;
 use crate::bgp::Hops;
-use crate::desired::PathTo;
+use crate::config::Mode;
+use crate::desired::{PathTo, Source};
 use crate::diff::{Change, Diff, Object, Sweep};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use ipnetwork::IpNetwork;
 use net::route::Route;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Of more changes at once a full pass takes no longer.
 const FEW: usize = 64;
@@ -25,8 +26,10 @@ impl Sync {
         if of_use && !std::mem::replace(&mut self.of_use, true) {
             self.pending = Some("a BGP peer has sent its routes");
         }
-        // Until then there may be routes of an earlier run, which only a full pass sees.
-        let few = self.heard.is_none() && changes.len() <= FEW && self.pending.is_none();
+        // Until then there may be routes of an earlier run, which only a full pass sees, as it does
+        // what is not desired because too little of this node is known.
+        let all_known = self.heard.is_none() && !self.desired.incomplete;
+        let few = all_known && changes.len() <= FEW && self.pending.is_none();
         if complete && self.heard.take().is_some() {
             self.pending = Some("every BGP peer has sent its routes");
         } else if !few && !changes.is_empty() {
@@ -49,7 +52,7 @@ impl Sync {
             }
         }
         if self.pending.is_none() && !single.is_empty() {
-            if let Err(error) = self.apply(&single, "BGP") {
+            if let Err(error) = self.apply(&single, "BGP", false) {
                 self.trouble("netlink", &error);
             }
             self.conditions();
@@ -73,6 +76,18 @@ impl Sync {
         let before = self.desired.learn(prefix, hops);
         let wanted = self.wanted(prefix)?;
         Some(if before.is_some() { Change::Replace(wanted) } else { Change::Create(wanted) })
+    }
+
+    /// While this node is not in its set, what BGP tells is carried out all the same, with the
+    /// source of before. But `vxlan` means the tunnel, always.
+    pub(super) fn learn_without_own(&mut self, source: Source) {
+        self.desired.source = source;
+        let others = self.nodes.others.iter().filter(|_| self.config.mode == Mode::Vxlan);
+        let tunnelled: BTreeSet<_> = others.flat_map(|node| &node.pod_cidrs).collect();
+        for (prefix, hops) in self.learned.iter().filter(|(prefix, _)| !tunnelled.contains(prefix))
+        {
+            self.desired.learn(*prefix, hops);
+        }
     }
 
     /// BGP is not configured any more: nothing is heard.

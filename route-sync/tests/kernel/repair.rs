@@ -214,6 +214,22 @@ fn a_node_that_leaves_takes_its_routes_along_and_a_cidr_moves() {
     });
 }
 
+/// What the daemon itself took away and made again is nobody's doing.
+#[test]
+fn a_node_that_leaves_and_comes_back_at_once_is_no_repair() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(3));
+        let (before, errors) = (state(), node.sync.figures().errors);
+        for set in [cluster(0), cluster(3)] {
+            node.sync.set(&set, false);
+            node.sync.work();
+        }
+        node.settle();
+        assert_eq!((node.sync.figures().repairs, node.sync.figures().errors), (vec![], errors));
+        assert_eq!(state(), before);
+    });
+}
+
 /// An earlier run's set adds, and takes nothing away.
 #[test]
 fn a_kept_set_sweeps_nothing() {

@@ -1,7 +1,7 @@
 //! How a session begins, and how it ends.
 
 use crate::pair::{NODE, NODE6, Pair, ROUTER, ROUTER6, TOLD, TOLD6, router};
-use crate::speaker::counted;
+use crate::speaker::{Speaker, counted};
 use ferrule_tests::node::Place;
 
 /// RFC 4271 section 6.8: both dial, and one session stays.
@@ -224,4 +224,19 @@ fn privileges_are_kept_as_far_as_they_are_needed() {
         assert_eq!(node["mtu"], 1500, "{node}");
         assert_eq!(node["synced"], false, "no peer has told anything yet");
     }
+}
+
+/// The daemon has more to do than BGP: neither its start nor the rest of it waits.
+#[test]
+fn an_address_that_comes_later_is_listened_on_then() {
+    let mut pair = Pair::new();
+    pair.start_router("");
+    pair.node.run(&format!("ip address del {NODE}/24 dev up0"));
+    pair.start_node(&format!("listen = [\"{NODE}\"]"), "passive = true");
+    let told = format!("cannot listen on {NODE}:179: ");
+    let problem = |s: &Speaker| s.command("status").stdout.contains(&told);
+    pair.node.until("it says so", problem);
+    pair.node.run(&format!("ip address add {NODE}/24 dev up0"));
+    pair.node.is_up();
+    assert!(!problem(&pair.node));
 }

@@ -12,11 +12,15 @@ const BEYOND: u32 = 4_200_000_009;
 /// A prefix whose path has this node's AS in it.
 const LOOPED: &str = "10.244.8.0/24";
 
-fn start(node: &mut Speaker) {
+fn configure(node: &Speaker, more: &str) {
     node.configure(&format!(
-        "[bgp]\nasn = {ASN}\nconnect-retry = 1\nannounce = [\"10.244.1.0/24\"]\n\
+        "[bgp]\nasn = {ASN}\nconnect-retry = 1\nannounce = [\"10.244.1.0/24\"]\n{more}\
          [[bgp.peer]]\naddress = \"{ROUTER}\"\nasn = 65100\n"
     ));
+}
+
+fn start(node: &mut Speaker) {
+    configure(node, "");
     node.start();
     node.is_up();
     node.hears(TOLD, 1);
@@ -73,4 +77,13 @@ route-map longer permit 20
     node.until("told", |_| frr.path("10.244.1.0/24")["valid"] == true);
     // As any old speaker it does not know AS4_PATH, and has AS_TRANS in its place.
     assert_eq!(frr.path("10.244.1.0/24")["aspath"]["string"], "23456");
+    // It cannot be asked for its routes again: for less of them it need not be, for more the
+    // session begins anew.
+    let established = || node.peer(ROUTER)["counters"]["established"].clone();
+    configure(&node, "import-cidrs = [\"10.244.8.0/24\"]\n");
+    node.until("narrower", |s| s.hops(TOLD) == 0);
+    assert_eq!(established(), 1);
+    configure(&node, "");
+    node.hears(TOLD, 1);
+    assert!(node.log().contains("the session ends: it cannot send its routes again"));
 }

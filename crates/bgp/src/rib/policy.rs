@@ -79,6 +79,21 @@ impl Policy {
             Ok(())
         }
     }
+
+    /// Whether it may admit what another does not.
+    pub fn is_wider_than(&self, other: &Policy) -> bool {
+        let within = |inner: &[IpNetwork], outer: &[IpNetwork]| {
+            inner.iter().all(|inner| outer.iter().any(|outer| contains(outer, inner)))
+        };
+        let (four, six) = self.max_length;
+        let (other_four, other_six) = other.max_length;
+        four > other_four
+            || six > other_six
+            || !within(&self.import_cidrs, &other.import_cidrs)
+            || !within(&other.own_cidrs, &self.own_cidrs)
+            || !other.announced.iter().all(|cidr| self.announced.contains(cidr))
+            || (self.local_asn, self.router_id) != (other.local_asn, other.router_id)
+    }
 }
 
 /// `inner` is `outer` or a part of it.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::common::{in_netns, load, nft, open, pod, remove, ruleset};
-use nft::{Error, Guard, Monitor, NodeMasquerade, NodeRules};
+use nft::{Error, Guard, Monitor, NodeMasquerade, NodeRules, Rpfilter};
 
 fn rules() -> NodeRules {
     let peers = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
@@ -171,16 +171,24 @@ fn the_pods_and_the_node_leave_each_others_things() {
         assert_eq!(plugin.check_masquerade(&m).unwrap(), Vec::<String>::new());
         assert!(!ours.put_node_rules(&rules()).unwrap());
 
+        let rpfilter =
+            |link: &str| Rpfilter { link: link.to_owned(), comment: "c eth0".to_owned() };
+        let [veth0, veth1] = ["veth0", "veth1"].map(rpfilter);
+        plugin.add_rpfilter(&veth0).unwrap();
+
         let mut monitor = Monitor::open().unwrap();
         let more = pod("pods", "fd00:1::5", "fd00:1::/64", "c0ffee eth0");
         plugin.add_masquerade(&more).unwrap();
         remove(&mut plugin, &more);
+        plugin.add_rpfilter(&veth1).unwrap();
+        plugin.del_rpfilter(&veth1.link, &veth1.comment).unwrap();
         load("add rule inet other c ip daddr 10.1.0.0/16 accept");
         load("add table ip ferrule\ndelete table ip ferrule");
         load("delete table inet other");
         assert!(!monitor.read().unwrap());
         load(foreign);
 
+        plugin.del_rpfilter(&veth0.link, &veth0.comment).unwrap();
         remove(&mut plugin, &m);
         assert!(!ours.put_node_rules(&rules()).unwrap());
         plugin.add_masquerade(&m).unwrap();

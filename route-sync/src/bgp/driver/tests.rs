@@ -1,5 +1,6 @@
 use super::*;
-use crate::bgp::config::Password;
+use crate::bgp::config::{Password, Peer};
+use crate::bgp::netns;
 use bgp_speaker::codec::{self, Notification, cease};
 use bgp_speaker::fsm::State;
 use std::time::Duration;
@@ -14,9 +15,8 @@ fn speaker(alter: impl FnOnce(&mut Bgp)) -> (Speaker, SocketAddr) {
     let mut bgp = crate::config::read::parse(text, Some("host")).unwrap().bgp.unwrap();
     bgp.peers[0].address = Ipv4Addr::LOCALHOST.into();
     alter(&mut bgp);
-    let listeners = Listeners::open(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-    let address = listeners.sockets[0].local_addr().unwrap();
-    let mut speaker = Speaker::new(bgp, listeners).unwrap();
+    let address = bgp.listen[0];
+    let mut speaker = Speaker::new(bgp).unwrap();
     speaker.identify(Some(&node()));
     (speaker, address)
 }
@@ -30,6 +30,7 @@ fn node() -> Node {
 #[tokio::test]
 async fn a_peer_whose_key_cannot_be_set_is_refused() {
     for (length, read) in [(81, 0), (0, 1)] {
+        netns::enter();
         let (mut speaker, address) = speaker(|bgp| {
             bgp.peers[0].password = (length > 0).then(|| Password(vec![b'x'; length]));
         });
@@ -43,10 +44,34 @@ async fn a_peer_whose_key_cannot_be_set_is_refused() {
     }
 }
 
+/// Neither being asked nor another's password makes a problem new.
+#[tokio::test]
+async fn a_problem_is_as_old_as_it_is() {
+    netns::enter();
+    let (mut speaker, _) = speaker(|bgp| {
+        bgp.peers[0].password = Some(Password(vec![b'x'; 81]));
+        let address = "127.0.0.2".parse().unwrap();
+        bgp.peers.push(Peer { address, password: None, ..bgp.peers[0].clone() });
+    });
+    let since = |speaker: &Speaker, what: &str| {
+        let problems = speaker.problems();
+        let of_it = problems.iter().find(|problem| problem.what.starts_with(what));
+        of_it.unwrap_or_else(|| panic!("{problems:?}")).since
+    };
+    speaker.keyless.values_mut().for_each(|(_, since)| *since = 7);
+    let mut bgp = speaker.bgp.clone();
+    bgp.peers[1].password = Some(Password(b"secret".to_vec()));
+    speaker.reconfigure(bgp);
+    assert_eq!(since(&speaker, "password of bgp peer 127.0.0.1"), 7);
+    (speaker.identity, speaker.begun) = (None, 8);
+    assert_eq!(since(&speaker, "bgp"), 8);
+}
+
 /// Who connected before a peer's key was there was not asked for it: closed, be it accepted or not
 /// yet. From then on the key is asked for.
 #[tokio::test]
 async fn a_key_that_comes_later_is_asked_of_all() {
+    netns::enter();
     let (mut speaker, address) = speaker(|bgp| bgp.peers[0].address = "127.0.0.2".parse().unwrap());
     let mut accepted = TcpStream::connect(address).await.unwrap();
     let heard = speaker.hear().await;
@@ -65,8 +90,6 @@ async fn a_key_that_comes_later_is_asked_of_all() {
     assert!(waiting.read(&mut [0]).await.is_err(), "it is reset");
     assert!(speaker.connections.is_empty());
 
-    // The kernel chose the port, and chooses another.
-    let address = speaker.listeners.sockets[0].local_addr().unwrap();
     let patience = std::time::Duration::from_millis(300);
     assert!(tokio::time::timeout(patience, TcpStream::connect(address)).await.is_err());
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -81,9 +104,10 @@ async fn a_key_that_comes_later_is_asked_of_all() {
 #[tokio::test]
 async fn a_dial_of_the_session_before_is_not_the_new_ones() {
     for listens in [true, false] {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let _listener = listens.then_some(listener);
+        netns::enter();
+        let port = 1790;
+        let listen = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let _listener = listens.then(listen);
         let (mut speaker, _) = speaker(|bgp| {
             let peer = &mut bgp.peers[0];
             (peer.passive, peer.port) = (false, port);
@@ -106,11 +130,12 @@ async fn a_dial_of_the_session_before_is_not_the_new_ones() {
 /// A port that is listened on stays so when another joins it.
 #[tokio::test]
 async fn it_listens_at_the_same_port_again() {
+    netns::enter();
     let (mut speaker, address) = speaker(|_| {});
     // The task that accepts runs.
     let _stream = TcpStream::connect(address).await.unwrap();
     let mut bgp = speaker.bgp.clone();
-    bgp.listen = vec![address, "[::1]:0".parse().unwrap()];
+    bgp.listen = vec![address, "[::1]:179".parse().unwrap()];
     speaker.reconfigure(bgp);
     assert_eq!(speaker.listeners.sockets.len(), 2);
     TcpStream::connect(address).await.unwrap();
@@ -119,12 +144,13 @@ async fn it_listens_at_the_same_port_again() {
 /// What cannot be listened on is told and tried again, and takes nothing away.
 #[tokio::test]
 async fn where_it_cannot_listen_it_goes_on_where_it_did() {
+    netns::enter();
     let (mut speaker, address) = speaker(|_| {});
     let mut bgp = speaker.bgp.clone();
-    (bgp.listen, bgp.connect_retry) = (vec![address], Duration::from_millis(10));
+    bgp.connect_retry = Duration::from_millis(10);
     speaker.reconfigure(bgp.clone());
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let wanted = taken.local_addr().unwrap();
+    let wanted: SocketAddr = "127.0.0.1:1790".parse().unwrap();
+    let taken = std::net::TcpListener::bind(wanted).unwrap();
     bgp.listen = vec![wanted, address];
     speaker.reconfigure(bgp);
     let of_it = |speaker: &Speaker| {
@@ -152,15 +178,42 @@ async fn where_it_cannot_listen_it_goes_on_where_it_did() {
     TcpStream::connect(address).await.unwrap();
 }
 
-/// The kernel's routes to pods come and go all the time and lead to no next hop.
+/// An address may come later than the daemon: it listens there once it can.
+#[tokio::test]
+async fn it_listens_where_it_can_once_it_can() {
+    netns::enter();
+    let later: SocketAddr = "192.0.2.1:179".parse().unwrap();
+    let (mut speaker, _) = speaker(|bgp| {
+        (bgp.listen, bgp.connect_retry) = (vec![later], Duration::from_millis(10));
+    });
+    let problems = speaker.problems();
+    let problem = problems.iter().find(|problem| problem.what == "bgp.listen").unwrap();
+    assert!(problem.error.contains(&format!("cannot listen on {later}: ")), "{problem:?}");
+    let address = net::address::add(1, later.ip().into(), false);
+    net::Socket::open().unwrap().set(&address).unwrap();
+    while speaker.deaf.is_some() {
+        let heard = timeout(Duration::from_secs(20), speaker.hear()).await.unwrap();
+        speaker.act(heard);
+    }
+    TcpStream::connect(later).await.unwrap();
+}
+
+/// The kernel's routes to pods and the link-local ones of their links come and go all the time and
+/// lead to no next hop.
 #[tokio::test]
 async fn routes_to_pods_make_no_next_hop_be_looked_for() {
+    netns::enter();
     let (mut speaker, _) = speaker(|_| {});
-    let mut route = net::route::Route::new("192.0.2.5/32".parse().unwrap(), None, 2);
-    for (protocol, moved) in [(POD, false), (4, true)] {
-        route.protocol = protocol;
-        speaker.events(&[net::Event::Route(route.clone())]);
-        assert_eq!(speaker.moved, moved);
+    for (dst, protocol, moved) in [
+        ("192.0.2.5/32", POD, false),
+        ("fe80::/64", 2, false),
+        ("192.0.2.5/32", 4, true),
+        ("2001:db8:5::/64", 2, true),
+    ] {
+        let route = net::route::Route::new(dst.parse().unwrap(), None, 2);
+        speaker.moved = false;
+        speaker.events(&[net::Event::Route(net::route::Route { protocol, ..route })]);
+        assert_eq!(speaker.moved, moved, "{dst}");
     }
 }
 
@@ -178,6 +231,7 @@ async fn connected() -> (Speaker, std::net::TcpStream) {
 /// Nothing else of the runtime runs after the stop.
 #[tokio::test]
 async fn a_stop_ends_when_the_peers_are_told() {
+    netns::enter();
     let (mut speaker, mut peer) = connected().await;
     speaker.stop().await;
     let mut all = Vec::new();
@@ -188,6 +242,7 @@ async fn a_stop_ends_when_the_peers_are_told() {
 
 #[tokio::test]
 async fn a_stop_waits_for_no_peer_that_takes_in_nothing() {
+    netns::enter();
     let (mut speaker, _peer) = connected().await;
     // More than the kernel holds.
     let (_, connection) = speaker.connections.values().next().unwrap();
