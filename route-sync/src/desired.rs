@@ -465,6 +465,20 @@ impl Desired {
         self.paths.retain(|path| path.cidr != cidr);
     }
 
+    /// Routes have no source but those that are held.
+    pub fn keep_sources(&mut self, held: impl Fn(IpAddr) -> bool) {
+        self.source.0 = self.source.0.map(|source| source.filter(|source| held(*source)));
+        for way in self.routes.values_mut() {
+            let (Way::Direct { source, .. }
+            | Way::Tunnel { source, .. }
+            | Way::Learned { source, .. }) = way
+            else {
+                continue;
+            };
+            *source = source.filter(|source| held(*source));
+        }
+    }
+
     fn refusals(&mut self, refused: &[Refused]) {
         for Refused { node, cidr, reason } in refused {
             match cidr {
@@ -478,4 +492,4 @@ impl Desired {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

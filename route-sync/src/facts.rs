@@ -1,6 +1,8 @@
 //! What of this node's links the routes depend on.
 
 use ipnetwork::IpNetwork;
+use net::Mac;
+use node::vtep;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -27,6 +29,13 @@ pub struct Link {
     pub carrier: bool,
     /// Its addresses, sorted, but for link-local ones.
     pub addresses: Vec<IpNetwork>,
+}
+
+/// Whether a link is a tunnel of ours, whether or not its maker lived to mark it.
+pub fn is_tunnel(link: &net::Link) -> bool {
+    let local = link.vxlan.as_ref().and_then(|vxlan| vxlan.local);
+    let made = local.is_some_and(|local| link.mac == Mac(vtep::mac(local)));
+    link.kind == "vxlan" && (link.alias == vtep::ALIAS || (link.alias.is_empty() && made))
 }
 
 impl Facts {

@@ -5,7 +5,7 @@ use crate::bgp::Learned;
 use crate::config::Config;
 use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
 use crate::diff::{Change, Diff, Object, Seen, Sweep};
-use crate::facts::Facts;
+use crate::facts::{Facts, is_tunnel};
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
 use failures::Failure;
@@ -215,7 +215,8 @@ impl Sync {
         let guarded = guarded || (!wants_guard && self.rules(why));
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
-        let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
+        let tunnelled =
+            self.desired.vtep.is_none() || self.tunnel.as_ref().is_some_and(|link| link.up);
         let spoken = self.of_use || self.config.bgp.is_none();
         let complete = !self.desired.incomplete && spoken;
         // Entries that the kernel refuses are each their own matter: a node whose one peer is
@@ -272,8 +273,7 @@ impl Sync {
         self.troubles.retain(|known, _| of_now(known));
         let (Some(wanted), Some(what)) = (&self.desired.vtep, what) else { return Ok(None) };
         if !guarded {
-            let there = self.socket.get(&link::by_name(&wanted.name))?;
-            let there = there.filter(|link| link.kind == "vxlan" && link.alias == vtep::ALIAS);
+            let there = self.tunnel_as_it_is()?;
             if there.is_none() {
                 self.trouble(&what, &UNGUARDED);
             }
@@ -299,10 +299,11 @@ impl Sync {
             }
             Err(error) => {
                 self.trouble(&what, &error);
-                Ok(None)
+                self.tunnel_as_it_is()
             }
         }
     }
+            // What is there carries packets all the same.
 
     /// Devices of ours that the configuration does not want: those at another port than the
     /// tunnel's, and the others. It says so even when the node set is an earlier run's.
@@ -310,8 +311,22 @@ impl Sync {
         if self.desired.incomplete {
             return Default::default();
         }
+    /// The tunnel's device, whatever of it is not as wanted.
+    fn tunnel_as_it_is(&mut self) -> net::Result<Option<Link>> {
+        let Some(wanted) = &self.desired.vtep else { return Ok(None) };
+        let there = self.socket.get(&link::by_name(&wanted.name))?;
+        let Some(link) = there.filter(is_tunnel) else { return Ok(None) };
+        let held = self.socket.list(&address::of_link(link.index))?;
+        // The kernel refuses a route whose source is not held.
+        let facts = &self.facts;
+        self.desired.keep_sources(|source| {
+            held.iter().any(|held| held.address.ip() == source) || facts.holder(source).is_some()
+        });
+        Ok(Some(link))
+    }
+
         let wanted = self.desired.vtep.as_ref();
-        let ours = links.into_iter().filter(|l| l.kind == "vxlan" && l.alias == vtep::ALIAS);
+        let ours = links.into_iter().filter(is_tunnel);
         let port = |link: &Link| link.vxlan.as_ref().map(|vxlan| vxlan.port);
         let (elsewhere, mut others): (Vec<_>, Vec<_>) =
             ours.partition(|link| wanted.is_some_and(|wanted| port(link) != Some(wanted.port)));
@@ -434,7 +449,7 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
         }
     }
     let mut facts = Facts::default();
-    for link in links.iter().filter(|link| link.alias != vtep::ALIAS) {
+    for link in links.iter().filter(|link| !is_tunnel(link)) {
         if let Some(mut addresses) = held.remove(&link.index) {
             addresses.sort_unstable();
             let Link { name, mtu, up, carrier, .. } = link.clone();

@@ -1,6 +1,6 @@
 //! What fails is told, tried again with pauses, and forgotten when it is over.
 
-use crate::common::{Node1, cluster, config, ip, nft, on_a_node, state};
+use crate::common::{Node1, cluster, config, ip, nft, on_a_node, state, tunnels};
 use net::Mac;
 use node::Node;
 use route_sync::config::{Config, Mode};
@@ -95,13 +95,6 @@ fn nothing_is_due_after_a_pass() {
         assert!(report.synced && report.problems.is_empty(), "{report:#?}");
         assert_eq!(tunnels(), ["fvxlan.100"]);
     });
-}
-
-/// The VXLAN devices that are there.
-fn tunnels() -> Vec<String> {
-    let shown = ip("-o link show type vxlan");
-    let name = |line: &str| line.split(": ").nth(1).unwrap().split('@').next().unwrap().to_owned();
-    shown.lines().map(name).collect()
 }
 
 /// A set of our name that is not like ours: the guard is not put, whatever is tried.
