@@ -12,7 +12,7 @@ use failures::Failure;
 use ipnetwork::IpNetwork;
 use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
-use nft::Nft;
+use nft::{Nft, NodeRules};
 use node::vtep;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
@@ -51,8 +51,11 @@ pub struct Sync {
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
-    /// A device of ours that is wanted no more could not be removed: its port stays guarded.
+    /// A device of ours that is wanted no more could not be removed, and the guard that is wanted
+    /// is none for it: its port stays guarded as it was.
     stray: bool,
+    /// What went into nftables last.
+    rules: Option<NodeRules>,
     /// A set is in, and not an earlier run's: what is not desired may go.
     sweep: bool,
     /// A set is in.
@@ -92,6 +95,7 @@ impl Sync {
             desired: Desired::default(),
             tunnel: None,
             stray: false,
+            rules: None,
             sweep: false,
             told: false,
             failures: HashMap::new(),
@@ -201,7 +205,7 @@ impl Sync {
         self.stray = false;
         let unwanted: HashSet<_> = elsewhere.iter().chain(&others).map(trouble_of).collect();
         self.troubles.retain(|of, _| !of.starts_with("device ") || unwanted.contains(of));
-        self.remove_devices(&elsewhere);
+        self.remove_devices(&elsewhere, false);
         let guarded = wants_guard && self.rules(why);
         self.tunnel = self.ensure_tunnel(why, vtep.as_ref(), guarded)?;
         let changes = self.changes()?;
@@ -211,8 +215,10 @@ impl Sync {
         self.apply(&changes, why)?;
         drop(changes);
         // What led through an old device now leads elsewhere.
-        self.remove_devices(&others);
-        let guarded = guarded || (!wants_guard && self.rules(why));
+        self.remove_devices(&others, wants_guard);
+        if !wants_guard {
+            self.rules(why);
+        }
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled =
@@ -221,7 +227,7 @@ impl Sync {
         let complete = !self.desired.incomplete && spoken;
         // Entries that the kernel refuses are each their own matter: a node whose one peer is
         // broken has its pods and all the others.
-        if tunnelled && guarded && complete && !self.figures.synced {
+        if tunnelled && guarded == wants_guard && complete && !self.figures.synced {
             self.figures.synced = true;
             info!(failing = self.failures.len(), "in step");
         }
@@ -297,20 +303,14 @@ impl Sync {
                 self.well(&what);
                 Ok(Some(link))
             }
+            // What is there carries packets all the same.
             Err(error) => {
                 self.trouble(&what, &error);
                 self.tunnel_as_it_is()
             }
         }
     }
-            // What is there carries packets all the same.
 
-    /// Devices of ours that the configuration does not want: those at another port than the
-    /// tunnel's, and the others. It says so even when the node set is an earlier run's.
-    fn unwanted(&self, links: Vec<Link>) -> (Vec<Link>, Vec<Link>) {
-        if self.desired.incomplete {
-            return Default::default();
-        }
     /// The tunnel's device, whatever of it is not as wanted.
     fn tunnel_as_it_is(&mut self) -> net::Result<Option<Link>> {
         let Some(wanted) = &self.desired.vtep else { return Ok(None) };
@@ -325,6 +325,12 @@ impl Sync {
         Ok(Some(link))
     }
 
+    /// Devices of ours that the configuration does not want: those at another port than the
+    /// tunnel's, and the others. It says so even when the node set is an earlier run's.
+    fn unwanted(&self, links: Vec<Link>) -> (Vec<Link>, Vec<Link>) {
+        if self.desired.incomplete {
+            return Default::default();
+        }
         let wanted = self.desired.vtep.as_ref();
         let ours = links.into_iter().filter(is_tunnel);
         let port = |link: &Link| link.vxlan.as_ref().map(|vxlan| vxlan.port);
@@ -334,12 +340,13 @@ impl Sync {
         (elsewhere, others)
     }
 
-    fn remove_devices(&mut self, links: &[Link]) {
+    /// `guarded`: the guard that is wanted is of their port too.
+    fn remove_devices(&mut self, links: &[Link], guarded: bool) {
         for link in links {
             let what = trouble_of(link);
             match self.socket.set(&link::del(link.index, &link.name)) {
                 Err(error) if !error.is_gone() => {
-                    self.stray = true;
+                    self.stray |= !guarded;
                     self.trouble(&what, &error);
                 }
                 _ => {
@@ -459,3 +466,6 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     }
     facts
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! A tunnel that is not as it shall be: what it can carry it carries, and it is never open.
 
-use crate::common::{Node1, cluster, config, ip, on_a_node, state, tunnels};
+use crate::common::{Node1, cluster, config, ip, nft, on_a_node, state, tunnels};
 use nix::sched::{CloneFlags, unshare};
 use route_sync::cleanup::cleanup;
+use route_sync::config::Mode;
 use route_sync::query::State;
 use std::fs;
 use std::process::Command;
@@ -85,5 +86,74 @@ fn one_that_its_maker_did_not_live_to_mark_is_ours() {
         let cleaned = cleanup(&config).unwrap();
         assert!(cleaned.removed.contains(&"device fvxlan.7".to_owned()), "{cleaned:?}");
         assert_eq!(tunnels(), ["others"]);
+    });
+}
+
+/// It stays up, and so does what keeps strangers from it.
+#[test]
+fn its_guard_is_kept_while_this_node_is_in_no_set() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        let guard = || nft("list ruleset");
+        let before = guard();
+        let mut set = cluster(0);
+        set.nodes.remove(0);
+        node.sync.set(&set, false);
+        node.sync.work();
+        nft("flush ruleset");
+        node.sync.ruleset_changed();
+        node.settle();
+        assert_eq!((tunnels(), guard()), (vec!["fvxlan.100".to_owned()], before.clone()));
+        nft("flush ruleset");
+        node.sync.pass("the interval is over");
+        assert_eq!(guard(), before);
+        // Nor while the underlay is away.
+        node.sync.set(&cluster(0), false);
+        node.sync.work();
+        ip("address flush dev eth0");
+        node.settle();
+        assert_eq!(problems(&node), ["node own"]);
+        nft("flush ruleset");
+        node.sync.ruleset_changed();
+        assert_eq!(guard(), before);
+    });
+}
+
+#[test]
+fn what_was_done_to_it_without_its_guard_is_mended_with_it() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        let before = state();
+        nft("flush ruleset");
+        nft(IN_THE_WAY);
+        node.sync.pass("the interval is over");
+        ip("link set fvxlan.100 mtu 1300");
+        node.settle();
+        assert!(ip("link show dev fvxlan.100").contains("mtu 1300"), "it is not guarded");
+        nft("flush ruleset");
+        node.sync.ruleset_changed();
+        node.sync.work();
+        node.settle();
+        assert_eq!((state(), problems(&node)), (before, vec![]));
+    });
+}
+
+/// A set of our name that is not like ours: the rules are not put, whatever is tried.
+const IN_THE_WAY: &str = "add table inet ferrule; \
+                          add set inet ferrule cluster4 { type inet_service; }";
+
+/// Then the rules are for masquerade alone, and pods are reached without.
+#[test]
+fn where_there_is_none_nothing_waits_for_its_guard() {
+    on_a_node(|| {
+        nft(IN_THE_WAY);
+        let mut node = Node1::new(&cluster(0));
+        assert!(!node.sync.report().synced);
+        let mut config = config(node.run_dir.path());
+        config.mode = Mode::Direct;
+        node.sync.reconfigure(config);
+        node.sync.work();
+        assert!(node.sync.report().synced && node.sync.node().unwrap().synced);
+        assert_eq!(problems(&node), ["nftables"]);
     });
 }
