@@ -64,7 +64,8 @@ pub struct Vtep {
     pub port: u16,
     /// The node's address, source of the outer header.
     pub local: IpAddr,
-    /// Index and name of the link that holds it.
+    /// Index and name of the link that holds it; index 0 of the loopback device, since the tunnel's
+    /// packets then leave as the routes say.
     pub underlay: (u32, String),
     /// MTU in bytes.
     pub mtu: u32,
@@ -180,7 +181,7 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
     NodeRules {
         guard: desired.vtep.as_ref().map(|vtep| Guard {
             port: vtep.port,
-            underlay: vtep.underlay.1.clone(),
+            underlay: (vtep.underlay.0 > 0).then(|| vtep.underlay.1.clone()),
             local: vtep.local,
             peers: peers(),
         }),
@@ -306,23 +307,28 @@ impl Desired {
     /// The tunnel's device, in the modes that have one, and the pods' MTU.
     fn tunnel(&mut self, config: &Config, own: &Node, facts: &Facts, index: u32, local: IpAddr) {
         let Some(link) = facts.links.get(&index) else { return };
+        let underlay = facts.mtu(link, &own.pod_cidrs);
         if !has_tunnel(config) {
-            self.mtu = facts.mtu(link);
+            self.mtu = underlay;
             return;
         }
-        let most = link.mtu.saturating_sub(vtep::overhead(local));
+        let routed = link.name == vtep::LOOPBACK;
+        let most = underlay.saturating_sub(vtep::overhead(local));
         let mtu = config.vxlan.mtu.unwrap_or(most);
-        if mtu > most {
+        // Which of the links the routes take, whoever asks may know better.
+        let mtu = if mtu > most && !routed {
             self.problem_of_mtu(mtu, most, &link.name);
-        }
-        let mtu = mtu.min(most);
+            most
+        } else {
+            mtu
+        };
         self.mtu = mtu;
         self.vtep = Some(Vtep {
             name: vtep::name(config.vxlan.vni),
             vni: config.vxlan.vni,
             port: config.vxlan.port,
             local,
-            underlay: (index, link.name.clone()),
+            underlay: (if routed { 0 } else { index }, link.name.clone()),
             mtu,
             mac: Mac(vtep::mac(local)),
             addresses: vtep::addresses(&own.pod_cidrs),

@@ -447,7 +447,7 @@ fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
     }
 }
 
-/// The links that hold addresses, but for the loopback and our own tunnels.
+/// The links that hold addresses or may lead to others without, but for our own tunnels.
 fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
     for address in addresses {
@@ -457,7 +457,9 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     }
     let mut facts = Facts::default();
     for link in links.iter().filter(|link| !is_tunnel(link)) {
-        if let Some(mut addresses) = held.remove(&link.index) {
+        let card = matches!(link.kind.as_str(), "" | "bond" | "team" | "vlan") && link.master == 0;
+        let bare = card && link.name != vtep::LOOPBACK;
+        if let Some(mut addresses) = held.remove(&link.index).or_else(|| bare.then(Vec::new)) {
             addresses.sort_unstable();
             let Link { name, mtu, up, carrier, .. } = link.clone();
             let link_facts = crate::facts::Link { name, mtu, up, carrier, addresses };

@@ -157,3 +157,31 @@ fn where_there_is_none_nothing_waits_for_its_guard() {
         assert_eq!(problems(&node), ["nftables"]);
     });
 }
+
+/// Fabrics that route have a node's address on its loopback device.
+#[test]
+fn one_from_the_loopback_device_is_bound_to_no_link() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        ip("address del 192.0.2.1/24 dev eth0");
+        ip("address add 10.9.9.9/24 dev eth0");
+        ip("address add 192.0.2.1/32 dev lo");
+        node.settle();
+        let link = ip("-d link show dev fvxlan.100");
+        assert!(link.contains("mtu 1450") && link.contains("local 192.0.2.1 srcport"), "{link}");
+        let guard = nft("list chain inet ferrule overlay");
+        let rule = "udp dport 4789 ip saddr @overlay-peers4 fib saddr . iif oif missing drop";
+        assert!(guard.contains(rule) && !guard.contains("iifname"), "{guard}");
+        assert!(node.sync.report().synced && problems(&node).is_empty(), "{:#?}", problems(&node));
+        ip("link set eth0 mtu 1400");
+        node.settle();
+        assert!(ip("link show dev fvxlan.100").contains("mtu 1350"));
+        ip("address del 192.0.2.1/32 dev lo");
+        ip("address add 192.0.2.1/24 dev eth0");
+        node.settle();
+        let link = ip("-d link show dev fvxlan.100");
+        assert!(link.contains("local 192.0.2.1 dev eth0"), "{link}");
+        assert!(nft("list chain inet ferrule overlay").contains("iifname \"eth0\""));
+        assert!(problems(&node).is_empty());
+    });
+}

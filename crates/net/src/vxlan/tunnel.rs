@@ -49,7 +49,11 @@ fn fixed_difference(link: &Link, device: &Vxlan<'_>) -> Option<String> {
             differs("local address", local, device.local.to_string())
         })
         .or_else(|| {
-            differs("underlay", format!("link {}", is.device), format!("link {}", device.underlay))
+            let link = |index: u32| match index {
+                0 => "none".to_owned(),
+                index => format!("link {index}"),
+            };
+            differs("underlay", link(is.device), link(device.underlay))
         })
         .or_else(|| differs("learning", is.learning.to_string(), false.to_string()))
 }
