@@ -6,8 +6,8 @@ use node::vtep;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The links that carry addresses of this node, and network cards and the like without one, as
-/// fabrics that route have them: not those of pods, nor our own tunnels.
+/// The links that carry addresses of this node, and where the loopback device does also network
+/// cards and the like without one: not those of pods, nor our own tunnels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// By index.

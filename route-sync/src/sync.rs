@@ -447,7 +447,8 @@ fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
     }
 }
 
-/// The links that hold addresses or may lead to others without, but for our own tunnels.
+/// The links that hold addresses, and where the loopback device does also those that may lead to
+/// other nodes without; but none of our own tunnels.
 fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
     for address in addresses {
@@ -455,10 +456,13 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
             held.entry(address.link).or_default().push(address.address);
         }
     }
+    // Nobody asks for those without an address otherwise, and they come and go as pods' too.
+    let is_loopback = |link: &Link| link.name == vtep::LOOPBACK;
+    let routed = links.iter().any(|link| is_loopback(link) && held.contains_key(&link.index));
     let mut facts = Facts::default();
     for link in links.iter().filter(|link| !is_tunnel(link)) {
         let card = matches!(link.kind.as_str(), "" | "bond" | "team" | "vlan") && link.master == 0;
-        let bare = card && link.name != vtep::LOOPBACK;
+        let bare = routed && card && !is_loopback(link);
         if let Some(mut addresses) = held.remove(&link.index).or_else(|| bare.then(Vec::new)) {
             addresses.sort_unstable();
             let Link { name, mtu, up, carrier, .. } = link.clone();

@@ -71,3 +71,33 @@ fn a_device_that_stays_keeps_its_guard_and_hinders_no_repair_of_it() {
         }
     });
 }
+
+/// Cards without an address lead to other nodes where the loopback device has the node's.
+#[test]
+fn bare_cards_count_where_the_loopback_device_has_the_address() {
+    let link = |index, name: &str, kind: &str, master| Link {
+        index,
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        master,
+        ..Link::default()
+    };
+    let links = [
+        link(1, "lo", "", 0),
+        link(2, "eth0", "", 0),
+        link(3, "bond0", "bond", 0),
+        link(4, "eth1", "", 3),
+        link(5, "veth0", "veth", 0),
+    ];
+    let known = |holder| {
+        let held = address::Address {
+            link: holder,
+            address: "192.0.2.1/32".parse().unwrap(),
+            tentative: false,
+            dad_failed: false,
+            global: true,
+        };
+        facts(&links, &[held]).links.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!((known(1), known(2)), (vec![1, 2, 3], vec![2]));
+}
