@@ -3,8 +3,9 @@
 use crate::config::Config;
 use crate::daemon::Error;
 use crate::desired::{LEARNED, PROTOCOL};
+use crate::facts::is_tunnel;
 use net::{Socket, link, route};
-use node::{Lock, Node, vtep};
+use node::{Lock, Node};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -59,7 +60,7 @@ impl Cleaned {
         let Some(links) = self.good(socket.list(&link::list())) else { return false };
         let before = self.errors.len();
         for link in links {
-            if link.kind == "vxlan" && link.alias == vtep::ALIAS {
+            if is_tunnel(&link) {
                 let done = socket.set(&link::del(link.index, &link.name));
                 self.note(format!("device {}", link.name), done);
             }

@@ -282,6 +282,7 @@ impl Daemon {
                 }
                 info!("the configuration was read anew");
                 self.config = config.clone();
+                self.periodic = self.period();
                 self.sync.reconfigure(config);
                 self.speak();
             }

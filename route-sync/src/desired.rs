@@ -1,7 +1,7 @@
 //! What shall exist, as a pure function of the configuration, the node set and the node's links.
 
 use crate::bgp::{Hops, Learned};
-use crate::config::{self, Config, Mode};
+use crate::config::{Config, Mode};
 use crate::facts::Facts;
 use crate::nodes::{Accepted, Node, Refused};
 use crate::query::Path;
@@ -11,6 +11,8 @@ use nft::{Guard, NodeMasquerade, NodeRules};
 use node::vtep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+
+mod tunnel;
 
 /// The routing protocol number of all routes that come from a node set: `ferrule-node`.
 pub const PROTOCOL: u8 = 118;
@@ -64,7 +66,8 @@ pub struct Vtep {
     pub port: u16,
     /// The node's address, source of the outer header.
     pub local: IpAddr,
-    /// Index and name of the link that holds it.
+    /// Index and name of the link that holds it; index 0 of the loopback device, since the tunnel's
+    /// packets then leave as the routes say.
     pub underlay: (u32, String),
     /// MTU in bytes.
     pub mtu: u32,
@@ -137,7 +140,7 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
         desired.routes.insert(*cidr, Way::Blackhole);
         desired.path(own, *cidr, Path::Local, None);
     }
-    match underlay(config, own, facts) {
+    match tunnel::underlay(config, own, facts) {
         Ok((index, local)) => desired.tunnel(config, own, facts, index, local),
         Err(reason) => {
             desired.problems.insert((format!("node {}", own.name), reason));
@@ -180,7 +183,7 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
     NodeRules {
         guard: desired.vtep.as_ref().map(|vtep| Guard {
             port: vtep.port,
-            underlay: vtep.underlay.1.clone(),
+            underlay: (vtep.underlay.0 > 0).then(|| vtep.underlay.1.clone()),
             local: vtep.local,
             peers: peers(),
         }),
@@ -190,58 +193,6 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
             random_fully: config.masquerade.random_fully,
         }),
     }
-}
-
-/// Whether there is a tunnel. Without a list of nodes nobody is at its other end.
-fn has_tunnel(config: &Config) -> bool {
-    config.mode != Mode::Direct && !matches!(config.source, config::Source::Node { .. })
-}
-
-/// The index of the link that holds this node's address, and that address: for a tunnel the one
-/// that the node set makes its end, and no other that is held too. The family is the node set's
-/// too, so that plugin and daemon never disagree.
-fn underlay(config: &Config, own: &Node, facts: &Facts) -> Result<(u32, IpAddr), String> {
-    let Some(local) = own.tunnel_end() else {
-        return Err("the node set gives it no address, so it has no way to other nodes".to_owned());
-    };
-    let same = own.addresses.iter().filter(|address| address.is_ipv4() == local.is_ipv4());
-    let of_use = same.take(if has_tunnel(config) { 1 } else { usize::MAX });
-    let mut held = of_use.filter_map(|address| Some((facts.holder(*address)?, *address)));
-    let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
-    let found = match &config.vxlan.underlay {
-        None => held.next().ok_or_else(|| {
-            format!(
-                "no link here holds {local}, its first {family} address in the node set; one of \
-                 the two is wrong"
-            )
-        }),
-        Some(name) => held.find(|((_, link), _)| link.name == *name).ok_or_else(|| {
-            format!(
-                "underlay {name:?} does not hold {local}, the node's first {family} address in \
-                 the node set; name the link that does, leave `underlay` out, or put that link's \
-                 address first"
-            )
-        }),
-    };
-    found.map(|((index, _), address)| (index, address))
-}
-
-/// Where another node's tunnel ends, as that node itself has it, or why there is no way to it from
-/// this one's, at `local`; `sound`: the node with those addresses alone that can be one's.
-fn far_end(local: IpAddr, other: &Node, sound: &Node) -> Result<IpAddr, String> {
-    let Some(remote) = other.tunnel_end() else {
-        return Err("the node set gives the node no address of use".to_owned());
-    };
-    if remote.is_ipv4() != local.is_ipv4() {
-        return Err(format!(
-            "the node's tunnel ends at {remote} and this one's at {local}, and a VXLAN device \
-             carries one family; give every node an IPv4 address, or none"
-        ));
-    }
-    if !sound.addresses.contains(&remote) {
-        return Err(format!("the node's tunnel ends at {remote}, which is of no use here"));
-    }
-    Ok(remote)
 }
 
 /// The source of what this node itself sends to pods of others, for each family: inside its own
@@ -303,39 +254,6 @@ impl Desired {
         self.paths.push(PathTo { node, cidr, path, via, refused: None });
     }
 
-    /// The tunnel's device, in the modes that have one, and the pods' MTU.
-    fn tunnel(&mut self, config: &Config, own: &Node, facts: &Facts, index: u32, local: IpAddr) {
-        let Some(link) = facts.links.get(&index) else { return };
-        if !has_tunnel(config) {
-            self.mtu = facts.mtu(link);
-            return;
-        }
-        let most = link.mtu.saturating_sub(vtep::overhead(local));
-        let mtu = config.vxlan.mtu.unwrap_or(most);
-        if mtu > most {
-            self.problem_of_mtu(mtu, most, &link.name);
-        }
-        let mtu = mtu.min(most);
-        self.mtu = mtu;
-        self.vtep = Some(Vtep {
-            name: vtep::name(config.vxlan.vni),
-            vni: config.vxlan.vni,
-            port: config.vxlan.port,
-            local,
-            underlay: (index, link.name.clone()),
-            mtu,
-            mac: Mac(vtep::mac(local)),
-            addresses: vtep::addresses(&own.pod_cidrs),
-        });
-    }
-
-    fn problem_of_mtu(&mut self, mtu: u32, most: u32, underlay: &str) {
-        self.problems.insert((
-            "vxlan mtu".to_owned(),
-            format!("{mtu} is more than fits {underlay}: {most} is used; set mtu to that or less"),
-        ));
-    }
-
     /// Routes to another node's CIDRs; `sound`: the node with those addresses alone that can be
     /// one's.
     fn serve(
@@ -385,32 +303,6 @@ impl Desired {
     fn refuse(&mut self, node: &str, cidr: IpNetwork, reason: String) {
         let (node, refused) = (node.to_owned(), Some(reason));
         self.paths.push(PathTo { node, cidr, path: Path::None, via: None, refused });
-    }
-
-    fn through_tunnel(
-        &mut self,
-        other: &Node,
-        sound: &Node,
-        cidr: IpNetwork,
-        source: Option<IpAddr>,
-    ) {
-        // Without this node's own end nothing is known of the way, and what is there stays.
-        let Some(own) = &self.vtep else { return };
-        let remote = match far_end(own.local, other, sound) {
-            Ok(remote) => remote,
-            Err(reason) => return self.refuse(&other.name, cidr, reason),
-        };
-        let mac = vtep::mac(remote);
-        let gateway = if cidr.is_ipv4() {
-            let first = vtep::addresses(&other.pod_cidrs);
-            first.first().map_or(cidr.network(), IpNetwork::ip)
-        } else {
-            vtep::link_local(mac).into()
-        };
-        self.neighbours.insert(gateway, Mac(mac));
-        self.fdb.insert(Mac(mac), remote);
-        self.routes.insert(cidr, Way::Tunnel { gateway, source });
-        self.path(other, cidr, Path::Vxlan, Some(remote));
     }
 
     /// What BGP announces beside this node's pod CIDRs leads nowhere from here on, or it would go
@@ -466,6 +358,20 @@ impl Desired {
         self.paths.retain(|path| path.cidr != cidr);
     }
 
+    /// Routes have no source but those that are held.
+    pub fn keep_sources(&mut self, held: impl Fn(IpAddr) -> bool) {
+        self.source.0 = self.source.0.map(|source| source.filter(|source| held(*source)));
+        for way in self.routes.values_mut() {
+            let (Way::Direct { source, .. }
+            | Way::Tunnel { source, .. }
+            | Way::Learned { source, .. }) = way
+            else {
+                continue;
+            };
+            *source = source.filter(|source| held(*source));
+        }
+    }
+
     fn refusals(&mut self, refused: &[Refused]) {
         for Refused { node, cidr, reason } in refused {
             match cidr {
@@ -479,4 +385,4 @@ impl Desired {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,13 +1,13 @@
 //! What of this node's links the routes depend on.
 
 use ipnetwork::IpNetwork;
+use net::Mac;
+use node::vtep;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// MTU of Ethernet, in bytes.
-const ETHERNET: u32 = 1500;
-
-/// The links that carry addresses of this node: not those of pods, nor our own tunnels.
+/// The links that carry addresses of this node, and where the loopback device does also network
+/// cards and the like without one: not those of pods, nor our own tunnels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// By index.
@@ -29,6 +29,13 @@ pub struct Link {
     pub addresses: Vec<IpNetwork>,
 }
 
+/// Whether a link is a tunnel of ours, whether or not its maker lived to mark it.
+pub fn is_tunnel(link: &net::Link) -> bool {
+    let local = link.vxlan.as_ref().and_then(|vxlan| vxlan.local);
+    let made = local.is_some_and(|local| link.mac == Mac(vtep::mac(local)));
+    link.kind == "vxlan" && (link.alias == vtep::ALIAS || (link.alias.is_empty() && made))
+}
+
 impl Facts {
     /// The link that holds an address.
     pub fn holder(&self, address: IpAddr) -> Option<(u32, &Link)> {
@@ -37,14 +44,21 @@ impl Facts {
     }
 
     /// The MTU of what is routed, in bytes, where `link` holds the node's address: the link's own,
-    /// or where that is the loopback device the least of the others.
-    pub fn mtu(&self, link: &Link) -> u32 {
+    /// or where that is the loopback device the least of those that may lead to other nodes. A
+    /// bridge of this node's pods, whose CIDRs are `own`, does not, and has the MTU that follows
+    /// from this one.
+    pub fn mtu(&self, link: &Link, own: &[IpNetwork]) -> u32 {
         // Its MTU is 65536.
-        if link.name != "lo" {
+        if link.name != vtep::LOOPBACK {
             return link.mtu;
         }
-        let others = self.links.values().filter(|other| other.name != "lo");
-        others.map(|other| other.mtu).min().unwrap_or(ETHERNET)
+        let of_pods = |link: &&Link| {
+            let inside = |held: &IpNetwork| own.iter().any(|cidr| cidr.contains(held.ip()));
+            link.addresses.iter().any(inside)
+        };
+        let others = self.links.values().filter(|other| other.name != vtep::LOOPBACK && other.up);
+        let others = others.filter(|other| !of_pods(other)).map(|other| other.mtu);
+        others.min().unwrap_or(vtep::ETHERNET)
     }
 
     /// The lowest address inside a CIDR that a link here holds.

@@ -5,14 +5,14 @@ use crate::bgp::Learned;
 use crate::config::Config;
 use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
 use crate::diff::{Change, Diff, Object, Seen, Sweep};
-use crate::facts::Facts;
+use crate::facts::{Facts, is_tunnel};
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
 use failures::Failure;
 use ipnetwork::IpNetwork;
 use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
-use nft::Nft;
+use nft::{Nft, NodeRules};
 use node::vtep;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
@@ -51,8 +51,11 @@ pub struct Sync {
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
-    /// A device of ours that is wanted no more could not be removed: its port stays guarded.
+    /// A device of ours that is wanted no more could not be removed, and the guard that is wanted
+    /// is none for it: its port stays guarded as it was.
     stray: bool,
+    /// What went into nftables last.
+    rules: Option<NodeRules>,
     /// A set is in, and not an earlier run's: what is not desired may go.
     sweep: bool,
     /// A set is in.
@@ -92,6 +95,7 @@ impl Sync {
             desired: Desired::default(),
             tunnel: None,
             stray: false,
+            rules: None,
             sweep: false,
             told: false,
             failures: HashMap::new(),
@@ -203,7 +207,7 @@ impl Sync {
         self.stray = false;
         let unwanted: HashSet<_> = elsewhere.iter().chain(&others).map(trouble_of).collect();
         self.troubles.retain(|of, _| !of.starts_with("device ") || unwanted.contains(of));
-        self.remove_devices(&elsewhere);
+        self.remove_devices(&elsewhere, false);
         let guarded = wants_guard && self.rules(why);
         self.tunnel = self.ensure_tunnel(why, vtep.as_ref(), guarded)?;
         let changes = self.changes()?;
@@ -213,16 +217,19 @@ impl Sync {
         self.apply(&changes, why, true)?;
         drop(changes);
         // What led through an old device now leads elsewhere.
-        self.remove_devices(&others);
-        let guarded = guarded || (!wants_guard && self.rules(why));
+        self.remove_devices(&others, wants_guard);
+        if !wants_guard {
+            self.rules(why);
+        }
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
-        let tunnelled = self.desired.vtep.is_none() || self.tunnel.is_some();
+        let tunnelled =
+            self.desired.vtep.is_none() || self.tunnel.as_ref().is_some_and(|link| link.up);
         let spoken = self.of_use || self.config.bgp.is_none();
         let complete = !self.desired.incomplete && spoken;
         // Entries that the kernel refuses are each their own matter: a node whose one peer is
         // broken has its pods and all the others.
-        if tunnelled && guarded && complete && !self.figures.synced {
+        if tunnelled && guarded == wants_guard && complete && !self.figures.synced {
             self.figures.synced = true;
             info!(failing = self.failures.len(), "in step");
         }
@@ -274,8 +281,7 @@ impl Sync {
         self.troubles.retain(|known, _| of_now(known));
         let (Some(wanted), Some(what)) = (&self.desired.vtep, what) else { return Ok(None) };
         if !guarded {
-            let there = self.socket.get(&link::by_name(&wanted.name))?;
-            let there = there.filter(|link| link.kind == "vxlan" && link.alias == vtep::ALIAS);
+            let there = self.tunnel_as_it_is()?;
             if there.is_none() {
                 self.trouble(&what, &UNGUARDED);
             }
@@ -299,11 +305,26 @@ impl Sync {
                 self.well(&what);
                 Ok(Some(link))
             }
+            // What is there carries packets all the same.
             Err(error) => {
                 self.trouble(&what, &error);
-                Ok(None)
+                self.tunnel_as_it_is()
             }
         }
+    }
+
+    /// The tunnel's device, whatever of it is not as wanted.
+    fn tunnel_as_it_is(&mut self) -> net::Result<Option<Link>> {
+        let Some(wanted) = &self.desired.vtep else { return Ok(None) };
+        let there = self.socket.get(&link::by_name(&wanted.name))?;
+        let Some(link) = there.filter(is_tunnel) else { return Ok(None) };
+        let held = self.socket.list(&address::of_link(link.index))?;
+        // The kernel refuses a route whose source is not held.
+        let facts = &self.facts;
+        self.desired.keep_sources(|source| {
+            held.iter().any(|held| held.address.ip() == source) || facts.holder(source).is_some()
+        });
+        Ok(Some(link))
     }
 
     /// Devices of ours that the configuration does not want: those at another port than the
@@ -313,7 +334,7 @@ impl Sync {
             return Default::default();
         }
         let wanted = self.desired.vtep.as_ref();
-        let ours = links.into_iter().filter(|l| l.kind == "vxlan" && l.alias == vtep::ALIAS);
+        let ours = links.into_iter().filter(is_tunnel);
         let port = |link: &Link| link.vxlan.as_ref().map(|vxlan| vxlan.port);
         let (elsewhere, mut others): (Vec<_>, Vec<_>) =
             ours.partition(|link| wanted.is_some_and(|wanted| port(link) != Some(wanted.port)));
@@ -321,12 +342,13 @@ impl Sync {
         (elsewhere, others)
     }
 
-    fn remove_devices(&mut self, links: &[Link]) {
+    /// `guarded`: the guard that is wanted is of their port too.
+    fn remove_devices(&mut self, links: &[Link], guarded: bool) {
         for link in links {
             let what = trouble_of(link);
             match self.socket.set(&link::del(link.index, &link.name)) {
                 Err(error) if !error.is_gone() => {
-                    self.stray = true;
+                    self.stray |= !guarded;
                     self.trouble(&what, &error);
                 }
                 _ => {
@@ -432,7 +454,8 @@ fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
     }
 }
 
-/// The links that hold addresses, but for the loopback and our own tunnels.
+/// The links that hold addresses, and where the loopback device does also those that may lead to
+/// other nodes without; but none of our own tunnels.
 fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
     for address in addresses {
@@ -440,9 +463,14 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
             held.entry(address.link).or_default().push(address.address);
         }
     }
+    // Nobody asks for those without an address otherwise, and they come and go as pods' too.
+    let is_loopback = |link: &Link| link.name == vtep::LOOPBACK;
+    let routed = links.iter().any(|link| is_loopback(link) && held.contains_key(&link.index));
     let mut facts = Facts::default();
-    for link in links.iter().filter(|link| link.alias != vtep::ALIAS) {
-        if let Some(mut addresses) = held.remove(&link.index) {
+    for link in links.iter().filter(|link| !is_tunnel(link)) {
+        let card = matches!(link.kind.as_str(), "" | "bond" | "team" | "vlan") && link.master == 0;
+        let bare = routed && card && !is_loopback(link);
+        if let Some(mut addresses) = held.remove(&link.index).or_else(|| bare.then(Vec::new)) {
             addresses.sort_unstable();
             let Link { name, mtu, up, carrier, .. } = link.clone();
             let link_facts = crate::facts::Link { name, mtu, up, carrier, addresses };
@@ -451,3 +479,6 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     }
     facts
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,3 +148,42 @@ fn another_name_and_other_service_ranges_are_in_force_at_once() {
     configure("node-name = \"two\"");
     until("10.1.2.0/24 local");
 }
+
+/// At first there are no passes that nothing asks for.
+#[test]
+fn another_resync_interval_is_in_force_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(
+        at("nodes.toml"),
+        "[[node]]\nname = \"one\"\naddresses = [\"192.0.2.1\"]\npod-cidrs = [\"10.1.1.0/24\"]\n",
+    )
+    .unwrap();
+    let configure = |interval: u8| {
+        let text = format!(
+            "node-name = \"one\"\nresync-interval = {interval}\nrun-dir = \"{}\"\nstate-dir = \"{}\"\n\
+             [source]\ntype = \"file\"\npath = \"{}\"\n",
+            at("run"),
+            at("state"),
+            at("nodes.toml")
+        );
+        fs::write(at("new"), text).unwrap();
+        fs::rename(at("new"), at("route-sync.toml")).unwrap();
+    };
+    configure(0);
+    let daemon = Command::new("unshare")
+        .args(["-n", ROUTE_SYNC, "--log-level", "debug", "--config", &at("route-sync.toml")])
+        .stderr(fs::File::create(at("log")).unwrap())
+        .spawn();
+    let _daemon = Daemon(daemon.unwrap_or_else(|e| panic!("unshare: {e}: apt install util-linux")));
+    let until = |wanted: &str| {
+        let begin = Instant::now();
+        while !fs::read_to_string(at("log")).unwrap().contains(wanted) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "no {wanted:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until("the node set changed");
+    configure(1);
+    until("the interval is over");
+}

@@ -29,9 +29,11 @@ pub struct Vxlan<'a> {
     pub port: u16,
     /// The outer source address; its family is that of all the device's peers.
     pub local: IpAddr,
-    /// Index of the link that the outer packets leave by. When it goes, the device goes.
+    /// Index of the link that the outer packets leave by; when it goes, the device goes. 0: the
+    /// routes choose.
     pub underlay: u32,
-    /// MTU in bytes. The kernel lowers it, without a word, to what fits the underlay.
+    /// MTU in bytes. The kernel lowers it, without a word, to what fits the underlay, if there is
+    /// one.
     pub mtu: u32,
 }
 

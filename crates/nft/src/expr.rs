@@ -161,17 +161,18 @@ pub(crate) fn accept_what_is_not_udp() -> Rule {
 }
 
 /// `udp dport 4789 iifname "eth0" ip daddr 192.0.2.1 ip saddr @set accept`; the interface's name in
-/// 16 bytes, the address in network byte order.
+/// 16 bytes, if one is asked for, and the address in network byte order.
 pub(crate) fn accept_udp_of(
     ip: Ip,
     set: &str,
-    interface: Vec<u8>,
+    interface: Option<Vec<u8>>,
     address: Vec<u8>,
     port: u16,
 ) -> Rule {
     let mut rule = udp_to(port).to_vec();
-    rule.push(meta(MetaKey::Iifname, Register::Reg1));
-    rule.push(equal(interface));
+    if let Some(name) = interface {
+        rule.extend([meta(MetaKey::Iifname, Register::Reg1), equal(name)]);
+    }
     rule.extend(guard(ip));
     rule.push(load(NETWORK_HEADER, ip.daddr(), ip.len(), Register::Reg1));
     rule.push(equal(address));

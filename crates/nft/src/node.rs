@@ -31,6 +31,9 @@
 //! }
 //! ```
 //!
+//! Where the tunnel's packets come in by whatever leads to their sender, `overlay` asks for that in
+//! the place of a name, by a first rule as those of `overlay-transit`.
+//!
 //! What comes in is of one family, the tunnel's; what is passed on may be of another node's tunnel,
 //! over the other family. Each packet of the tunnel goes through the guard two times, once as the
 //! tunnel's and once as what is in it, and through few expressions each time: what is in it ends at
@@ -95,15 +98,16 @@ pub struct NodeRules {
     pub masquerade: Option<NodeMasquerade>,
 }
 
-/// UDP to the port is dropped unless it comes from a peer over the underlay, to the tunnel's own
-/// address. What is passed on is dropped if it goes to a peer and does not come from one, or if it
+/// UDP to the port is dropped unless it comes from a peer over the underlay, or from where the way
+/// to that peer leads, to the tunnel's own address. What is passed on is dropped if it goes to a peer and does not come from one, or if it
 /// names a peer as its source and does not come from where the way to that peer leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The tunnel's UDP port.
     pub port: u16,
-    /// The name of the interface that peers send through, 1 to 15 bytes.
-    pub underlay: String,
+    /// The name of the interface that peers send through, 1 to 15 bytes; None: whatever the way
+    /// back to the peer leads through.
+    pub underlay: Option<String>,
     /// The tunnel's own address. VXLAN listens on all that the node has, and those that no node
     /// set names are not known to the nodes on the way.
     pub local: IpAddr,
@@ -123,11 +127,20 @@ pub struct NodeMasquerade {
 
 impl Guard {
     fn rules(&self) -> Vec<Rule> {
-        let mut name = self.underlay.clone().into_bytes();
-        name.resize(NAME_LEN, 0);
+        let name = self.underlay.as_ref().map(|name| {
+            let mut name = name.clone().into_bytes();
+            name.resize(NAME_LEN, 0);
+            name
+        });
         let (ip, peers) = if self.local.is_ipv4() { (Ip::V4, PEERS4) } else { (Ip::V6, PEERS6) };
         let local = bytes(ip, bits(self.local));
-        vec![expr::accept_udp_of(ip, peers.name, name, local, self.port), expr::drop_udp(self.port)]
+        // A pod sends with any source address, and comes in by no link that leads to a peer.
+        let anywhere = self.underlay.is_none();
+        let elsewhere = anywhere.then(|| expr::drop_udp_from_elsewhere(ip, peers.name, self.port));
+        let mut rules: Vec<Rule> = elsewhere.into_iter().collect();
+        rules.push(expr::accept_udp_of(ip, peers.name, name, local, self.port));
+        rules.push(expr::drop_udp(self.port));
+        rules
     }
 
     fn transit_rules(&self) -> Vec<Rule> {
@@ -161,8 +174,9 @@ impl NodeMasquerade {
 impl NodeRules {
     fn check(&self) -> Result<()> {
         let Some(guard) = &self.guard else { return Ok(()) };
-        let name = &guard.underlay;
-        if name.is_empty() || name.len() >= NAME_LEN || name.contains('\0') {
+        let wrong =
+            |name: &&String| name.is_empty() || name.len() >= NAME_LEN || name.contains('\0');
+        if let Some(name) = guard.underlay.as_ref().filter(wrong) {
             return Err(Error::Invalid(format!("overlay guard: {name:?} is no interface name")));
         }
         if guard.port == 0 {

@@ -19,7 +19,7 @@ pub struct TunnelDevice {
     pub port: u16,
     /// The node's address, source of the outer header.
     pub local: IpAddr,
-    /// The link that carries it.
+    /// The link that holds the node's address, and carries it unless that is the loopback device.
     pub underlay: String,
     /// Its MTU in bytes.
     pub mtu: u32,
@@ -38,9 +38,17 @@ impl Kernel {
         if keep && self.link(Place::Host, &device.name)?.is_some_and(|link| link.kind == "vxlan") {
             return Ok(());
         }
-        let underlay = self.known_link(Place::Host, &device.underlay)?.index;
+        let underlay = self.underlay(device)?;
         vxlan::ensure(&mut self.host, &spec(device, underlay))?;
         Ok(())
+    }
+
+    /// The index of the link that its packets leave by; 0: the routes choose.
+    fn underlay(&mut self, device: &TunnelDevice) -> Result<u32> {
+        match device.underlay.as_str() {
+            "lo" => Ok(0),
+            name => Ok(self.known_link(Place::Host, name)?.index),
+        }
     }
 
     /// What of the device differs, in words.
@@ -48,7 +56,7 @@ impl Kernel {
     /// # Errors
     /// The underlay is missing, or the kernel could not be asked.
     pub fn tunnel_differences(&mut self, device: &TunnelDevice) -> Result<Vec<String>> {
-        let underlay = self.known_link(Place::Host, &device.underlay)?.index;
+        let underlay = self.underlay(device)?;
         Ok(vxlan::differences(&mut self.host, &spec(device, underlay))?)
     }
 }

@@ -423,3 +423,29 @@ fn a_node_alone_has_no_tunnel_and_announces_into_a_blackhole() {
     lo.links.insert(1, Link { name: "lo".to_owned(), mtu: 65_536, up, carrier, addresses });
     assert_eq!(desired(&config, &own, &lo, &Learned::new()).mtu, 1500);
 }
+
+/// The routes choose the link, so the tunnel is bound to none, and fits all that it may be; the
+/// pods' bridge, whose MTU follows from the tunnel's, counts for nothing.
+#[test]
+fn a_tunnel_from_the_loopback_device_goes_where_the_routes_say() {
+    let mut facts = facts();
+    let link = |name: &str, mtu, up, addresses: &[&str]| {
+        let addresses = addresses.iter().map(|address| cidr(address)).collect();
+        Link { name: name.to_owned(), mtu, up, carrier: up, addresses }
+    };
+    facts.links.insert(1, link("lo", 65_536, true, &["10.255.0.1/32"]));
+    facts.links.insert(4, link("cni0", 1350, true, &["10.1.1.1/24"]));
+    facts.links.insert(5, link("bare0", 1400, true, &[]));
+    facts.links.insert(6, link("off0", 1300, false, &["198.51.100.9/31"]));
+    let nodes = nodes(&CLUSTER.replacen("192.0.2.1,2001:db8::1", "10.255.0.1", 1));
+    for (asked, used) in [(None, 1350), (Some(1340), 1340), (Some(8950), 8950)] {
+        let mut config = config(Mode::Auto);
+        config.vxlan.mtu = asked;
+        let desired = desired(&config, &nodes, &facts, &Learned::new());
+        assert_eq!((desired.mtu, &desired.problems), (used, &BTreeSet::new()));
+        let guard = rules(&config, &nodes, &facts, &desired).guard.unwrap();
+        assert_eq!((guard.underlay, guard.local), (None, ip("10.255.0.1")));
+        let vtep = desired.vtep.unwrap();
+        assert_eq!((vtep.underlay, vtep.mtu), ((0, "lo".to_owned()), used));
+    }
+}

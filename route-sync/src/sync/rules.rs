@@ -15,26 +15,36 @@ impl Sync {
         }
         let failed = self.troubles.contains_key(NFTABLES);
         let guarded = self.rules("somebody changed nftables");
-        if failed && guarded && self.tunnel.is_none() {
+        // Without it no tunnel was made, nor one that was there mended.
+        if failed && guarded {
             self.pending = Some("the guard can be put now");
         }
     }
 
     /// Brings the guard of the tunnel's port, the cluster's CIDRs and the masquerade in step; gives
-    /// whether they are.
+    /// whether they are. While this node is not known, or a device stays that the guard would
+    /// leave, those that went in last are kept: there may be a tunnel.
     pub(super) fn rules(&mut self, why: &'static str) -> bool {
-        if self.desired.incomplete || self.stray {
-            return false;
+        let known = !self.desired.incomplete && !self.stray;
+        let rules = match known {
+            true => desired::rules(&self.config, &self.nodes, &self.facts, &self.desired),
+            false => match self.rules.take() {
+                Some(rules) => rules,
+                None => return false,
+            },
+        };
+        let put = self.nft.put_node_rules(&rules);
+        if put.is_ok() || !known {
+            self.rules = Some(rules);
         }
-        let rules = desired::rules(&self.config, &self.nodes, &self.facts, &self.desired);
-        match self.nft.put_node_rules(&rules) {
+        match put {
             Ok(changed) => {
                 if changed {
                     info!(why, "nftables rules put in step");
                     self.figures.changes += 1;
                 }
                 self.well(NFTABLES);
-                true
+                known
             }
             Err(error) => {
                 self.trouble(NFTABLES, &error);

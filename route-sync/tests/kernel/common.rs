@@ -49,6 +49,13 @@ pub fn nft(args: &str) -> String {
     tool("nft", args)
 }
 
+/// The VXLAN devices that are there.
+pub fn tunnels() -> Vec<String> {
+    let shown = ip("-o link show type vxlan");
+    let name = |line: &str| line.split(": ").nth(1).unwrap().split('@').next().unwrap().to_owned();
+    shown.lines().map(name).collect()
+}
+
 fn tool(program: &str, args: &str) -> String {
     let output = Command::new(program).args(args.split_whitespace()).output();
     let output =

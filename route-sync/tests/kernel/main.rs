@@ -5,3 +5,4 @@ mod bgp;
 mod common;
 mod failures;
 mod repair;
+mod tunnel;

@@ -143,6 +143,39 @@ impl Cluster {
         cluster
     }
 
+    /// As [`Cluster::over`], in a network that routes: each node's addresses, 10.255.0.N and
+    /// 2001:db8:ff::N, are on its loopback device.
+    pub fn routed(underlay: Underlay) -> Cluster {
+        let cluster = Cluster::over(underlay, "", &ALL);
+        let mut list = node_list_over(underlay, &ALL);
+        for (member, (_, link, at)) in cluster.members.iter().zip(NODES) {
+            let (four, six) = (four(link), format!("2001:db8:{link}::"));
+            cluster.router.sh(&format!(
+                "ip route add 10.255.0.{at} via {four}.{at}
+                 ip route add 2001:db8:ff::{at} via {six}{at}"
+            ));
+            member.node.sh(&format!(
+                "ip address add 10.255.0.{at}/32 dev lo
+                 ip address add 2001:db8:ff::{at}/128 dev lo
+                 ip route replace default via {four}.254 src 10.255.0.{at}
+                 ip -6 route replace default via {six}fe src 2001:db8:ff::{at}"
+            ));
+            list = list.replace(&format!("\"{four}.{at}\""), &format!("\"10.255.0.{at}\""));
+            list = list.replace(&format!("\"{six}{at}\""), &format!("\"2001:db8:ff::{at}\""));
+        }
+        cluster.tell_text(&list);
+        let prefix = if underlay == Underlay::Dual { "10.255.0." } else { "2001:db8:ff::" };
+        let told = |entry: &Value| {
+            let via = entry["via"].as_str();
+            via.map_or(entry["path"] == "local", |via| via.starts_with(prefix))
+        };
+        for member in &cluster.members {
+            member.status_when(|status| status["cidrs"].as_array().unwrap().iter().all(told));
+            member.in_sync();
+        }
+        cluster
+    }
+
     fn join(&mut self, name: &'static str, link: char, at: u8, keys: &str) {
         let node = self.plug_in(name, link, at);
         node.write(

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 const PORT: u16 = 4789;
 const VNI: u8 = 100;
+/// The IPv4 addresses of the nodes.
+const PLAIN: [&str; 3] = ["192.0.2.1", "192.0.2.2", "198.51.100.3"];
 /// How long an expected packet may take: the first one to a place waits until ARP is answered.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longer than any packet here is on its way, once others have come that way.
@@ -174,20 +176,20 @@ fn another_port_carries_the_tunnel_and_is_guarded() {
     assert_eq!(cluster.tunnelled(), (0, 0), "somebody used the default port");
     let victim = Victim::at(&cluster, OTHER);
     only_nodes_are_heard(&cluster, &victim, "192.0.2.1");
-    no_pod_passes_for_a_node(&cluster, &victim);
+    no_pod_passes_for_a_node(&cluster, &victim, PLAIN);
 }
 
 #[test]
 fn a_pod_does_not_pass_for_a_node() {
     let cluster = Cluster::new();
-    no_pod_passes_for_a_node(&cluster, &Victim::new(&cluster));
+    no_pod_passes_for_a_node(&cluster, &Victim::new(&cluster), PLAIN);
 }
 
 /// Containers may send raw packets on most runtimes, and so with any source address.
-fn no_pod_passes_for_a_node(cluster: &Cluster, victim: &Victim) {
-    let (to, node) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 3));
-    for (at, own) in [(0, "192.0.2.1"), (1, "192.0.2.2"), (2, "198.51.100.3")] {
-        let member = &cluster.members[at];
+/// The nodes have these addresses.
+fn no_pod_passes_for_a_node(cluster: &Cluster, victim: &Victim, addresses: [&str; 3]) {
+    let (to, node) = (addresses[0].parse().unwrap(), addresses[2].parse().unwrap());
+    for (member, own) in cluster.members.iter().zip(addresses) {
         let (pod, _) = member.pod();
         for source in [node, own.parse().unwrap()] {
             let outer = udp(source, to, victim.port, &victim.frame(&format!("{source} at {own}")));
@@ -205,6 +207,21 @@ fn no_pod_passes_for_a_node(cluster: &Cluster, victim: &Victim) {
     victim.send(&cluster.members[2].node, to.into(), "a node");
     assert_eq!(victim.hears().as_deref(), Some("a node"));
     assert_eq!(victim.hears_now(), None);
+}
+
+/// The nodes' addresses are on their loopback devices, and the tunnel is bound to no link.
+#[test]
+fn where_the_routes_choose_the_link_the_port_is_for_nodes_alone() {
+    let cluster = Cluster::routed(Underlay::Dual);
+    let victim = Victim::new(&cluster);
+    only_nodes_are_heard(&cluster, &victim, "10.255.0.1");
+    no_pod_passes_for_a_node(&cluster, &victim, ["10.255.0.1", "10.255.0.2", "10.255.0.3"]);
+}
+
+#[test]
+fn where_the_routes_choose_the_link_the_port_is_for_nodes_alone_over_ipv6() {
+    let cluster = Cluster::routed(Underlay::V6);
+    only_nodes_are_heard(&cluster, &Victim::new(&cluster), "2001:db8:ff::1");
 }
 
 /// Two nodes with a tunnel over IPv6, and between them a node whose own is over IPv4.

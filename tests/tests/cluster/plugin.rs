@@ -1,7 +1,7 @@
 //! The vxlan plugin's own: what it says of the node's part in the overlay, and what it does where
 //! no daemon says it.
 
-use crate::cluster::{Cluster, network};
+use crate::cluster::{Cluster, Underlay, network};
 use ferrule_tests::node::{Node, Place};
 use ferrule_tests::packets::{bulk, ping};
 use serde_json::{Value, json};
@@ -53,6 +53,25 @@ fn check_names_what_of_the_device_is_altered() {
         error.expect(101, part);
         member.node.sh(undo);
     }
+}
+
+/// What the plugin makes of node.json where no daemon runs is what the daemon makes.
+#[test]
+fn a_tunnel_from_the_loopback_device_is_made_as_the_daemon_makes_it() {
+    let mut cluster = Cluster::routed(Underlay::Dual);
+    let member = &mut cluster.members[0];
+    member.kill();
+    let device = |node: &Node| {
+        let shown = node.run("ip -d link show type vxlan");
+        shown.split_once(": ").unwrap().1.to_owned()
+    };
+    let before = device(&member.node);
+    member.node.run("ip link del fvxlan.100");
+    let pod = member.node.pod();
+    let attachment = member.node.attach(&network(), &pod);
+    let result = attachment.add();
+    assert_eq!(device(&member.node), before);
+    attachment.check(&result);
 }
 
 /// How many host's ends of pods' links there are, and how many leased addresses.

@@ -1,6 +1,6 @@
 //! The underlay changes below the tunnel: each time packets flow again.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Underlay};
 use ferrule_tests::node::{Node, Place, Pod};
 use ferrule_tests::packets::first_ping;
 use ferrule_tests::within;
@@ -16,7 +16,10 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
-        let cluster = Cluster::new();
+        Pair::of(Cluster::new())
+    }
+
+    fn of(cluster: Cluster) -> Pair {
         let (near, back) = cluster.members[0].pod();
         let (far, addresses) = cluster.members[2].pod();
         Pair { cluster, near, far, addresses, back }
@@ -128,4 +131,42 @@ fn an_address_that_moves_to_another_link() {
     pair.flows("an address that moved");
     let device = pair.node().run("ip -d link show dev fvxlan.100");
     assert!(device.contains("dev eth1"), "{device}");
+}
+
+/// A node of a fabric that routes: the tunnel is bound to no link, and its packets come and go by
+/// each that leads to the others.
+#[test]
+fn an_address_on_the_loopback_device() {
+    let pair = Pair::of(Cluster::routed(Underlay::Dual));
+    pair.flows("addresses on the loopback device");
+    let before = pair.cluster.tunnelled().0;
+    for (from, to) in [(&pair.near, &pair.addresses[0]), (&pair.far, &pair.back[0])] {
+        assert_eq!(from.link("eth0").unwrap()["mtu"], 1450);
+        from.run(&format!("ping -n -c1 -W2 -M do -s {} {to}", 1450 - 28));
+    }
+    assert!(pair.cluster.tunnelled().0 >= before + 4, "they went another way");
+    // The second of two that are equally good: what comes by it may be answered by the first.
+    let path = pair.cluster.router.ns().net_path();
+    pair.node().sh(&format!(
+        "sysctl -qw net.ipv4.conf.all.arp_ignore=1
+         ip link add eth1 type veth peer name one1 netns {}
+         ip link set eth1 up
+         ip address add 192.0.2.101/24 dev eth1
+         ip route replace default src 10.255.0.1 nexthop via 192.0.2.254 dev eth0 \
+             nexthop via 192.0.2.254 dev eth1
+         nft add table inet second
+         nft add chain inet second input '{{ type filter hook input priority 0; }}'
+         nft add counter inet second by
+         nft add rule inet second input iifname eth1 udp dport 4789 counter name by",
+        path.display()
+    ));
+    pair.cluster.router.sh("ip link set one1 master wire-a up
+         ip route replace 10.255.0.1 via 192.0.2.101");
+    pair.flows("a second uplink");
+    assert!(!pair.node().run("nft list counter inet second by").contains("packets 0 "));
+    let device = pair.node().link("fvxlan.100").unwrap()["ifindex"].clone();
+    pair.node().run("ip link set eth0 down");
+    pair.flows("the first uplink's end");
+    assert_eq!(pair.node().link("fvxlan.100").unwrap()["ifindex"], device, "it was made anew");
+    assert_eq!(pair.cluster.seen("inet", "fragments"), 0);
 }

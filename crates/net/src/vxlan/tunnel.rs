@@ -49,7 +49,11 @@ fn fixed_difference(link: &Link, device: &Vxlan<'_>) -> Option<String> {
             differs("local address", local, device.local.to_string())
         })
         .or_else(|| {
-            differs("underlay", format!("link {}", is.device), format!("link {}", device.underlay))
+            let link = |index: u32| match index {
+                0 => "none".to_owned(),
+                index => format!("link {index}"),
+            };
+            differs("underlay", link(is.device), link(device.underlay))
         })
         .or_else(|| differs("learning", is.learning.to_string(), false.to_string()))
 }
@@ -130,11 +134,18 @@ pub fn ensure(socket: &mut Socket, tunnel: &Tunnel<'_>) -> Result<Ensured> {
         },
         None => make(socket, tunnel)?,
     };
-    let mut mended: Vec<String> = addresses(socket, link.index, tunnel)?;
+    let mut mended = Vec::new();
+    // The alias comes first, and an MTU too small for IPv6 before its addresses. What fails hinders
+    // nothing else.
+    let mut failed = Ok(());
     for (what, verb) in alterable(&link, tunnel) {
-        socket.set(&verb)?;
-        mended.push(what);
+        match socket.set(&verb) {
+            Ok(()) => mended.push(what),
+            Err(error) => failed = failed.and(Err(error)),
+        }
     }
+    mended.extend(addresses(socket, link.index, tunnel)?);
+    failed?;
     if made.is_some() {
         // That it was made says it.
         mended.clear();
@@ -175,19 +186,21 @@ fn held(socket: &mut Socket, device: &Vxlan<'_>, error: Error) -> Error {
     Error::of(error.what, libc::EEXIST, reason)
 }
 
-/// Addresses that are missing are added, others removed: the device is ours alone.
+/// Addresses that are missing are added, others removed: the device is ours alone. What fails
+/// hinders nothing else, above all IPv6 not IPv4.
 fn addresses(socket: &mut Socket, index: u32, tunnel: &Tunnel<'_>) -> Result<Vec<String>> {
     let mut altered = Vec::new();
+    let mut failed = Ok(());
     if tunnel.addresses.iter().any(IpNetwork::is_ipv6) {
         // Some distributions switch IPv6 off on new devices.
         let key = format!("net/ipv6/conf/{}/disable_ipv6", tunnel.device.name);
-        sysctl::set(&key, "0")?;
+        failed = sysctl::set(&key, "0").map(drop);
     }
     let present = socket.list(&address::of_link(index))?;
     for wanted in tunnel.addresses {
         if !present.iter().any(|held| held.address == *wanted) {
             match socket.set(&address::add_host(index, wanted.ip())) {
-                Err(error) if !error.is_exists() => return Err(error),
+                Err(error) if !error.is_exists() => failed = failed.and(Err(error)),
                 _ => altered.push(format!("address {wanted} was missing")),
             }
         }
@@ -197,10 +210,10 @@ fn addresses(socket: &mut Socket, index: u32, tunnel: &Tunnel<'_>) -> Result<Vec
             matches!(held.address.ip(), IpAddr::V6(six) if six.is_unicast_link_local());
         if !link_local && !tunnel.addresses.contains(&held.address) {
             match socket.set(&address::del(index, held.address)) {
-                Err(error) if !error.is_gone() => return Err(error),
+                Err(error) if !error.is_gone() => failed = failed.and(Err(error)),
                 _ => altered.push(format!("address {} was not wanted", held.address)),
             }
         }
     }
-    Ok(altered)
+    failed.map(|()| altered)
 }

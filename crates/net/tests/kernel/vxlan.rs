@@ -79,6 +79,21 @@ fn it_goes_with_its_underlay() {
 }
 
 #[test]
+fn without_an_underlay_the_routes_choose() {
+    in_netns(|| {
+        let mut socket = open();
+        for local in ["192.0.2.1", "fd00::1"] {
+            socket.set(&add_vxlan(&Vxlan { mtu: 8950, ..vxlan("vx", local, 0) })).unwrap();
+            let found = look(&mut socket, "vx");
+            let info = found.vxlan.unwrap();
+            assert_eq!((info.device, info.local, found.mtu), (0, local.parse().ok(), 8950));
+            socket.set(&link::set_up(found.index, "vx")).unwrap();
+            socket.set(&link::del(found.index, "vx")).unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_missing_underlay_is_told() {
     in_netns(|| {
         let wanted = vxlan("vx", "192.0.2.1", 999);

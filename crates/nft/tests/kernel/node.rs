@@ -12,7 +12,7 @@ fn rules() -> NodeRules {
     NodeRules {
         guard: Some(Guard {
             port: 4789,
-            underlay: "eth0".to_owned(),
+            underlay: Some("eth0".to_owned()),
             local: [192, 0, 2, 9].into(),
             peers: peers.iter().map(|peer| peer.parse().unwrap()).collect(),
         }),
@@ -122,7 +122,7 @@ fn other_rules_become_exactly_those() {
             ["10.0.0.0/9", "10.200.0.0/16"].iter().map(|c| c.parse().unwrap()).collect();
         let guard = other.guard.as_mut().unwrap();
         guard.port = 8472;
-        guard.underlay = "fifteen-bytes-x".to_owned();
+        guard.underlay = Some("fifteen-bytes-x".to_owned());
         guard.local = "2001:db8::9".parse().unwrap();
         guard.peers.remove(&"2001:db8::2".parse().unwrap());
         other.masquerade.as_mut().unwrap().random_fully = true;
@@ -278,13 +278,36 @@ fn five_thousand_nodes_are_one_batch() {
     });
 }
 
+/// By whatever leads to a peer, and not from elsewhere: a pod sends with any source address.
+#[test]
+fn a_guard_without_an_interface_asks_for_the_way_back() {
+    in_netns(|| {
+        let mut rules = rules();
+        for (local, ip) in [("192.0.2.9", "ip"), ("2001:db8::9", "ip6")] {
+            let guard = rules.guard.as_mut().unwrap();
+            (guard.underlay, guard.local) = (None, local.parse().unwrap());
+            assert!(open().put_node_rules(&rules).unwrap());
+            assert!(!open().put_node_rules(&rules).unwrap());
+            let peers = if ip == "ip" { "@overlay-peers4" } else { "@overlay-peers6" };
+            let wanted = [
+                format!("udp dport 4789 {ip} saddr {peers} fib saddr . iif oif missing drop"),
+                format!("udp dport 4789 {ip} daddr {local} {ip} saddr {peers} accept"),
+                "udp dport 4789 drop".to_owned(),
+            ];
+            let shown = nft(&["list", "chain", "inet", "ferrule", "overlay"]);
+            let found = shown.lines().map(str::trim).filter(|line| line.starts_with("udp"));
+            assert_eq!(found.collect::<Vec<_>>(), wanted, "{shown}");
+        }
+    });
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     in_netns(|| {
         for (port, underlay) in [(0, "eth0"), (4789, ""), (4789, "sixteen-bytes-xx")] {
             let mut rules = rules();
             let guard = rules.guard.as_mut().unwrap();
-            (guard.port, guard.underlay) = (port, underlay.to_owned());
+            (guard.port, guard.underlay) = (port, Some(underlay.to_owned()));
             assert!(matches!(open().put_node_rules(&rules), Err(Error::Invalid(_))));
         }
         assert_eq!(ruleset(), "");

@@ -1,0 +1,140 @@
+//! The tunnel's device, and what goes through it.
+
+use super::{Desired, Vtep, Way};
+use crate::config::{self, Config, Mode};
+use crate::facts::Facts;
+use crate::nodes::Node;
+use crate::query::Path;
+use ipnetwork::IpNetwork;
+use net::Mac;
+use node::vtep;
+use std::net::IpAddr;
+
+/// Whether there is a tunnel. Without a list of nodes nobody is at its other end.
+fn has_tunnel(config: &Config) -> bool {
+    config.mode != Mode::Direct && !matches!(config.source, config::Source::Node { .. })
+}
+
+/// The index of the link that holds this node's address, and that address: for a tunnel the one
+/// that the node set makes its end, and no other that is held too. The family is the node set's
+/// too, so that plugin and daemon never disagree.
+pub(super) fn underlay(
+    config: &Config,
+    own: &Node,
+    facts: &Facts,
+) -> Result<(u32, IpAddr), String> {
+    let Some(local) = own.tunnel_end() else {
+        return Err("the node set gives it no address, so it has no way to other nodes".to_owned());
+    };
+    let same = own.addresses.iter().filter(|address| address.is_ipv4() == local.is_ipv4());
+    let of_use = same.take(if has_tunnel(config) { 1 } else { usize::MAX });
+    let mut held = of_use.filter_map(|address| Some((facts.holder(*address)?, *address)));
+    let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
+    let found = match &config.vxlan.underlay {
+        None => held.next().ok_or_else(|| {
+            format!(
+                "no link here holds {local}, its first {family} address in the node set; one of \
+                 the two is wrong"
+            )
+        }),
+        Some(name) => held.find(|((_, link), _)| link.name == *name).ok_or_else(|| {
+            format!(
+                "underlay {name:?} does not hold {local}, the node's first {family} address in \
+                 the node set; name the link that does, leave `underlay` out, or put that link's \
+                 address first"
+            )
+        }),
+    };
+    found.map(|((index, _), address)| (index, address))
+}
+
+/// Where another node's tunnel ends, as that node itself has it, or why there is no way to it from
+/// this one's, at `local`; `sound`: the node with those addresses alone that can be one's.
+fn far_end(local: IpAddr, other: &Node, sound: &Node) -> Result<IpAddr, String> {
+    let Some(remote) = other.tunnel_end() else {
+        return Err("the node set gives the node no address of use".to_owned());
+    };
+    if remote.is_ipv4() != local.is_ipv4() {
+        return Err(format!(
+            "the node's tunnel ends at {remote} and this one's at {local}, and a VXLAN device \
+             carries one family; give every node an IPv4 address, or none"
+        ));
+    }
+    if !sound.addresses.contains(&remote) {
+        return Err(format!("the node's tunnel ends at {remote}, which is of no use here"));
+    }
+    Ok(remote)
+}
+
+impl Desired {
+    /// The tunnel's device, in the modes that have one, and the pods' MTU.
+    pub(super) fn tunnel(
+        &mut self,
+        config: &Config,
+        own: &Node,
+        facts: &Facts,
+        index: u32,
+        local: IpAddr,
+    ) {
+        let Some(link) = facts.links.get(&index) else { return };
+        let underlay = facts.mtu(link, &own.pod_cidrs);
+        if !has_tunnel(config) {
+            self.mtu = underlay;
+            return;
+        }
+        let routed = link.name == vtep::LOOPBACK;
+        let most = underlay.saturating_sub(vtep::overhead(local));
+        let mtu = config.vxlan.mtu.unwrap_or(most);
+        // Which of the links the routes take, whoever asks may know better.
+        let mtu = if mtu > most && !routed {
+            self.problem_of_mtu(mtu, most, &link.name);
+            most
+        } else {
+            mtu
+        };
+        self.mtu = mtu;
+        self.vtep = Some(Vtep {
+            name: vtep::name(config.vxlan.vni),
+            vni: config.vxlan.vni,
+            port: config.vxlan.port,
+            local,
+            underlay: (if routed { 0 } else { index }, link.name.clone()),
+            mtu,
+            mac: Mac(vtep::mac(local)),
+            addresses: vtep::addresses(&own.pod_cidrs),
+        });
+    }
+
+    fn problem_of_mtu(&mut self, mtu: u32, most: u32, underlay: &str) {
+        self.problems.insert((
+            "vxlan mtu".to_owned(),
+            format!("{mtu} is more than fits {underlay}: {most} is used; set mtu to that or less"),
+        ));
+    }
+
+    pub(super) fn through_tunnel(
+        &mut self,
+        other: &Node,
+        sound: &Node,
+        cidr: IpNetwork,
+        source: Option<IpAddr>,
+    ) {
+        // Without this node's own end nothing is known of the way, and what is there stays.
+        let Some(own) = &self.vtep else { return };
+        let remote = match far_end(own.local, other, sound) {
+            Ok(remote) => remote,
+            Err(reason) => return self.refuse(&other.name, cidr, reason),
+        };
+        let mac = vtep::mac(remote);
+        let gateway = if cidr.is_ipv4() {
+            let first = vtep::addresses(&other.pod_cidrs);
+            first.first().map_or(cidr.network(), IpNetwork::ip)
+        } else {
+            vtep::link_local(mac).into()
+        };
+        self.neighbours.insert(gateway, Mac(mac));
+        self.fdb.insert(Mac(mac), remote);
+        self.routes.insert(cidr, Way::Tunnel { gateway, source });
+        self.path(other, cidr, Path::Vxlan, Some(remote));
+    }
+}
