@@ -6,7 +6,7 @@ use node::vtep;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The links that carry addresses of this node, and where the loopback device does also network
+/// The links that carry addresses of this node, and where one that leads nowhere does also network
 /// cards and the like without one: not those of pods, nor our own tunnels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -15,10 +15,12 @@ pub struct Facts {
 }
 
 /// A link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Its name.
     pub name: String,
+    /// It is the loopback device or a dummy: a place for addresses alone, as in fabrics that route.
+    pub leads_nowhere: bool,
     /// Its MTU in bytes.
     pub mtu: u32,
     /// Administratively up.
@@ -44,19 +46,19 @@ impl Facts {
     }
 
     /// The MTU of what is routed, in bytes, where `link` holds the node's address: the link's own,
-    /// or where that is the loopback device the least of those that may lead to other nodes. A
+    /// or where that leads nowhere the least of those that may lead to other nodes. A
     /// bridge of this node's pods, whose CIDRs are `own`, does not, and has the MTU that follows
     /// from this one.
     pub fn mtu(&self, link: &Link, own: &[IpNetwork]) -> u32 {
-        // Its MTU is 65536.
-        if link.name != vtep::LOOPBACK {
+        // The loopback device's is 65536.
+        if !link.leads_nowhere {
             return link.mtu;
         }
         let of_pods = |link: &&Link| {
             let inside = |held: &IpNetwork| own.iter().any(|cidr| cidr.contains(held.ip()));
             link.addresses.iter().any(inside)
         };
-        let others = self.links.values().filter(|other| other.name != vtep::LOOPBACK && other.up);
+        let others = self.links.values().filter(|other| !other.leads_nowhere && other.up);
         let others = others.filter(|other| !of_pods(other)).map(|other| other.mtu);
         others.min().unwrap_or(vtep::ETHERNET)
     }

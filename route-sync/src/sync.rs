@@ -454,7 +454,7 @@ fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
     }
 }
 
-/// The links that hold addresses, and where the loopback device does also those that may lead to
+/// The links that hold addresses, and where one that leads nowhere does also those that may lead to
 /// other nodes without; but none of our own tunnels.
 fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
@@ -464,16 +464,17 @@ fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
         }
     }
     // Nobody asks for those without an address otherwise, and they come and go as pods' too.
-    let is_loopback = |link: &Link| link.name == vtep::LOOPBACK;
-    let routed = links.iter().any(|link| is_loopback(link) && held.contains_key(&link.index));
+    let routed = links.iter().any(|link| link.leads_nowhere() && held.contains_key(&link.index));
     let mut facts = Facts::default();
     for link in links.iter().filter(|link| !is_tunnel(link)) {
         let card = matches!(link.kind.as_str(), "" | "bond" | "team" | "vlan") && link.master == 0;
-        let bare = routed && card && !is_loopback(link);
+        let bare = routed && card && !link.leads_nowhere();
         if let Some(mut addresses) = held.remove(&link.index).or_else(|| bare.then(Vec::new)) {
             addresses.sort_unstable();
-            let Link { name, mtu, up, carrier, .. } = link.clone();
-            let link_facts = crate::facts::Link { name, mtu, up, carrier, addresses };
+            let (leads_nowhere, name) = (link.leads_nowhere(), link.name.clone());
+            let Link { mtu, up, carrier, .. } = *link;
+            let link_facts =
+                crate::facts::Link { name, leads_nowhere, mtu, up, carrier, addresses };
             facts.links.insert(link.index, link_facts);
         }
     }

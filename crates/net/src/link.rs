@@ -20,6 +20,15 @@ pub(crate) const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 
+impl Link {
+    /// Whether it is a place for addresses alone, as in fabrics that route: the loopback device, or
+    /// a dummy. Packets leave by other links, as the routes say.
+    #[must_use]
+    pub fn leads_nowhere(&self) -> bool {
+        self.name == "lo" || self.kind == "dummy"
+    }
+}
+
 /// A veth pair to be made: the near end here, the far end in another network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Veth<'a> {

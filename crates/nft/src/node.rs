@@ -99,8 +99,9 @@ pub struct NodeRules {
 }
 
 /// UDP to the port is dropped unless it comes from a peer over the underlay, or from where the way
-/// to that peer leads, to the tunnel's own address. What is passed on is dropped if it goes to a peer and does not come from one, or if it
-/// names a peer as its source and does not come from where the way to that peer leads.
+/// to that peer leads, to the tunnel's own address. What is passed on is dropped if it goes to a peer
+/// and does not come from one, or if it names a peer as its source and does not come from where the
+/// way to that peer leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The tunnel's UDP port.

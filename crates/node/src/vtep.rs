@@ -14,10 +14,6 @@ pub const MAX_VNI: u32 = 0xff_ffff;
 /// The alias of a VXLAN device that is ours.
 pub const ALIAS: &str = "ferrule vxlan";
 
-/// The link that is no tunnel's underlay, although it may hold the node's address, as in fabrics
-/// that route: the tunnel's packets leave as the routes say.
-pub const LOOPBACK: &str = "lo";
-
 /// MTU of a link that is not known, in bytes: Ethernet's.
 pub const ETHERNET: u32 = 1500;
 

@@ -19,7 +19,7 @@ pub struct TunnelDevice {
     pub port: u16,
     /// The node's address, source of the outer header.
     pub local: IpAddr,
-    /// The link that holds the node's address, and carries it unless that is the loopback device.
+    /// The link that holds the node's address, and carries it unless that leads nowhere.
     pub underlay: String,
     /// Its MTU in bytes.
     pub mtu: u32,
@@ -45,10 +45,8 @@ impl Kernel {
 
     /// The index of the link that its packets leave by; 0: the routes choose.
     fn underlay(&mut self, device: &TunnelDevice) -> Result<u32> {
-        match device.underlay.as_str() {
-            "lo" => Ok(0),
-            name => Ok(self.known_link(Place::Host, name)?.index),
-        }
+        let link = self.known_link(Place::Host, &device.underlay)?;
+        Ok(if link.leads_nowhere() { 0 } else { link.index })
     }
 
     /// What of the device differs, in words.

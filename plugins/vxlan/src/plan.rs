@@ -19,10 +19,11 @@ pub(crate) fn tunnel(kernel: &mut Kernel, wanted: &Overlay) -> Result<TunnelDevi
     };
     let mtu = match wanted.mtu {
         Some(mtu) => mtu,
-        None if wanted.underlay == vtep::LOOPBACK => vtep::ETHERNET - vtep::overhead(local),
         None => {
             let link = kernel.known_link(plan::Place::Host, &wanted.underlay);
-            link.map_err(|error| failed(&error))?.mtu.saturating_sub(vtep::overhead(local))
+            let link = link.map_err(|error| failed(&error))?;
+            let most = if link.leads_nowhere() { vtep::ETHERNET } else { link.mtu };
+            most.saturating_sub(vtep::overhead(local))
         }
     };
     Ok(TunnelDevice {

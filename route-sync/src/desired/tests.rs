@@ -43,6 +43,7 @@ fn facts() -> Facts {
         up: true,
         carrier: true,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        ..Link::default()
     };
     let eth0 = link("eth0", &["192.0.2.1/24", "2001:db8::1/64"]);
     let eth1 = link("eth1", &["198.51.100.1/24"]);
@@ -200,7 +201,8 @@ fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
 /// What a node holds: every address that the node set lists for it, on a link with no other node.
 fn holding(addresses: &[IpAddr]) -> Facts {
     let addresses = addresses.iter().map(|held| IpNetwork::from(*held)).collect();
-    let link = Link { name: "eth0".to_owned(), mtu: 1500, up: true, carrier: true, addresses };
+    let (name, leads_nowhere) = ("eth0".to_owned(), false);
+    let link = Link { name, leads_nowhere, mtu: 1500, up: true, carrier: true, addresses };
     Facts { links: [(2, link)].into() }
 }
 
@@ -342,9 +344,9 @@ fn the_source_is_inside_the_own_pod_cidr_where_one_is_held() {
     let mut facts = facts();
     assert_eq!(source(&facts), None);
     let addresses = vec![cidr("10.1.1.1/24"), cidr("fd00:1::1/64")];
-    facts
-        .links
-        .insert(9, Link { name: "cni0".to_owned(), mtu: 1500, up: true, carrier: true, addresses });
+    let (name, leads_nowhere) = ("cni0".to_owned(), false);
+    let bridge = Link { name, leads_nowhere, mtu: 1500, up: true, carrier: true, addresses };
+    facts.links.insert(9, bridge);
     assert_eq!(source(&facts), Some(ip("10.1.1.1")));
 }
 
@@ -419,8 +421,8 @@ fn a_node_alone_has_no_tunnel_and_announces_into_a_blackhole() {
     let mut lo = facts();
     let addresses = vec!["192.0.2.1/32".parse().unwrap()];
     lo.links.get_mut(&2).unwrap().addresses.clear();
-    let (up, carrier) = (true, true);
-    lo.links.insert(1, Link { name: "lo".to_owned(), mtu: 65_536, up, carrier, addresses });
+    let (name, leads_nowhere, up, carrier) = ("lo".to_owned(), true, true, true);
+    lo.links.insert(1, Link { name, leads_nowhere, mtu: 65_536, up, carrier, addresses });
     assert_eq!(desired(&config, &own, &lo, &Learned::new()).mtu, 1500);
 }
 
@@ -431,7 +433,8 @@ fn a_tunnel_from_the_loopback_device_goes_where_the_routes_say() {
     let mut facts = facts();
     let link = |name: &str, mtu, up, addresses: &[&str]| {
         let addresses = addresses.iter().map(|address| cidr(address)).collect();
-        Link { name: name.to_owned(), mtu, up, carrier: up, addresses }
+        let leads_nowhere = name == "lo";
+        Link { name: name.to_owned(), leads_nowhere, mtu, up, carrier: up, addresses }
     };
     facts.links.insert(1, link("lo", 65_536, true, &["10.255.0.1/32"]));
     facts.links.insert(4, link("cni0", 1350, true, &["10.1.1.1/24"]));

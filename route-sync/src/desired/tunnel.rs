@@ -82,7 +82,7 @@ impl Desired {
             self.mtu = underlay;
             return;
         }
-        let routed = link.name == vtep::LOOPBACK;
+        let routed = link.leads_nowhere;
         let most = underlay.saturating_sub(vtep::overhead(local));
         let mtu = config.vxlan.mtu.unwrap_or(most);
         // Which of the links the routes take, whoever asks may know better.

@@ -72,9 +72,9 @@ fn a_device_that_stays_keeps_its_guard_and_hinders_no_repair_of_it() {
     });
 }
 
-/// Cards without an address lead to other nodes where the loopback device has the node's.
+/// Cards without an address lead to other nodes where a link that leads nowhere has the node's.
 #[test]
-fn bare_cards_count_where_the_loopback_device_has_the_address() {
+fn bare_cards_count_where_the_loopback_device_or_a_dummy_has_the_address() {
     let link = |index, name: &str, kind: &str, master| Link {
         index,
         name: name.to_owned(),
@@ -88,6 +88,7 @@ fn bare_cards_count_where_the_loopback_device_has_the_address() {
         link(3, "bond0", "bond", 0),
         link(4, "eth1", "", 3),
         link(5, "veth0", "veth", 0),
+        link(6, "node0", "dummy", 0),
     ];
     let known = |holder| {
         let held = address::Address {
@@ -99,5 +100,5 @@ fn bare_cards_count_where_the_loopback_device_has_the_address() {
         };
         facts(&links, &[held]).links.into_keys().collect::<Vec<_>>()
     };
-    assert_eq!((known(1), known(2)), (vec![1, 2, 3], vec![2]));
+    assert_eq!([known(1), known(2), known(6)], [vec![1, 2, 3], vec![2], vec![2, 3, 6]]);
 }

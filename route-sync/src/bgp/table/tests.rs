@@ -24,6 +24,7 @@ fn facts(live: [bool; 2]) -> Facts {
         up: true,
         carrier,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        ..Link::default()
     };
     let near = link("eth0", live[0], &["192.0.2.1/24", "2001:db8::1/64"]);
     let far = link("eth1", live[1], &["198.51.100.1/24"]);
