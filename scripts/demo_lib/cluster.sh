@@ -34,7 +34,7 @@ make_router() {
     local link
     ip link set lo up
     for link in a b; do
-        ip link add "wire-$link" type bridge
+        ip link add "wire-$link" address "02:00:00:00:00:0$link" type bridge
         echo 0 | tee "/proc/sys/net/ipv6/conf/wire-$link/"{accept_dad,disable_ipv6} >/dev/null
         ip link set "wire-$link" up
         ip addr add "$(link4 $link).254/24" dev "wire-$link"

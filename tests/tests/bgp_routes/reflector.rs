@@ -22,7 +22,7 @@ struct Cluster {
 impl Cluster {
     fn new(underlay: Underlay) -> Cluster {
         let mut reflector = Bird::new();
-        reflector.sh("ip link add wire type bridge
+        reflector.sh("ip link add wire address 02:00:00:00:00:fe type bridge
              ip link set wire up
              ip address add 2001:db8:f::fe/64 dev wire");
         if underlay == Underlay::Both {

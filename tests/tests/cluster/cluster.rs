@@ -94,8 +94,10 @@ impl Cluster {
     pub fn over(underlay: Underlay, keys: &str, names: &[&str]) -> Cluster {
         let router = Router { ns: Namespace::new(|| {}) };
         for link in ['a', 'b'] {
+            // A bridge without an address of its own has its ports' lowest, and another when one
+            // comes; who knows the router sends to the old one then.
             router.sh(&format!(
-                "ip link add name wire-{link} type bridge
+                "ip link add name wire-{link} address 02:00:00:00:00:0{link} type bridge
                  ip link set wire-{link} up
                  ip address add {}.254/24 dev wire-{link}
                  ip address add 2001:db8:{link}::fe/64 dev wire-{link} nodad",
@@ -156,7 +158,7 @@ impl Cluster {
             ));
             member.node.sh(&format!(
                 "ip address add 10.255.0.{at}/32 dev lo
-                 ip address add 2001:db8:ff::{at}/128 dev lo
+                 ip address add 2001:db8:ff::{at}/128 dev lo nodad
                  ip route replace default via {four}.254 src 10.255.0.{at}
                  ip -6 route replace default via {six}fe src 2001:db8:ff::{at}"
             ));
