@@ -153,6 +153,7 @@ fn best(address: IpAddr, routes: &[Route]) -> Option<&Route> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bgp::netns;
     use nix::errno::Errno;
 
     /// Whatever the order of the kernel's dump.
@@ -182,6 +183,7 @@ mod tests {
     /// An error of netlink says nothing of the next hop; that no route leads there does.
     #[test]
     fn what_the_kernel_cannot_tell_stays_and_is_looked_for_again() {
+        netns::enter();
         let mut lookup = Lookup::open().unwrap();
         let address: IpAddr = "203.0.113.7".parse().unwrap();
         let route = Route::new("203.0.113.0/24".parse().unwrap(), None, 2);
@@ -207,6 +209,7 @@ mod tests {
     /// Next hops that come and go do not pile up.
     #[test]
     fn next_hops_that_nobody_names_are_forgotten() {
+        netns::enter();
         let mut lookup = Lookup::open().unwrap();
         let mut look = lookup.look(false);
         for n in 0..=SPARE as u32 {

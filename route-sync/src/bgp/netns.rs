@@ -1,4 +1,5 @@
-//! Tests that speak TCP do it in network namespaces of their own, where every port is free.
+//! Tests that speak TCP or ask the kernel do it in network namespaces of their own, where every port
+//! is free.
 
 use nix::sched::{CloneFlags, unshare};
 
