@@ -19,6 +19,7 @@ use serde_json::Value;
 /// What a crate in a folder may use of ours, by crate name.
 fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
     let list: &[&str] = match (folder, name) {
+        ("crates", "net" | "nft") => &["netlink"],
         ("crates", "plan") => &["net", "nft"],
         ("crates", _) => &[],
         ("plugins", "vxlan" | "bgp") => &["cni", "plan", "node", "bridge"],

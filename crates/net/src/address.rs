@@ -1,7 +1,7 @@
 //! Addresses of links: RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR.
 
-use crate::socket::Verb;
 use ipnetwork::IpNetwork;
+use netlink::Verb;
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};

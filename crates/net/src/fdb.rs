@@ -1,12 +1,12 @@
 //! Forwarding databases of VXLAN devices: RTM_NEWNEIGH, RTM_DELNEIGH and RTM_GETNEIGH of AF_BRIDGE
 //! with NTF_SELF (net/core/rtnetlink.c, rtnl_fdb_add; drivers/net/vxlan/vxlan_core.c).
 
-use crate::attributes::{find, ip_of};
 use crate::mac::Mac;
 use crate::neighbour::{
     NDA_DST, NDA_LLADDR, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, dump, message, report,
 };
-use crate::socket::Verb;
+use netlink::Verb;
+use netlink::{find, ip_of};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
 use std::net::IpAddr;
 

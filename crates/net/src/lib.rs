@@ -6,13 +6,9 @@
 //! errno stays matchable in [`Error`], its extended-ack text reaches the reader.
 
 pub mod address;
-mod answer;
-mod attributes;
-mod error;
 pub mod fdb;
 pub mod link;
 mod mac;
-mod message;
 mod monitor;
 pub mod neighbour;
 mod netns;
@@ -22,11 +18,10 @@ pub mod sysctl;
 pub mod tcp;
 pub mod vxlan;
 
-pub use answer::Answer;
-pub use error::{Error, Result};
 pub use libc::ENOENT;
 pub use link::Link;
 pub use mac::Mac;
 pub use monitor::{Event, Monitor};
+pub use netlink::{Answer, Error, Result, Verb};
 pub use netns::NetNs;
-pub use socket::{Socket, Verb};
+pub use socket::Socket;

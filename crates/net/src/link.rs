@@ -2,7 +2,7 @@
 
 use crate::mac::Mac;
 use crate::netns::NetNs;
-use crate::socket::Verb;
+use netlink::Verb;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{

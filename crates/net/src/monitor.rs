@@ -1,16 +1,13 @@
 //! What changes, as the kernel tells it.
 
 use crate::address::{self, Address, RTM_DELADDR, RTM_NEWADDR};
-use crate::answer::next_reply;
-use crate::error::{Error, Result};
 use crate::fdb::{self, FdbEntry};
 use crate::link::{self, Link, RTM_DELLINK, RTM_NEWLINK};
 use crate::neighbour::{self, Neighbour, RTM_DELNEIGH, RTM_NEWNEIGH};
 use crate::route::{self, RTM_DELROUTE, RTM_NEWROUTE, Route};
 use crate::socket::{RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK};
-use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
-use nix::sys::socket::{setsockopt, sockopt};
-use std::io;
+use netlink::{Protocol, Result};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// Multicast groups of include/uapi/linux/rtnetlink.h, beside those of [`crate::socket`].
@@ -21,10 +18,17 @@ const RTNLGRP_IPV6_ROUTE: u32 = 11;
 
 /// Receive buffer in bytes, of which the kernel makes twice as many: some 17,000 notifications.
 const SPACE: usize = 8 << 20;
-/// Bytes of one notification at most; of a link with many virtual functions they are many.
-const BUFFER: usize = 64 << 10;
 /// Events after which [`Monitor::read`] returns, although there may be more.
 const EVENTS: usize = 1024;
+
+const GROUPS: [u32; 6] = [
+    RTNLGRP_LINK,
+    RTNLGRP_NEIGH,
+    RTNLGRP_IPV4_IFADDR,
+    RTNLGRP_IPV6_IFADDR,
+    RTNLGRP_IPV4_ROUTE,
+    RTNLGRP_IPV6_ROUTE,
+];
 
 /// A change in the network namespace. What was added and what was altered are told alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,93 +58,45 @@ pub enum Event {
     Overrun,
 }
 
-/// A nonblocking socket that hears of changes to links, addresses, routes, neighbours and FDB
-/// entries in one network namespace: that of the thread that opened it. Its descriptor is readable
+/// A nonblocking socket that receives changes of links, addresses, routes, neighbours and FDB
+/// entries of one network namespace: that of the thread that opened it. Its descriptor is readable
 /// when something came.
-pub struct Monitor {
-    socket: netlink_sys::Socket,
-    buffer: Vec<u8>,
-}
+pub struct Monitor(netlink::Monitor);
 
 impl Monitor {
-    /// Opens it. Every later change is told: a dump after this misses none.
+    /// Opens it. Every later change is received: a dump after this misses none.
     ///
     /// # Errors
     /// No netlink, or no descriptors left.
     pub fn open() -> Result<Monitor> {
-        let open = || -> io::Result<netlink_sys::Socket> {
-            let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE)?;
-            // Beyond net.core.rmem_max with CAP_NET_ADMIN only; without it what there is must do.
-            let _ = setsockopt(&socket, sockopt::RcvBufForce, &SPACE);
-            socket.bind_auto()?;
-            // From now on only the kernel is heard, no other process.
-            socket.connect(&SocketAddr::new(0, 0))?;
-            socket.set_non_blocking(true)?;
-            for group in [
-                RTNLGRP_LINK,
-                RTNLGRP_NEIGH,
-                RTNLGRP_IPV4_IFADDR,
-                RTNLGRP_IPV6_IFADDR,
-                RTNLGRP_IPV4_ROUTE,
-                RTNLGRP_IPV6_ROUTE,
-            ] {
-                socket.add_membership(group)?;
-            }
-            Ok(socket)
-        };
-        let socket = open().map_err(|error| Error::io("listen to netlink", &error))?;
-        Ok(Monitor { socket, buffer: Vec::with_capacity(BUFFER) })
+        netlink::Monitor::open(Protocol::Route, &GROUPS, SPACE, "listen to netlink").map(Monitor)
     }
 
     /// What happened since, in its order; some 1,000 events at once. It is empty only when there
     /// is nothing more: then the descriptor becomes readable with the next change.
-    ///
-    /// After an overrun the kernel drops everything until the space is empty
-    /// (net/netlink/af_netlink.c, netlink_overrun). So what was left is thrown away, and
-    /// [`Event::Overrun`] comes alone and last: a dump after it misses nothing.
+    /// [`Event::Overrun`] comes alone: a dump after it misses nothing.
     ///
     /// # Errors
     /// The socket's.
     pub fn read(&mut self) -> Result<Vec<Event>> {
         let mut events = Vec::new();
-        let mut overrun = false;
-        while events.len() < EVENTS {
-            self.buffer.clear();
-            match self.socket.recv(&mut self.buffer, 0) {
-                Ok(_) if overrun => {}
-                Ok(_) => collect(&self.buffer, &mut events),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    overrun = true;
-                    events.clear();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("hear from netlink", &error)),
-            }
-        }
-        if overrun {
-            events.push(Event::Overrun);
-        }
-        Ok(events)
+        let overrun = self.0.read(|message| {
+            events.extend(event(message.kind, message.body));
+            if events.len() < EVENTS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(if overrun { vec![Event::Overrun] } else { events })
     }
 }
 
 impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.0.as_fd()
     }
 }
 
 impl AsRawFd for Monitor {
     fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
-fn collect(mut bytes: &[u8], events: &mut Vec<Event>) {
-    while let Some((message, rest)) = next_reply(bytes) {
-        bytes = rest;
-        events.extend(event(message.kind, message.body));
+        self.0.as_raw_fd()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Neighbours, the ARP and NDP tables: RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH (struct ndmsg of
 //! include/uapi/linux/neighbour.h; net/core/neighbour.c).
 
-use crate::attributes::{find, ip_of, u32_of};
 use crate::mac::Mac;
-use crate::message::Message;
-use crate::socket::Verb;
+use netlink::Message;
+use netlink::Verb;
+use netlink::{find, ip_of, u32_of};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
 use std::net::IpAddr;
 

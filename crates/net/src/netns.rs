@@ -1,6 +1,6 @@
 //! Network namespaces, entered only through a guard.
 
-use crate::error::{Error, Result};
+use netlink::{Error, Result};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};

@@ -1,9 +1,9 @@
 //! Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE (struct rtmsg of
 //! include/uapi/linux/rtnetlink.h; net/ipv4/fib_frontend.c, net/ipv6/route.c).
 
-use crate::message::Message;
-use crate::socket::Verb;
 use ipnetwork::IpNetwork;
+use netlink::Message;
+use netlink::Verb;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::fmt;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
 //! Files below /proc/sys, which show the network namespace of the thread that opens them.
 
-use crate::error::{Error, Result};
+use netlink::{Error, Result};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 

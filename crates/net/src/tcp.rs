@@ -1,6 +1,6 @@
 //! TCP options that no crate sets.
 
-use crate::error::{Error, Result};
+use netlink::{Error, Result};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};

@@ -12,8 +12,8 @@ use crate::link::parse::{
 };
 use crate::link::{NEW, RTM_NEWLINK};
 use crate::mac::Mac;
-use crate::message::Message;
-use crate::socket::Verb;
+use netlink::Message;
+use netlink::Verb;
 use std::net::IpAddr;
 
 /// A VXLAN device to be made.

@@ -2,19 +2,18 @@
 
 use std::borrow::Cow;
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC, NLM_F_REQUEST, NetlinkMessage,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, InetHookNumber, ListAttribute,
     NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute,
     SetElementFlags, SetElementList, SetElementMessage, SetFlags, SetMessage, TableAttribute,
     TableFlags, TableMessage, Verdict, VerdictAttribute,
 };
-use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
+use netlink_packet_netfilter::{NetfilterMessage, NetfilterProtoFamily};
 
 use crate::comment;
 use crate::expr::Rule;
+use crate::socket::message;
 
 /// NF_ACCEPT, as the policy of a base chain.
 pub(crate) const POLICY_ACCEPT: u32 = 1;
@@ -152,13 +151,13 @@ impl Batch {
         &self.steps
     }
 
-    /// The messages of the steps without sequence numbers; the last asks for an acknowledgement.
-    pub(crate) fn messages(&self) -> impl Iterator<Item = NetlinkMessage<NetfilterMessage>> {
+    /// The messages of the steps with their flags beside NLM_F_REQUEST; the last asks for an
+    /// acknowledgement.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (NetfilterMessage, u16)> {
         let last = self.steps.len().saturating_sub(1);
         self.steps.iter().enumerate().map(move |(i, step)| {
-            let mut message = request(self.table.family, step.message.clone());
-            message.header.flags |= step.flags | if i == last { NLM_F_ACK } else { 0 };
-            message
+            let acknowledge = if i == last { NLM_F_ACK } else { 0 };
+            (message(self.table.family, step.message.clone()), step.flags | acknowledge)
         })
     }
 
@@ -361,17 +360,6 @@ impl Batch {
         let message = NfTablesMessage::DeleteSetElement(elements(self.table, set.name, element));
         self.push(format!("delete element of {}", set.name), 0, message);
     }
-}
-
-/// A request with its netfilter header, still without flags of its own.
-pub(crate) fn request(
-    family: NetfilterProtoFamily,
-    message: NfTablesMessage,
-) -> NetlinkMessage<NetfilterMessage> {
-    let header = NetfilterHeader::new(family, 0, 0);
-    let mut message = NetlinkMessage::from(NetfilterMessage::new(header, message));
-    message.header.flags = NLM_F_REQUEST;
-    message
 }
 
 /// The message body that names one element of a set.

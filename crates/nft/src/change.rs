@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn after_too_many_changes_by_others_only_those_of_the_same_object_count() {
         in_netns(|nft, _| {
-            let kernel = |errno: Errno| Error::from_kernel("add x", errno as i32, None);
+            let kernel = |errno: Errno| Error::from(netlink::Error::of("add x", errno as i32, ""));
             let mut unguarded = 0;
             let result = nft.at_generation(|_, generation| {
                 let None = generation else { return Err(kernel(Errno::ERESTART)) };

@@ -9,7 +9,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel refused; nothing of the batch was applied.
+    /// The kernel refused, and nothing of the batch was applied; or the socket failed.
     #[error("{what}: {}{}", errno.desc(), detail(ext_ack.as_deref()))]
     Kernel {
         /// What was attempted, for a person: "add chain masq-… to table inet ferrule".
@@ -31,14 +31,6 @@ pub enum Error {
         /// How the kernel said no.
         errno: Errno,
     },
-    /// The netlink socket itself failed: creating, sending or receiving.
-    #[error("{what}: {source}")]
-    Socket {
-        /// What was attempted.
-        what: String,
-        /// The failed system call's error.
-        source: std::io::Error,
-    },
     /// The kernel's answer is not one to this question.
     #[error("{what}: unexpected netlink answer: {detail}")]
     Protocol {
@@ -58,7 +50,6 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Kernel { errno, .. } | Self::Unsupported { errno, .. } => Some(*errno),
-            Self::Socket { source, .. } => source.raw_os_error().map(Errno::from_raw),
             Self::Protocol { .. } | Self::Invalid(_) => None,
         }
     }
@@ -102,16 +93,20 @@ impl Error {
             other => other,
         }
     }
+}
 
-    /// Builds the right variant for an errno that the kernel sent.
-    pub(crate) fn from_kernel(what: &str, errno: i32, ext_ack: Option<String>) -> Self {
-        let what = what.to_owned();
-        match Errno::from_raw(errno) {
+impl From<netlink::Error> for Error {
+    fn from(error: netlink::Error) -> Self {
+        let what = error.what;
+        match Errno::from_raw(error.errno) {
             // A family of tables, or the whole of netfilter netlink, that is not built.
             errno @ (Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => {
                 Self::Unsupported { what, errno }
             }
-            errno => Self::Kernel { what, errno, ext_ack },
+            errno => {
+                let ext_ack = Some(error.reason).filter(|reason| !reason.is_empty());
+                Self::Kernel { what, errno, ext_ack }
+            }
         }
     }
 }
@@ -126,17 +121,17 @@ mod tests {
 
     #[test]
     fn the_text_says_what_was_tried_and_what_the_kernel_said() {
-        let error = Error::from_kernel("add chain x", 17, Some("Chain exists".to_owned()));
+        let error = Error::from(netlink::Error::of("add chain x", 17, "Chain exists"));
         assert_eq!(error.to_string(), "add chain x: File exists (kernel: Chain exists)");
         assert!(error.is_exists() && !error.is_gone() && !error.is_busy());
-        let error = Error::from_kernel("delete chain x", 16, None);
+        let error = Error::from(netlink::Error::of("delete chain x", 16, ""));
         assert_eq!(error.to_string(), "delete chain x: Device or resource busy");
         assert!(error.is_busy());
     }
 
     #[test]
     fn a_kernel_without_nf_tables_is_named_as_such() {
-        let error = Error::from_kernel("add table inet ferrule", 97, None);
+        let error = Error::from(netlink::Error::of("add table inet ferrule", 97, ""));
         assert!(error.is_unsupported());
         assert!(error.to_string().contains("the kernel has no nf_tables support"), "{error}");
     }

@@ -51,7 +51,7 @@ impl Nft {
     pub(crate) fn generation(&mut self) -> Result<u32> {
         let what = "ask for the generation of the nf_tables ruleset";
         let question = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
-        let answer = self.socket.get(what, NetfilterProtoFamily::Unspec, &question)?;
+        let answer = self.socket.get(what, NetfilterProtoFamily::Unspec, question)?;
         if let Some(Answer::Generation(id)) = answer {
             return Ok(id);
         }
@@ -63,7 +63,7 @@ impl Nft {
         let what = format!("look up table {}", table.title);
         let attributes = vec![TableAttribute::Name(table.name.to_owned())];
         let question = NfTablesMessage::GetTable(TableMessage { attributes });
-        let answer = self.socket.get(&what, table.family, &question)?;
+        let answer = self.socket.get(&what, table.family, question)?;
         Ok(match answer {
             Some(Answer::Table(state)) => Some(state),
             _ => None,
@@ -77,7 +77,7 @@ impl Nft {
             ChainAttribute::Name(name.to_owned()),
         ];
         let question = NfTablesMessage::GetChain(ChainMessage { attributes });
-        let answer = self.socket.get(&what, table.family, &question)?;
+        let answer = self.socket.get(&what, table.family, question)?;
         Ok(match answer {
             Some(Answer::Chain(state)) => Some(state),
             _ => None,
@@ -124,7 +124,7 @@ impl Nft {
         let what = format!("look up an element of {} in table {}", set.name, table.title);
         let wanted = vec![SetElementAttribute::Key(DataAttribute::Value(key.to_vec()))];
         let question = NfTablesMessage::GetSetElement(elements(table, set.name, wanted));
-        let answer = self.socket.get(&what, table.family, &question)?;
+        let answer = self.socket.get(&what, table.family, question)?;
         Ok(match answer {
             // A question by key has one element in its answer.
             Some(Answer::Elements(elements)) => elements.into_iter().next(),
@@ -149,7 +149,7 @@ impl Nft {
             SetAttribute::Name(set.name.to_owned()),
         ];
         let question = NfTablesMessage::GetSet(SetMessage { attributes });
-        self.socket.get(&what, table.family, &question)
+        self.socket.get(&what, table.family, question)
     }
 
     /// The same by listing them all.

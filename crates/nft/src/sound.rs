@@ -4,7 +4,7 @@
 //! length, and panics where it is wrong (`NlaBuffer::new` without `new_checked`). These places
 //! are looked at here first. Found by the fuzz target `nftables`.
 
-use netlink_packet_core::NlaBuffer;
+use netlink::{attributes, checked};
 
 /// NFNL_SUBSYS_NFTABLES, the upper byte of a message's type.
 pub(crate) const NF_TABLES: u16 = 10;
@@ -39,18 +39,18 @@ const NFTA_BITWISE_DATA: u16 = 7;
 
 /// Whether this is a message of netlink's own, or an answer of nf_tables that is well formed.
 pub(crate) fn is_sound(kind: u16, body: &[u8]) -> bool {
-    let attributes = || body.get(NFGENMSG..).unwrap_or_default();
+    let all = || body.get(NFGENMSG..).unwrap_or_default();
     match kind {
-        NFT_MSG_NEWRULE => each(attributes(), |kind, value| match kind {
+        NFT_MSG_NEWRULE => each(all(), |kind, value| match kind {
             NFTA_RULE_EXPRESSIONS => expressions(value),
             _ => true,
         }),
-        NFT_MSG_NEWSET => each(attributes(), |kind, value| match kind {
+        NFT_MSG_NEWSET => each(all(), |kind, value| match kind {
             NFTA_SET_EXPR => is_attribute(value),
             NFTA_SET_EXPRESSIONS => expressions(value),
             _ => true,
         }),
-        NFT_MSG_NEWSETELEM => each(attributes(), |kind, value| match kind {
+        NFT_MSG_NEWSETELEM => each(all(), |kind, value| match kind {
             NFTA_SET_ELEM_LIST_ELEMENTS => listed(value, |element| each(element, in_element)),
             _ => true,
         }),
@@ -101,20 +101,11 @@ fn listed(list: &[u8], mut holds: impl FnMut(&[u8]) -> bool) -> bool {
 
 /// Whether the bytes are attributes, of each of which something holds.
 fn each<'a>(bytes: &'a [u8], mut holds: impl FnMut(u16, &'a [u8]) -> bool) -> bool {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let Ok(attribute) = NlaBuffer::new_checked(rest) else { return false };
-        let length = usize::from(attribute.length());
-        if !holds(attribute.kind(), &rest[4..length]) {
-            return false;
-        }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    true
+    checked(bytes).is_some_and(|all| all.iter().all(|found| holds(found.kind, found.value)))
 }
 
 fn is_attribute(value: &[u8]) -> bool {
-    NlaBuffer::new_checked(value).is_ok()
+    attributes(value).next().is_some()
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use super::{
     RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTA_VIA, RTAX_ADVMSS, RTAX_MTU, RTM_NEWROUTE,
     RTNH_F_ONLINK, Route,
 };
-use crate::attributes::{attributes, find, ip_of, u32_of};
 use ipnetwork::IpNetwork;
+use netlink::{attributes, find, ip_of, u32_of};
 use std::net::IpAddr;
 
 /// A route, of the body of RTM_NEWROUTE.

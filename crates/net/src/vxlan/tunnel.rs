@@ -1,11 +1,11 @@
 //! A VXLAN device as it shall be, made or mended.
 
 use super::{Vxlan, add_vxlan};
-use crate::error::{Error, Result};
 use crate::link::{self, Link};
 use crate::socket::Socket;
 use crate::{address, sysctl};
 use ipnetwork::IpNetwork;
+use netlink::{Error, Result};
 use std::net::IpAddr;
 
 /// A VXLAN device with its mark and its addresses, up.

@@ -2,9 +2,6 @@
 //! more than the one that runs the tests.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../src/attributes.rs"]
-mod attributes;
-
 mod mac {
     pub use net::Mac;
 }
