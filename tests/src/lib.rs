@@ -18,6 +18,7 @@ pub mod node;
 pub mod ns;
 pub mod outside;
 pub mod packets;
+pub mod peers;
 pub mod raw;
 pub mod snapshot;
 pub mod threads;

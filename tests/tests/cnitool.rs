@@ -7,33 +7,19 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, NODE6, OUTSIDE4, OUTSIDE6};
 use ferrule_tests::packets::{ping, tcp_source};
 use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::tool::{self, Finished};
-use ferrule_tests::{Bins, Node, Outside, Pod, Snapshot, bins};
+use ferrule_tests::{Bins, Node, Outside, Pod, Snapshot, bins, peers};
 use serde_json::{Value, json};
 
-/// `$FERRULE_CNITOOL`, or the one that scripts/cnitool builds.
-fn cnitool() -> &'static PathBuf {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let given = std::env::var("FERRULE_CNITOOL").ok().filter(|path| !path.is_empty());
-        given.map_or_else(
-            || {
-                let script = bins::workspace().join("scripts/cnitool");
-                let printed = tool::succeed_within(
-                    &mut Command::new(script),
-                    std::time::Duration::from_secs(600),
-                );
-                PathBuf::from(printed.trim().lines().last().expect("a path"))
-            },
-            PathBuf::from,
-        )
-    })
+/// `$FERRULE_CNITOOL`, or the one that scripts/peers builds.
+fn cnitool() -> PathBuf {
+    let given = std::env::var_os("FERRULE_CNITOOL").filter(|path| !path.is_empty());
+    given.map_or_else(|| peers::folder("cnitool").join("cnitool"), PathBuf::from)
 }
 
 /// cnitool in a node, on the configurations in its /etc/cni of /run.
