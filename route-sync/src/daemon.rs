@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
@@ -151,6 +152,8 @@ impl Daemon {
 
     /// Waits for one thing and takes it in; false where it was the last.
     async fn turn(&mut self) -> Result<bool, Error> {
+        // However much waits: those who read, write and answer have their turn.
+        yield_now().await;
         let again = self.sync.next_try();
         tokio::select! {
             Some(()) = self.stop.recv() => return Ok(false),

@@ -20,11 +20,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::sleep_until;
 use tracing::{debug, info, warn};
 
 /// What the tasks of the connections may be ahead of the speaker.
 const QUEUE: usize = 256;
+/// Bytes of peers that one turn of the daemon's loop takes in. As no connection is ahead by more
+/// than one reading, the next ones are of other connections.
+const BUDGET: usize = 4 * tcp::PART;
 /// Until next hops that could not be looked up are looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Strangers that are logged; of more than that nobody can read.
@@ -144,7 +148,13 @@ impl Speaker {
         };
         tokio::select! {
             heard = self.heard.recv() => heard,
-            () = timer => None,
+            () = timer => {
+                // What has come by now is read before: the runtime looks at the sockets, and then
+                // runs the tasks that read them.
+                yield_now().await;
+                yield_now().await;
+                None
+            }
         }
     }
 
@@ -153,13 +163,11 @@ impl Speaker {
         // A timer that is due does not overtake what has come already.
         let mut next = heard.or_else(|| self.heard.try_recv().ok());
         // Not without end: the rest of the daemon has its turn.
-        for _ in 0..QUEUE {
-            let Some(heard) = next else { break };
+        let mut budget = BUDGET;
+        while let Some(heard) = next {
+            budget = budget.saturating_sub(heard.cost());
             self.take(heard);
-            next = self.heard.try_recv().ok();
-        }
-        if let Some(heard) = next {
-            self.take(heard);
+            next = if budget > 0 { self.heard.try_recv().ok() } else { None };
         }
         let now = Instant::now();
         let due = |peer: &Neighbor| peer.session.next_deadline().is_some_and(|at| at <= now);
@@ -182,7 +190,7 @@ impl Speaker {
         match heard {
             Heard::Dialled(peer, number, dialled) => self.dialled(peer, number, dialled),
             Heard::Accepted(stream, from, round) => self.accepted(stream, from, round),
-            Heard::Bytes(connection, bytes) => {
+            Heard::Bytes(connection, bytes, _again) => {
                 if let Some((peer, _)) = self.connections.get(&connection) {
                     self.event(*peer, Event::Received { connection, bytes: &bytes });
                 }

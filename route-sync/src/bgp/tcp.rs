@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -23,7 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long all that was written before a close may take to go out.
 pub const GOODBYE: Duration = Duration::from_secs(2);
 /// Bytes of one reading: some messages.
-const PART: usize = 16 << 10;
+pub(super) const PART: usize = 16 << 10;
+/// What anything costs that the network tells.
+const LEAST: usize = 256;
 /// Messages that may wait for a peer that takes in nothing.
 const WAITING: usize = 1024;
 /// Connections that wait to be accepted.
@@ -36,10 +38,21 @@ pub enum Heard {
     Dialled(IpAddr, u64, io::Result<TcpStream>),
     /// Somebody connected, to what [`Listeners::serve`] was called for with this number.
     Accepted(TcpStream, SocketAddr, u64),
-    /// Bytes came.
-    Bytes(ConnectionId, Vec<u8>),
+    /// Bytes came. The connection is read again once the permit is dropped, so that no peer is ever
+    /// ahead by more than one reading.
+    Bytes(ConnectionId, Vec<u8>, OwnedSemaphorePermit),
     /// A connection is over; in words.
     Closed(ConnectionId, String),
+}
+
+impl Heard {
+    /// What it takes to act on it, in bytes of a peer.
+    pub(super) fn cost(&self) -> usize {
+        match self {
+            Heard::Bytes(_, bytes, _) => bytes.len().max(LEAST),
+            _ => LEAST,
+        }
+    }
 }
 
 /// Where the tasks tell.
@@ -99,12 +112,14 @@ impl Drop for Connection {
 
 async fn read(id: ConnectionId, mut stream: OwnedReadHalf, ear: Ear) {
     let mut part = vec![0; PART];
+    let ahead = Arc::new(Semaphore::new(1));
     let error = loop {
+        let Ok(permit) = Arc::clone(&ahead).acquire_owned().await else { return };
         match stream.read(&mut part).await {
             Ok(0) => break "the peer closed the connection".to_owned(),
             Ok(length) => {
                 let bytes = part.get(..length).unwrap_or_default().to_vec();
-                if ear.send(Heard::Bytes(id, bytes)).await.is_err() {
+                if ear.send(Heard::Bytes(id, bytes, permit)).await.is_err() {
                     return;
                 }
             }
@@ -386,5 +401,28 @@ mod tests {
         assert_eq!(error.to_string(), format!("{first}: Address already in use"));
         let _stream = TcpStream::connect(second).await.unwrap();
         assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
+    }
+
+    /// What a peer sends beyond that waits in the kernel, whose buffers are bounded.
+    #[tokio::test]
+    async fn a_peer_is_read_again_once_its_bytes_are_dealt_with() {
+        netns::enter();
+        let listener = TcpListener::bind("127.0.0.1:179").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let (ear, mut heard) = mpsc::channel(8);
+        let _connection = Connection::start(ConnectionId(0), stream, &ear).unwrap();
+        peer.write_all(&[0; 4 * PART]).await.unwrap();
+        let mut read = 0;
+        while read < 4 * PART {
+            let Some(Heard::Bytes(_, bytes, again)) = heard.recv().await else { panic!() };
+            assert!(bytes.len() <= PART);
+            read += bytes.len();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(heard.try_recv().is_err(), "read ahead");
+            drop(again);
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 mod across;
 mod bird;
+mod flood;
 mod frr;
 mod hostile;
 mod md5;

@@ -13,7 +13,8 @@ pub const KEEPALIVE: u8 = 4;
 
 /// AS 65100 at the router's end of the wire.
 pub struct RawPeer {
-    listener: TcpListener,
+    /// `None` where the peer has dialled.
+    listener: Option<TcpListener>,
     stream: Option<TcpStream>,
     heard: Vec<u8>,
 }
@@ -40,17 +41,29 @@ pub const NEXT_HOP: &[u8] = &[0x40, 3, 4, 172, 16, 0, 2];
 impl RawPeer {
     /// Listens; the node may dial from now on.
     pub fn listen(pair: &Pair) -> RawPeer {
-        let listener = pair.router.ns().enter(|| TcpListener::bind((ROUTER, 179)).unwrap());
-        RawPeer { listener, stream: None, heard: vec![] }
+        RawPeer::listen_at(pair, ROUTER)
+    }
+
+    /// As [`RawPeer::listen`], at another address of the router.
+    pub fn listen_at(pair: &Pair, address: &str) -> RawPeer {
+        let listener = pair.router.ns().enter(|| TcpListener::bind((address, 179)).unwrap());
+        RawPeer { listener: Some(listener), stream: None, heard: vec![] }
+    }
+
+    /// Dials the node, whose `listen` has to say so.
+    pub fn dial(pair: &Pair, node: &str) -> RawPeer {
+        let stream = pair.router.ns().enter(|| TcpStream::connect((node, 179)).unwrap());
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        RawPeer { listener: None, stream: Some(stream), heard: vec![] }
     }
 
     /// Takes the node's connection.
     pub fn accept(&mut self) {
         self.stream = None;
         self.heard.clear();
-        self.listener.set_nonblocking(true).unwrap();
-        let accepted =
-            ferrule_tests::within(Duration::from_secs(20), || self.listener.accept().ok());
+        let listener = self.listener.as_ref().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let accepted = ferrule_tests::within(Duration::from_secs(20), || listener.accept().ok());
         let (stream, _) = accepted.expect("the node dials");
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -60,13 +73,28 @@ impl RawPeer {
     /// Takes the node's connection and opens the session, with this hold time.
     pub fn open(&mut self, hold_time: u16) {
         self.accept();
+        self.answer(hold_time);
+    }
+
+    /// Opens the session on the connection that there is.
+    pub fn answer(&mut self, hold_time: u16) {
+        self.say_open(hold_time);
+        self.send(&message(KEEPALIVE, &[]));
+        self.expect(KEEPALIVE);
+    }
+
+    /// Sends an OPEN.
+    pub fn say_open(&mut self, hold_time: u16) {
         let [high, low] = hold_time.to_be_bytes();
         // IPv4 unicast, 4-octet AS number.
         let capabilities = [1, 4, 0, 1, 0, 1, 65, 4, 0, 0, 0xfe, 0x4c];
         let head = [4, 0xfe, 0x4c, high, low, 192, 0, 2, 254, 14, 2, 12];
         self.send(&message(OPEN, &[&head[..], &capabilities].concat()));
-        self.send(&message(KEEPALIVE, &[]));
-        self.expect(KEEPALIVE);
+    }
+
+    /// The connection, for another thread.
+    pub fn stream(&self) -> TcpStream {
+        self.stream.as_ref().unwrap().try_clone().unwrap()
     }
 
     /// Closes the connection without a word.

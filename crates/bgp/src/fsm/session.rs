@@ -1,9 +1,10 @@
 //! The session itself: events in, actions out.
 
 mod collision;
+mod stream;
 
 use super::connection::{Connection, Phase, jittered};
-use super::establish::{offer, unsettled};
+use super::establish::offer;
 use super::{
     Action, Config, ConnectionId, Event, IDLE_HOLD_MAX, Negotiated, OPEN_HOLD, Reason, State,
 };
@@ -288,33 +289,6 @@ impl Session {
         self.rest();
     }
 
-    fn received(&mut self, id: ConnectionId, bytes: &[u8]) {
-        if let Some(connection) = self.find(id) {
-            connection.unread.extend(bytes);
-        }
-        while let Some(taken) = self.next_message(id) {
-            match taken {
-                Ok(message) => self.message(id, message),
-                Err(malformed) => self.fail(id, malformed),
-            }
-        }
-    }
-
-    /// The next whole message of a connection that is still ours.
-    fn next_message(&mut self, id: ConnectionId) -> Option<Result<Message, Malformed>> {
-        let unsettled = unsettled(&self.config);
-        let connection = self.find(id).filter(|c| !matches!(c.phase, Phase::Deferred(_)))?;
-        let length = match codec::frame(&connection.unread) {
-            Err(malformed) => return Some(Err(malformed)),
-            Ok(length) => length.filter(|length| *length <= connection.unread.len())?,
-        };
-        let message: Vec<u8> = connection.unread.drain(..length).collect();
-        let context = connection.negotiated().map_or(&unsettled, |negotiated| &negotiated.context);
-        let message = codec::decode(&message, context);
-        self.counters.messages_in += 1;
-        Some(message)
-    }
-
     fn message(&mut self, id: ConnectionId, message: Message) {
         let now = self.now;
         let Some(connection) = self.find(id) else { return };
@@ -325,9 +299,7 @@ impl Session {
             (State::OpenConfirm, Message::Keepalive) => self.establish(id),
             (State::Established, Message::Keepalive) => self.kept_alive(id),
             (State::Established, Message::RouteRefresh(None)) => {}
-            (State::Established, Message::RouteRefresh(Some(family))) => {
-                self.actions.push(Action::Resend(family));
-            }
+            (State::Established, Message::RouteRefresh(Some(family))) => self.resend(family),
             (State::Established, Message::Update(mut update)) => {
                 if let Some(why) = strange_path(&self.config, &update) {
                     update.withdraw(why);
@@ -337,6 +309,14 @@ impl Session {
                 self.actions.push(Action::Update(Box::new(update)));
             }
             (state, message) => self.fail(id, unexpected(state, &message)),
+        }
+    }
+
+    /// However often it was asked for in what was received at once.
+    fn resend(&mut self, family: Family) {
+        let resend = Action::Resend(family);
+        if !self.actions.contains(&resend) {
+            self.actions.push(resend);
         }
     }
 
@@ -412,18 +392,17 @@ impl Session {
     }
 
     fn tick(&mut self) {
-        let now = self.now;
+        let (now, random) = (self.now, self.random);
         let due = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
         self.resume();
-        for connection in self.connections.clone() {
+        for id in self.connections.iter().map(|c| c.id).collect::<Vec<_>>() {
+            let Some(connection) = self.find(id) else { continue };
             if due(connection.hold) {
-                self.fail(connection.id, silence(&connection));
+                let silent = silence(connection);
+                self.fail(id, silent);
             } else if due(connection.keepalive) {
-                self.send(connection.id, codec::keepalive());
-                let random = self.random;
-                if let Some(connection) = self.find(connection.id) {
-                    connection.said(now, random);
-                }
+                connection.said(now, random);
+                self.send(id, codec::keepalive());
             }
         }
         if due(self.rest) {

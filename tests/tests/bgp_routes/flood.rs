@@ -1,0 +1,84 @@
+//! Peers that send without end, or more than they may.
+
+use crate::pair::{NODE, Pair};
+use crate::raw_peer::{AS_PATH, KEEPALIVE, NEXT_HOP, ORIGIN, RawPeer, message, update};
+use ferrule_tests::node::Place;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A second peer, at the router's end too.
+const OTHER: &str = "172.16.0.3";
+/// RFC 2918, of IPv4.
+const REFRESH: u8 = 5;
+
+/// A node with two peers, of which the second is up and has sent a route.
+fn two() -> (Pair, RawPeer, RawPeer) {
+    let mut pair = Pair::new();
+    pair.router.run(&format!("ip address add {OTHER}/24 dev node1"));
+    let raw = RawPeer::listen(&pair);
+    let mut other = RawPeer::listen_at(&pair, OTHER);
+    let second = format!("[[bgp.peer]]\naddress = \"{OTHER}\"\nasn = 65100");
+    // Its router ID is the higher one: of two connections the one that it dialled stays.
+    pair.start_node("listen = [\"0.0.0.0\"]\nrouter-id = \"203.0.113.1\"", &second);
+    other.open(90);
+    other.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 8));
+    pair.node.hears("10.244.8.0/24", 1);
+    (pair, raw, other)
+}
+
+/// Sends the same again and again while `meanwhile` runs, or until the node closes.
+fn flood(mut stream: TcpStream, bytes: &[u8], meanwhile: impl FnOnce()) {
+    let enough = Arc::new(AtomicBool::new(false));
+    let (until, bytes) = (Arc::clone(&enough), bytes.repeat(1000));
+    let flooding = std::thread::spawn(move || {
+        while !until.load(Ordering::Relaxed) && stream.write_all(&bytes).is_ok() {}
+    });
+    meanwhile();
+    enough.store(true, Ordering::Relaxed);
+    flooding.join().unwrap();
+}
+
+/// However much one peer sends, the others and who asks for the status have their turn.
+#[test]
+fn a_peer_that_sends_without_end_holds_up_no_other() {
+    let (pair, mut raw, mut other) = two();
+    raw.open(90);
+    let again = [update(&[ORIGIN, AS_PATH, NEXT_HOP], 7), update(&[], 7)].concat();
+    for bytes in [message(KEEPALIVE, &[]), message(REFRESH, &[0, 1, 0, 1]), again] {
+        let since = pair.node.peer(OTHER)["since"].clone();
+        flood(raw.stream(), &bytes, || {
+            for third in [20, 21, 22] {
+                let cidr = format!("10.244.{third}.0/24");
+                other.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], third));
+                pair.node.hears(&cidr, 1);
+                assert!(pair.node.command("status --json").stdout.contains(&cidr));
+            }
+        });
+        let peer = pair.node.peer(OTHER);
+        assert_eq!((&peer["state"], &peer["since"]), (&"Established".into(), &since));
+        // What it was sent meanwhile it has not read.
+        raw.close();
+        raw.open(90);
+    }
+}
+
+/// RFC 4271 section 6.8: while the OPEN of the connection that the node dialled does not come, the
+/// one that the peer dialled waits; what is sent on it meanwhile is not kept without end.
+#[test]
+fn a_connection_that_waits_for_the_other_one_is_closed_for_a_flood() {
+    let (pair, mut raw, mut other) = two();
+    // The node's OPEN is not answered here.
+    raw.accept();
+    let mut dialled = RawPeer::dial(&pair, NODE);
+    dialled.say_open(90);
+    flood(dialled.stream(), &message(KEEPALIVE, &[]), || {
+        pair.node.until("told", |s| s.log().contains("before its OPEN was answered"));
+    });
+    other.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+    pair.node.hears("10.244.9.0/24", 1);
+    raw.answer(90);
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 7));
+    pair.node.hears("10.244.7.0/24", 1);
+}
