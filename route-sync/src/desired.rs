@@ -12,6 +12,7 @@ use node::vtep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+mod sources;
 mod tunnel;
 
 /// The routing protocol number of all routes that come from a node set: `ferrule-node`.
@@ -192,6 +193,7 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
             sources: desired.own.clone(),
             random_fully: config.masquerade.random_fully,
         }),
+        sources: sources::pod_sources(nodes, facts, desired),
     }
 }
 

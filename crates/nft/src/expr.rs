@@ -13,6 +13,13 @@ use netlink_packet_netfilter::nftables::{
     Lookup, Meta, MetaKey, Operator, Payload, Register, Verdict, VerdictAttribute,
 };
 
+mod sources;
+
+pub(crate) use sources::{
+    accept_unless_to, drop_foreign_of_links, drop_from_elsewhere, drop_unmarked_udp_of_users,
+    mark_of_users_to, unmark_udp_of_users,
+};
+
 /// One expression, as the kernel takes and gives it.
 pub(crate) type Expr = ListAttribute<ExpressionAttribute>;
 

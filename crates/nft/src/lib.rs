@@ -49,6 +49,7 @@ pub use error::{Error, Result};
 pub use macspoof::Macspoof;
 pub use masquerade::Masquerade;
 pub use monitor::Monitor;
+pub use node::sources::PodSources;
 pub use node::{Guard, NodeMasquerade, NodeRules};
 pub use owned::Owned;
 pub use reference::macspoof_chain as reference_macspoof_chain;

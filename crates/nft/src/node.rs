@@ -52,6 +52,9 @@ use crate::batch::{BaseChain, Batch, IPV4_ADDR, IPV6_ADDR, Set, Span};
 use crate::error::{Error, Result};
 use crate::expr::{self, Ip, Rule};
 use crate::masquerade::{BASE, CLUSTER4, CLUSTER6, SETS, TABLE};
+use sources::PodSources;
+
+pub(crate) mod sources;
 
 /// -300 is raw: before connection tracking, which has nothing to remember of what is dropped.
 const OVERLAY: BaseChain =
@@ -96,6 +99,8 @@ pub struct NodeRules {
     pub cluster: BTreeSet<IpNetwork>,
     /// Masquerade of all the node's pods.
     pub masquerade: Option<NodeMasquerade>,
+    /// Which sources packets to pods may have.
+    pub sources: Option<PodSources>,
 }
 
 /// UDP to the port is dropped unless it comes from a peer over the underlay, or from where the way
@@ -174,6 +179,7 @@ impl NodeMasquerade {
 
 impl NodeRules {
     fn check(&self) -> Result<()> {
+        self.sources.as_ref().map_or(Ok(()), PodSources::check)?;
         let Some(guard) = &self.guard else { return Ok(()) };
         let wrong =
             |name: &&String| name.is_empty() || name.len() >= NAME_LEN || name.contains('\0');
@@ -186,11 +192,15 @@ impl NodeRules {
         Ok(())
     }
 
-    fn chains(&self) -> [(BaseChain, Option<Vec<Rule>>); 3] {
+    fn chains(&self) -> [(BaseChain, Option<Vec<Rule>>); 5] {
+        let sources = self.sources.as_ref();
+        let output = |guard| sources::output_rules(guard, sources.is_some());
         [
             (OVERLAY, self.guard.as_ref().map(Guard::rules)),
             (TRANSIT, self.guard.as_ref().map(Guard::transit_rules)),
             (MASQUERADE, self.masquerade.as_ref().map(NodeMasquerade::rules)),
+            (sources::SOURCES, sources.map(PodSources::rules)),
+            (sources::OUTPUT, self.guard.as_ref().map(output)),
         ]
     }
 
@@ -344,7 +354,7 @@ impl Nft {
             }
             made.push((chain, wanted));
         }
-        for (set, wanted) in rules.sets() {
+        for (set, wanted) in rules.sets().into_iter().chain(sources::sets(rules.sources.as_ref())) {
             self.put_set(&mut batch, &set, wanted.as_ref())?;
         }
         for (chain, wanted) in &made {

@@ -84,7 +84,7 @@ impl Victim {
 }
 
 /// An IPv4 packet with a UDP datagram; without a checksum of UDP, which IPv4 allows.
-fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
+pub fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
     let length = |header: usize| u16::try_from(header + payload.len()).unwrap().to_be_bytes();
     let datagram =
         [&40000_u16.to_be_bytes()[..], &port.to_be_bytes(), &length(8), &[0, 0], payload].concat();
@@ -97,7 +97,7 @@ fn udp(from: Ipv4Addr, to: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The same over IPv6, where VXLAN wants a checksum.
-fn udp6(from: Ipv6Addr, to: Ipv6Addr, port: u16, payload: &[u8]) -> Vec<u8> {
+pub fn udp6(from: Ipv6Addr, to: Ipv6Addr, port: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).unwrap().to_be_bytes();
     let addresses = [from.octets(), to.octets()].concat();
     let mut datagram =
@@ -113,7 +113,7 @@ fn udp6(from: Ipv6Addr, to: Ipv6Addr, port: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An Ethernet frame for the bridge of a member, from one of its pods.
-fn from_pod(member: &Member, outer: &[u8]) -> Vec<u8> {
+pub fn from_pod(member: &Member, outer: &[u8]) -> Vec<u8> {
     let bridge = member.node.link("cni0").unwrap();
     let gateway = raw::mac(bridge["address"].as_str().unwrap());
     let kind = if outer[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };

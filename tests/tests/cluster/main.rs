@@ -6,6 +6,7 @@
 )]
 
 mod cluster;
+mod doors;
 mod events;
 mod foreign;
 mod guard;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::common::{in_netns, load, nft, open, pod, remove, ruleset};
-use nft::{Error, Guard, Monitor, NodeMasquerade, NodeRules, Rpfilter};
+use nft::{Error, Guard, Monitor, NodeMasquerade, NodeRules, PodSources, Rpfilter};
 
 fn rules() -> NodeRules {
     let peers = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"];
@@ -20,6 +20,12 @@ fn rules() -> NodeRules {
         masquerade: Some(NodeMasquerade {
             sources: sources.iter().map(|cidr| cidr.parse().unwrap()).collect(),
             random_fully: false,
+        }),
+        sources: Some(PodSources {
+            own: sources.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+            remote: ["10.1.2.0/24", "fd00:2::/64"].map(|cidr| cidr.parse().unwrap()).into(),
+            allowed: ["10.9.0.0/24"].map(|cidr| cidr.parse().unwrap()).into(),
+            links: ["cni0".to_owned()].into(),
         }),
     }
 }
@@ -77,6 +83,10 @@ fn whatever_others_do_to_it_is_told_and_mended() {
             "delete chain inet ferrule overlay\n\
              add chain inet ferrule overlay { type filter hook input priority 7; }"
                 .to_owned(),
+            "flush chain inet ferrule pod-sources".to_owned(),
+            "delete chain inet ferrule overlay-output".to_owned(),
+            "flush set inet ferrule pod-links".to_owned(),
+            "delete element inet ferrule remote-pods4 { 10.1.2.0/24 }".to_owned(),
             "add table inet ferrule { flags dormant; }".to_owned(),
             "delete table inet ferrule".to_owned(),
             "flush ruleset".to_owned(),
@@ -149,6 +159,11 @@ fn other_rules_become_exactly_those() {
         other.guard = None;
         assert!(ours.put_node_rules(&other).unwrap());
         assert!(!ruleset().contains("overlay"), "{}", ruleset());
+        other.sources = None;
+        assert!(ours.put_node_rules(&other).unwrap());
+        for gone in ["pod-links", "-pods", "pod-sources"] {
+            assert!(!ruleset().contains(gone), "{gone}: {}", ruleset());
+        }
         other.masquerade = None;
         assert!(ours.put_node_rules(&other).unwrap());
         let shown = ruleset();
