@@ -45,10 +45,18 @@ impl Sniffer {
 
 /// Sends a frame as it is.
 pub fn send(place: &impl Place, link: &str, frame: &[u8]) {
+    send_all(place, link, &[frame]);
+}
+
+/// Sends frames as they are. (Closing a packet socket takes the kernel 10 ms.)
+pub fn send_all(place: &impl Place, link: &str, frames: &[impl AsRef<[u8]> + Sync]) {
     place.ns().enter(|| {
         let socket = packet_socket(link);
         let to = link_address(link);
-        sendto(socket.as_raw_fd(), frame, &to, MsgFlags::empty()).expect("send a frame");
+        for frame in frames {
+            sendto(socket.as_raw_fd(), frame.as_ref(), &to, MsgFlags::empty())
+                .expect("send a frame");
+        }
     });
 }
 

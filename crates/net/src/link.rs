@@ -6,8 +6,9 @@ use netlink::Verb;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
-    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge, InfoData, InfoKind,
-    InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage,
+    AfSpecBridge, BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeFlag, BridgeVlanInfo,
+    BridgeVlanInfoFlags, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask,
+    LinkMessage,
 };
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
 
@@ -150,6 +151,18 @@ pub fn set_vlan_filtering(link: u32, on: bool, name: &str) -> Verb<()> {
         .index(link)
         .append_info_data(InfoBridge::VlanFiltering(on));
     change(bridge.build(), format!("set VLAN filtering of {name}"))
+}
+
+/// Stops a bridge from learning source addresses of frames to the group addresses of IEEE 802.1D
+/// (01:80:c2:00:00:00 to 0f). They pass no prerouting hook of nftables (net/bridge/br_input.c,
+/// br_handle_frame). Linux 5.0; an older kernel ignores it.
+pub fn set_no_linklocal_learn(link: u32, name: &str) -> Verb<()> {
+    let flag = BridgeBooleanOptionFlags::NoLinkLocalLearn;
+    let option = InfoBridge::MultiBoolOpt(BridgeBooleanOptions { value: flag, mask: flag });
+    let bridge = LinkMessageBuilder::<LinkBridge>::new_with_info_kind(InfoKind::Bridge)
+        .index(link)
+        .append_info_data(option);
+    change(bridge.build(), format!("set no_linklocal_learn of {name}"))
 }
 
 fn vlan_message(link: u32, vlan: Vlan, bridge_itself: bool) -> LinkMessage {

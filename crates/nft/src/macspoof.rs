@@ -27,7 +27,8 @@ pub(crate) const TABLE: Table =
     Table { family: NetfilterProtoFamily::Bridge, name: "ferrule", title: "bridge ferrule" };
 
 /// -300 is dstnat of the bridge family (NF_BR_PRI_NAT_DST_BRIDGED), where the reference's rule
-/// is too. The bridge learns only after prerouting, so a false address never enters its FDB.
+/// is too. The bridge learns only after prerouting, so a false address never enters its FDB; but
+/// frames to link-local group addresses skip this hook, see `net::link::set_no_linklocal_learn`.
 const BASE: BaseChain = BaseChain {
     name: "macspoof",
     kind: "filter",

@@ -109,6 +109,9 @@ impl Kernel {
         if bridge.vlan_filtering {
             self.ensure_vlan_filtering(&link)?;
         }
+        if bridge.no_linklocal_learn {
+            self.ensure_no_linklocal_learn(&link)?;
+        }
         Ok(())
     }
 
@@ -161,6 +164,20 @@ impl Kernel {
                 }
             }
             None => Err(no_vlan_filtering(&bridge.name)),
+        }
+    }
+
+    fn ensure_no_linklocal_learn(&mut self, bridge: &Link) -> Result<()> {
+        match bridge.no_linklocal_learn {
+            Some(true) => Ok(()),
+            Some(false) => {
+                Ok(self.host.set(&link::set_no_linklocal_learn(bridge.index, &bridge.name))?)
+            }
+            None => Err(Error::Unsupported(format!(
+                "bridge {} cannot leave out link-local frames when it learns (no_linklocal_learn, \
+                 Linux 5.0); they would pass macspoofchk; unset macspoofchk",
+                bridge.name
+            ))),
         }
     }
 

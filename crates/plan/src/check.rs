@@ -83,6 +83,11 @@ impl Kernel {
             .extend(unless(!bridge.vlan_filtering || link.vlan_filtering == Some(true), || {
                 "it does not filter by VLAN".to_owned()
             }));
+        let learns = bridge.no_linklocal_learn && link.no_linklocal_learn != Some(true);
+        differences.extend(unless(!learns, || {
+            "it learns from frames that macspoofchk does not see: no_linklocal_learn is not 1"
+                .to_owned()
+        }));
         Ok(differences)
     }
 

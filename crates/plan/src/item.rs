@@ -93,6 +93,9 @@ pub struct Bridge {
     pub promiscuous: bool,
     /// Whether it shall filter by VLAN.
     pub vlan_filtering: bool,
+    /// Whether frames to the group addresses of IEEE 802.1D may teach it no source address: they
+    /// do not pass the MAC check.
+    pub no_linklocal_learn: bool,
 }
 
 /// A veth pair from the host into the pod.

@@ -70,6 +70,7 @@ pub fn bridge(config: &Config) -> Vec<Item> {
         mtu: config.mtu,
         promiscuous: config.promiscuous,
         vlan_filtering: config.vlan.is_some() || !config.trunk.is_empty(),
+        no_linklocal_learn: config.macspoof,
     });
     vec![bridge, accept_ra(&config.bridge)]
 }

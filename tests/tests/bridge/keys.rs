@@ -57,7 +57,7 @@ fn contradictions_and_nonsense_are_refused_before_anything_is_touched() {
     }
 }
 
-fn kernel_filters_vlans() -> bool {
+pub fn kernel_filters_vlans() -> bool {
     Node::new().try_run("ip link add probe type bridge vlan_filtering 1").status.success()
 }
 

@@ -15,6 +15,7 @@ mod first_packet;
 mod gc_status;
 mod ipv6_rules;
 mod keys;
+mod learning;
 mod links;
 mod masquerade;
 mod pods;

@@ -39,6 +39,9 @@ pub struct Link {
     pub peer_netns: Option<i32>,
     /// For a bridge, whether it filters by VLAN; `None` where the kernel does not say.
     pub vlan_filtering: Option<bool>,
+    /// For a bridge, whether frames to the group addresses of IEEE 802.1D teach it no source
+    /// address; `None` where the kernel does not say (before Linux 5.0).
+    pub no_linklocal_learn: Option<bool>,
     /// For a VLAN device its ID.
     pub vlan_id: Option<u16>,
     /// For a port of a bridge: a frame may leave through the port that it came in by.
@@ -98,6 +101,7 @@ pub(crate) const IFLA_INFO_KIND: u16 = 1;
 pub(crate) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
 const IFLA_VLAN_ID: u16 = 1;
 pub(crate) const IFLA_VXLAN_ID: u16 = 1;
 pub(crate) const IFLA_VXLAN_LINK: u16 = 3;
@@ -109,6 +113,7 @@ const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 // include/uapi/linux/if_bridge.h
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+const BR_BOOLOPT_NO_LL_LEARN: u32 = 1 << 0;
 const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
 const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
 
@@ -164,6 +169,10 @@ fn info(link: &mut Link, infos: &[u8]) {
             IFLA_INFO_KIND => link.kind = text(value),
             IFLA_INFO_DATA if link.kind == "bridge" => {
                 link.vlan_filtering = on(IFLA_BR_VLAN_FILTERING);
+                // struct br_boolopt_multi: the values, and which of them the kernel knows.
+                let options = find(value, IFLA_BR_MULTI_BOOLOPT).and_then(|value| value.get(..4));
+                let no_learn = |options| u32_of(options).map(|on| on & BR_BOOLOPT_NO_LL_LEARN != 0);
+                link.no_linklocal_learn = options.and_then(no_learn);
             }
             IFLA_INFO_DATA if link.kind == "vlan" => {
                 let id = find(value, IFLA_VLAN_ID).and_then(|value| value.try_into().ok());

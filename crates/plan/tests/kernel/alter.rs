@@ -26,6 +26,9 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
             if bridge.vlan_filtering {
                 scripts.push(format!("ip link set {name} type bridge vlan_filtering 0"));
             }
+            if bridge.no_linklocal_learn {
+                scripts.push(format!("ip link set {name} type bridge no_linklocal_learn 0"));
+            }
             on_host(scripts)
         }
         Item::VlanDevice(name, bridge, id) => {

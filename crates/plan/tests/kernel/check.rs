@@ -18,6 +18,7 @@ pub fn bridge() -> Item {
         mtu: Some(1450),
         promiscuous: true,
         vlan_filtering: false,
+        no_linklocal_learn: true,
     })
 }
 
@@ -224,8 +225,13 @@ fn a_second_networks_default_route_is_no_difference() {
 /// words of the refusal.
 #[test]
 fn vlans_are_checked_or_refused() {
-    let filtering =
-        Bridge { name: BRIDGE.to_owned(), mtu: None, promiscuous: false, vlan_filtering: true };
+    let filtering = Bridge {
+        name: BRIDGE.to_owned(),
+        mtu: None,
+        promiscuous: false,
+        vlan_filtering: true,
+        no_linklocal_learn: false,
+    };
     let vlans = vec![
         Vlan { id: 100, pvid: true, untagged: true },
         Vlan { id: 7, pvid: false, untagged: false },

@@ -90,6 +90,7 @@ fn a_bridge_of_the_administrator_keeps_its_own() {
             mtu: Some(1450),
             promiscuous: false,
             vlan_filtering: false,
+            no_linklocal_learn: false,
         };
         apply(&[Item::Bridge(plain)]).unwrap();
         let shown = sh("ip -d link show br0");
