@@ -12,6 +12,7 @@ mod neighbor;
 #[cfg(test)]
 mod netns;
 mod reload;
+mod remarks;
 pub mod report;
 pub mod status;
 pub mod table;

@@ -16,7 +16,7 @@ pub use best_path::{Path, Selection, Source, select};
 pub use export::{AdjRibOut, Export, LocalAddresses, Unannounced, exports};
 pub use policy::{Policy, Rejected};
 
-use crate::codec::{NextHop, Update};
+use crate::codec::{Family, NextHop, Update};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -85,6 +85,12 @@ impl Rib {
     /// policy does not admit replaces, and so withdraws, what the peer announced before.
     pub fn update(&mut self, peer: IpAddr, update: &Update) {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
+        let unread = |prefix: &IpNetwork| update.disabled.contains(&Family::of(prefix));
+        if !update.disabled.is_empty() {
+            let gone = peer.paths.keys().filter(|prefix| unread(prefix));
+            self.dirty.extend(gone);
+            peer.paths.retain(|prefix, _| !unread(prefix));
+        }
         for prefix in &update.withdrawn {
             if peer.paths.remove(prefix).is_some() {
                 self.dirty.insert(*prefix);

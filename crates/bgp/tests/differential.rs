@@ -3,6 +3,8 @@
 //!
 //! Where they differ on purpose, [`theirs`] and [`attributes`] make up for it:
 //! - it takes iBGP routes without NEXT_HOP; RFC 4271 section 5.1.3 makes it mandatory;
+//! - it ends the session where MP_REACH_NLRI or MP_UNREACH_NLRI has wrong flags, is cut off or cannot be read;
+//!   here that withdraws, or disables the family (RFC 7606 sections 3 c and 3 j);
 //! - it leaves RFC 7606 section 5.2 (errors where nothing is announced) to its user;
 //! - it looks at the Partial bit of attributes that must not have it; RFC 7606 section 3 c names
 //!   Optional and Transitive only;
@@ -39,6 +41,9 @@ enum Outcome {
 
 fn ours(message: &[u8], context: &Context) -> Outcome {
     let Ok(Message::Update(update)) = decode(message, context) else { return Outcome::Reset };
+    if update.faults.iter().any(|fault| fault.starts_with("MP_")) {
+        return Outcome::Reset;
+    }
     let announced = update.announced.iter();
     let announced: BTreeSet<_> = announced
         .flat_map(|a| a.prefixes.iter().map(|prefix| (prefix.to_string(), a.next_hop.address)))

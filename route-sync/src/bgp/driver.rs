@@ -384,17 +384,12 @@ impl Speaker {
 
     fn note(&mut self, address: IpAddr, update: &bgp_speaker::codec::Update) {
         let Some(peer) = self.peers.get_mut(&address) else { return };
-        if let Some(fault) = update.faults.first() {
-            let outcome =
-                if update.treated_as_withdraw { "its routes are withdrawn" } else { "ignored" };
-            let text = format!("an UPDATE is not sound, {outcome}: {}", update.faults.join("; "));
-            if peer.logged != text {
-                warn!(peer = %address, "{text}");
-                peer.logged = text;
-            }
-            peer.fault = Some(fault.clone());
+        peer.note_faults(update);
+        if !update.disabled.is_empty() {
+            self.settle();
         }
         let Some(family) = update.end_of_rib else { return };
+        let Some(peer) = self.peers.get_mut(&address) else { return };
         peer.ended.insert(family);
         debug!(peer = %address, "it has sent all its {family} routes");
         self.settle();

@@ -31,6 +31,8 @@ pub(super) struct Neighbor {
     pub logged: String,
     /// What was wrong with its last UPDATE that was not whole.
     pub fault: Option<String>,
+    /// When a family was last disabled, seconds since 1970.
+    pub disabled_since: u64,
 }
 
 impl Neighbor {
@@ -53,13 +55,15 @@ impl Neighbor {
             since: now(),
             logged: String::new(),
             fault: None,
+            disabled_since: 0,
         }
     }
 
-    /// It has sent all its routes, of every family of the session.
+    /// It has sent all its routes, of every family of the session that is not disabled.
     pub fn complete(&self) -> bool {
-        let up = self.session.established();
-        up.is_some_and(|up| up.context.families.is_subset(&self.ended))
+        let ended =
+            |family| self.ended.contains(family) || self.session.disabled().contains_key(family);
+        self.session.established().is_some_and(|up| up.context.families.iter().all(ended))
     }
 
     /// What it has to be told so that it knows what it shall; nothing while the session is down.

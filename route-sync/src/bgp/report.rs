@@ -81,6 +81,9 @@ pub struct SessionReport {
     pub capabilities: Vec<String>,
     /// Families of which the peer has sent all.
     pub end_of_rib: Vec<String>,
+    /// Families whose routes are ignored until the session is new, and why, with the remedy.
+    #[serde(default)]
+    pub disabled: BTreeMap<String, String>,
 }
 
 /// Since the session's configuration.
@@ -134,6 +137,11 @@ impl PeerReport {
     /// The session is established.
     pub fn is_up(&self) -> bool {
         self.state == "Established"
+    }
+
+    /// The session is established, and no family of it is disabled.
+    pub fn is_whole(&self) -> bool {
+        self.is_up() && self.session.as_ref().is_none_or(|session| session.disabled.is_empty())
     }
 }
 
@@ -213,6 +221,7 @@ impl Speaker {
                 .map(|(_, name)| (*name).to_owned())
                 .collect(),
             end_of_rib: names(&peer.ended),
+            disabled: peer.disabled(),
         })
     }
 
@@ -252,6 +261,8 @@ impl Speaker {
             error: format!("its connections are refused: {error}"),
             since: *since,
         });
-        self.peers.values().filter(down).map(problem).chain(keyless).chain(deaf).collect()
+        let impaired = self.peers.values().flat_map(Neighbor::impaired);
+        let peers = self.peers.values().filter(down).map(problem).chain(impaired);
+        peers.chain(keyless).chain(deaf).collect()
     }
 }

@@ -4,13 +4,13 @@ use super::report::{BgpReport, PeerReport};
 use crate::status::{age, columns, plain};
 use std::fmt::Write;
 
-/// Whether BGP is configured, every session established, and each prefix told to some peer: of two
+/// Whether BGP is configured, every session established with all its families, and each prefix told to some peer: of two
 /// sessions with one switch, each may be of one family.
 pub fn is_well(report: &Option<BgpReport>) -> bool {
     let Some(report) = report else { return false };
     let told = |prefix| report.peers.iter().any(|peer| !peer.unannounced.contains_key(prefix));
     report.complete
-        && report.peers.iter().all(PeerReport::is_up)
+        && report.peers.iter().all(PeerReport::is_whole)
         && report.announce.iter().all(told)
 }
 
@@ -79,6 +79,9 @@ fn remarks(text: &mut String, report: &BgpReport) {
     let mut rows = vec![["PEER".to_owned(), "REMARK".to_owned()]];
     for peer in &report.peers {
         let mut remark = |remark: String| rows.push([peer.address.to_string(), plain(&remark)]);
+        for (family, why) in peer.session.iter().flat_map(|session| &session.disabled) {
+            remark(format!("{family} disabled: {why}"));
+        }
         for (why, count) in &peer.rejected {
             remark(format!("{count} prefixes not taken: {why}"));
         }

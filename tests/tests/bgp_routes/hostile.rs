@@ -1,9 +1,10 @@
 //! Peers that send what they should not, or nothing.
 
-use crate::pair::{Pair, ROUTER};
+use crate::pair::{Pair, ROUTER, ROUTER6};
 use crate::raw_peer::{
     AS_PATH, KEEPALIVE, NEXT_HOP, NOTIFICATION, OPEN, ORIGIN, RawPeer, UPDATE, message, update,
 };
+use std::net::Ipv6Addr;
 use std::time::Instant;
 
 const CIDR: &str = "10.244.9.0/24";
@@ -58,6 +59,49 @@ fn broken_attributes_withdraw_their_routes_alone() {
     assert!(pair.node.log().contains("an UPDATE is not sound"));
     let shown = pair.node.command("status bgp").stdout;
     assert!(shown.contains("UPDATEs treated as withdrawals; last fault: "), "{shown}");
+}
+
+/// MP_REACH_NLRI of fd00:10:244:`n`::/64 by this next hop.
+fn reach_v6(next_hop: &[u8], n: u8) -> Vec<u8> {
+    let length = u8::try_from(next_hop.len()).unwrap();
+    let prefix = [64, 0xfd, 0, 0, 0x10, 2, 0x44, 0, n];
+    let value = [&[0, 2, 1, length], next_hop, &[0], &prefix].concat();
+    [&[0x80, 14, u8::try_from(value.len()).unwrap()], &value[..]].concat()
+}
+
+/// RFC 7606 section 3 j: IPv6 routes with a next hop of 4 bytes cost IPv6, and IPv4 stays as it is.
+#[test]
+fn ipv6_that_cannot_be_read_leaves_ipv4_alone() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    raw.open_both();
+    let six = "fd00:10:244:9::/64";
+    let good = reach_v6(&ROUTER6.parse::<Ipv6Addr>().unwrap().octets(), 9);
+    raw.send(&update(&[&good, ORIGIN, AS_PATH, NEXT_HOP], 9));
+    pair.node.hears(CIDR, 1);
+    pair.node.hears(six, 1);
+    raw.send(&update(&[&reach_v6(&[172, 16, 0, 2], 8), ORIGIN, AS_PATH, NEXT_HOP], 8));
+    pair.node.hears("10.244.8.0/24", 1);
+    pair.node.hears(six, 0);
+    let peer = pair.node.peer(ROUTER);
+    assert_eq!(
+        (&peer["state"], &peer["counters"]["established"]),
+        (&"Established".into(), &1.into())
+    );
+    let why = peer["session"]["disabled"]["IPv6"].as_str().unwrap_or_default().to_owned();
+    assert!(why.contains("an IPv6 next hop of 4 bytes") && why.contains("restart"), "{peer:#}");
+    let shown = pair.node.command("status bgp");
+    assert!(shown.stdout.contains("IPv6 disabled: MP_REACH_NLRI") && !shown.status.success());
+    assert!(pair.node.command("status").stdout.contains(&format!("IPv6 of bgp peer {ROUTER}")));
+    // It is ignored until the session is new.
+    raw.send(&update(&[&good, ORIGIN, AS_PATH, NEXT_HOP], 7));
+    pair.node.hears("10.244.7.0/24", 1);
+    assert_eq!(pair.node.hops(six), 0);
+    raw.open_both();
+    raw.send(&update(&[&good, ORIGIN, AS_PATH, NEXT_HOP], 9));
+    pair.node.hears(six, 1);
+    assert_eq!(pair.node.peer(ROUTER)["session"]["disabled"], serde_json::json!({}));
 }
 
 /// RFC 4271 section 6.3, RFC 7947: only a route server may leave its AS out of a path.

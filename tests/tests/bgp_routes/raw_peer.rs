@@ -97,6 +97,16 @@ impl RawPeer {
         self.stream.as_ref().unwrap().try_clone().unwrap()
     }
 
+    /// As [`RawPeer::open`], of both families.
+    pub fn open_both(&mut self) {
+        self.accept();
+        let capabilities = [1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1, 65, 4, 0, 0, 0xfe, 0x4c];
+        let head = [4, 0xfe, 0x4c, 0, 90, 192, 0, 2, 254, 20, 2, 18];
+        self.send(&message(OPEN, &[&head[..], &capabilities].concat()));
+        self.send(&message(KEEPALIVE, &[]));
+        self.expect(KEEPALIVE);
+    }
+
     /// Closes the connection without a word.
     pub fn close(&mut self) {
         self.stream = None;

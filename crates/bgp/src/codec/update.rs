@@ -4,6 +4,7 @@ use super::attributes::{self, Approach, Attributes, Fault, Read, fault, name};
 use super::reader::Reader;
 use super::{Context, Family, Malformed, code, nlri};
 use ipnetwork::IpNetwork;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where packets for a prefix go.
@@ -27,10 +28,12 @@ pub struct Announced {
 /// An UPDATE, both families. A receiver takes `withdrawn` first, then `announced`.
 ///
 /// Errors cost what RFC 7606 says. An attribute that decides nothing is discarded. Routes whose
-/// attributes are broken are moved to `withdrawn` ("treat-as-withdraw"). Only where prefixes
-/// cannot be read is [`decode`](super::decode) an error, which ends the session (section 5):
-/// broken lengths of the message's parts, broken prefixes, a broken or second MP_REACH_NLRI or
-/// MP_UNREACH_NLRI, or any broken attribute that is not discarded while nothing is announced.
+/// attributes are broken are moved to `withdrawn` ("treat-as-withdraw"). An MP_REACH_NLRI or
+/// MP_UNREACH_NLRI whose prefixes or next hop cannot be read costs its family ("AFI/SAFI disable",
+/// section 3 j). Only where no family can be read either is [`decode`](super::decode) an error,
+/// which ends the session (section 5): broken lengths of the message's parts, broken prefixes
+/// outside of those two attributes, a second one of either, or any broken attribute that is not
+/// discarded while nothing is announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Update {
     /// Prefixes that the sender no longer reaches.
@@ -42,6 +45,10 @@ pub struct Update {
     pub attributes: Attributes,
     /// The message is an End-of-RIB marker (RFC 4724 section 2) of this family.
     pub end_of_rib: Option<Family>,
+    /// Families whose prefixes could not be read: all routes of them that the sender announced in
+    /// this session count as withdrawn, and what it sends of them later is ignored (RFC 4760
+    /// section 7).
+    pub disabled: BTreeSet<Family>,
     /// What was broken, in words; the session goes on.
     pub faults: Vec<String>,
     /// Something was broken so that announced prefixes count as withdrawn.
@@ -82,7 +89,7 @@ pub(super) fn decode(body: &[u8], context: &Context) -> Result<Update, Malformed
     let empty = withdrawn.is_empty() && body.is_empty();
     let end_of_rib = match (&found.unreach, found.kinds) {
         (None, 0) if attributes.is_empty() && empty => Some(Family::Ipv4),
-        (Some(prefixes), 1) if prefixes.is_empty() && empty => found.unreach_family,
+        (Some((family, prefixes)), 1) if prefixes.is_empty() && empty => Some(*family),
         _ => None,
     };
     let update = found.conclude(withdrawn, body, context)?;
@@ -97,11 +104,9 @@ fn attribute<'a>(reader: &mut Reader<'a>) -> Option<(u8, &'a [u8])> {
     Some((flags, reader.take(usize::from(length))?))
 }
 
-/// The value of MP_REACH_NLRI; `None` is a family that is none of ours.
-fn reach(value: &[u8], context: &Context) -> Result<Option<Announced>, Fault> {
-    let broken = |why: &str| {
-        fault(Approach::SessionReset, 9, format!("{} with {why}", name(attributes::MP_REACH)))
-    };
+/// The value of MP_REACH_NLRI; `None` is a family that the session does not carry. An error names
+/// what cannot be read.
+fn reach(value: &[u8], context: &Context) -> Result<Option<Announced>, String> {
     let mut reader = Reader(value);
     let mut head = || {
         let (afi, safi, length) = (reader.u16()?, reader.u8()?, reader.u8()?);
@@ -109,30 +114,39 @@ fn reach(value: &[u8], context: &Context) -> Result<Option<Announced>, Fault> {
         reader.u8()?;
         Some((Family::of_wire(afi, safi), next_hop))
     };
-    let (family, next_hop) = head().ok_or_else(|| broken("too few bytes"))?;
-    let Some(family) = family else { return Ok(None) };
+    let (family, next_hop) = head().ok_or("too few bytes")?;
+    let Some(family) = family.filter(|family| context.families.contains(family)) else {
+        return Ok(None);
+    };
     let length = next_hop.len();
     let next_hop = NextHop::decode(next_hop)
         .filter(|next_hop| match family {
             Family::Ipv4 => next_hop.address.is_ipv4() || context.extended_next_hop,
             Family::Ipv6 => next_hop.address.is_ipv6(),
         })
-        .ok_or_else(|| broken(&format!("an {family} next hop of {length} bytes")))?;
-    let prefixes = nlri::decode(family, reader.0).map_err(|why| broken(&why))?;
-    Ok(Some(Announced { next_hop, prefixes }))
+        .ok_or_else(|| format!("an {family} next hop of {length} bytes"))?;
+    Ok(Some(Announced { next_hop, prefixes: nlri::decode(family, reader.0)? }))
 }
 
-/// The value of MP_UNREACH_NLRI, and its family if that is one of ours.
-fn unreach(value: &[u8]) -> Result<(Option<Family>, Option<Vec<IpNetwork>>), Fault> {
-    let broken = |why: &str| {
-        fault(Approach::SessionReset, 9, format!("{} with {why}", name(attributes::MP_UNREACH)))
-    };
+/// The value of MP_UNREACH_NLRI: its family if the session carries it, and its prefixes.
+fn unreach(value: &[u8], context: &Context) -> Result<Option<(Family, Vec<IpNetwork>)>, String> {
     let mut reader = Reader(value);
-    let mut head = || Some((reader.u16()?, reader.u8()?));
-    let (afi, safi) = head().ok_or_else(|| broken("too few bytes"))?;
-    let Some(family) = Family::of_wire(afi, safi) else { return Ok((None, None)) };
-    let prefixes = nlri::decode(family, reader.0).map_err(|why| broken(&why))?;
-    Ok((Some(family), Some(prefixes)))
+    let family = family(&mut reader).ok_or("too few bytes")?;
+    let Some(family) = family.filter(|family| context.families.contains(family)) else {
+        return Ok(None);
+    };
+    Ok(Some((family, nlri::decode(family, reader.0)?)))
+}
+
+/// What both begin with; the outer `None` is cut off, the inner one is a family of others.
+fn family(reader: &mut Reader) -> Option<Option<Family>> {
+    Some(Family::of_wire(reader.u16()?, reader.u8()?))
+}
+
+/// Of the bytes of an attribute that is cut off, those of its value.
+fn rest_of_value(bytes: &[u8]) -> &[u8] {
+    let extended = bytes.first().is_some_and(|flags| flags & attributes::EXTENDED_LENGTH != 0);
+    bytes.get(if extended { 4.. } else { 3.. }).unwrap_or_default()
 }
 
 impl NextHop {
@@ -175,11 +189,11 @@ struct Found {
     faults: Vec<Fault>,
     /// MP_REACH_NLRI of one of our families.
     reach: Option<Announced>,
-    /// MP_REACH_NLRI of another.
+    /// MP_REACH_NLRI of another, or one that cannot be read.
     other: bool,
-    /// MP_UNREACH_NLRI, and its family if it is one of ours.
-    unreach: Option<Vec<IpNetwork>>,
-    unreach_family: Option<Family>,
+    /// MP_UNREACH_NLRI of one of our families.
+    unreach: Option<(Family, Vec<IpNetwork>)>,
+    disabled: BTreeSet<Family>,
 }
 
 impl Default for Found {
@@ -192,7 +206,7 @@ impl Default for Found {
             reach: None,
             other: false,
             unreach: None,
-            unreach_family: None,
+            disabled: BTreeSet::new(),
         }
     }
 }
@@ -201,19 +215,17 @@ impl Found {
     fn read(&mut self, bytes: &[u8], context: &Context) -> Result<(), Malformed> {
         let mut reader = Reader(bytes);
         while !reader.0.is_empty() {
-            let kind = reader.0.get(1).copied().unwrap_or(0);
-            let multiprotocol = matches!(kind, attributes::MP_REACH | attributes::MP_UNREACH);
+            let rest = reader.0;
+            let kind = rest.get(1).copied().unwrap_or(0);
             let taken = match attribute(&mut reader) {
                 Some((flags, value)) => self.attribute(flags, kind, value, context),
-                // RFC 7606 section 4: the rest of the attributes cannot be read, the prefixes can.
                 None => {
                     reader.0 = &[];
-                    let why = format!("{} is cut off", name(kind));
-                    Err(fault(Approach::TreatAsWithdraw, 1, why))
+                    self.cut_off(kind, rest, context)
                 }
             };
             match taken {
-                Err(fault) if multiprotocol || fault.approach == Approach::SessionReset => {
+                Err(fault) if fault.approach == Approach::SessionReset => {
                     return Err(reset(fault.subcode, &fault.why));
                 }
                 Err(fault) => self.faults.push(fault),
@@ -223,6 +235,38 @@ impl Found {
         Ok(())
     }
 
+    /// RFC 7606 section 4: the rest of the attributes cannot be read, the prefixes can, unless they
+    /// are in this very one.
+    fn cut_off(&mut self, kind: u8, rest: &[u8], context: &Context) -> Result<(), Fault> {
+        let why = format!("{} is cut off", name(kind));
+        if matches!(kind, attributes::MP_REACH | attributes::MP_UNREACH) {
+            self.kinds += usize::from(!self.see(kind));
+            self.unreadable(kind, rest_of_value(rest), &why, context)?;
+        }
+        Err(fault(Approach::TreatAsWithdraw, 1, why))
+    }
+
+    /// MP_REACH_NLRI or MP_UNREACH_NLRI cannot be read: that costs its family, if that at least can
+    /// be read (RFC 7606 section 3 j).
+    fn unreadable(
+        &mut self,
+        kind: u8,
+        value: &[u8],
+        why: &str,
+        context: &Context,
+    ) -> Result<(), Fault> {
+        let family = family(&mut Reader(value));
+        let family = family.ok_or_else(|| fault(Approach::SessionReset, 9, why))?;
+        self.other |= kind == attributes::MP_REACH;
+        self.disabled.extend(family.filter(|family| context.families.contains(family)));
+        Ok(())
+    }
+
+    /// Notes that an attribute is there; gives whether it was before.
+    fn see(&mut self, kind: u8) -> bool {
+        self.seen.get_mut(usize::from(kind)).is_some_and(|seen| std::mem::replace(seen, true))
+    }
+
     fn attribute(
         &mut self,
         flags: u8,
@@ -230,35 +274,47 @@ impl Found {
         value: &[u8],
         context: &Context,
     ) -> Result<(), Fault> {
-        let seen = self.seen.get_mut(usize::from(kind)).is_some_and(|s| std::mem::replace(s, true));
-        if seen {
-            let why = format!("a second {}", name(kind));
-            return Err(fault(Approach::AttributeDiscard, 1, why));
+        let multiprotocol = matches!(kind, attributes::MP_REACH | attributes::MP_UNREACH);
+        if self.see(kind) {
+            // RFC 7606 section 3 g.
+            let approach =
+                if multiprotocol { Approach::SessionReset } else { Approach::AttributeDiscard };
+            return Err(fault(approach, 1, format!("a second {}", name(kind))));
         }
         self.kinds += 1;
+        if multiprotocol {
+            self.multiprotocol(kind, value, context)?;
+        }
         let class = flags & (attributes::OPTIONAL | attributes::TRANSITIVE);
         match attributes::flags(kind) {
             Some(right) if right != class => {
                 let why = format!("{} has the flags {flags:#04x}", name(kind));
-                return Err(fault(Approach::TreatAsWithdraw, 4, why));
+                Err(fault(Approach::TreatAsWithdraw, 4, why))
             }
             // RFC 4271 would end the session. The prefixes were read, so as other speakers do:
             None if class & attributes::OPTIONAL == 0 => {
                 let why = format!("the well-known attribute {kind} is not known here");
-                return Err(fault(Approach::TreatAsWithdraw, 2, why));
+                Err(fault(Approach::TreatAsWithdraw, 2, why))
             }
-            None => return Ok(()),
-            Some(_) => {}
+            Some(_) if !multiprotocol => self.read.take(kind, value, context),
+            _ => Ok(()),
         }
-        match kind {
-            attributes::MP_REACH => {
-                self.reach = reach(value, context)?;
-                self.other = self.reach.is_none();
-            }
-            attributes::MP_UNREACH => (self.unreach_family, self.unreach) = unreach(value)?,
-            _ => self.read.take(kind, value, context)?,
-        }
-        Ok(())
+    }
+
+    /// Reads the prefixes, whatever the flags are: what is to be withdrawn has to be known.
+    fn multiprotocol(&mut self, kind: u8, value: &[u8], context: &Context) -> Result<(), Fault> {
+        let read = if kind == attributes::MP_REACH {
+            reach(value, context).map(|reach| {
+                self.other = reach.is_none();
+                self.reach = reach;
+            })
+        } else {
+            unreach(value, context).map(|unreach| self.unreach = unreach)
+        };
+        let Err(why) = read else { return Ok(()) };
+        let why = format!("{} with {why}", name(kind));
+        self.unreadable(kind, value, &why, context)?;
+        Err(fault(Approach::AttributeDiscard, 9, why))
     }
 
     fn has(&self, kind: u8) -> bool {
@@ -309,12 +365,13 @@ impl Found {
         let worst = self.faults.iter().max_by_key(|fault| fault.approach);
         let withdraw = worst.filter(|fault| fault.approach > Approach::AttributeDiscard);
         // RFC 7606 section 5.2: what should be withdrawn may be among what could not be read.
-        if let Some(fault) = withdraw.filter(|_| !reaches) {
+        let withdraws_alone = self.kinds == 1 && self.has(attributes::MP_UNREACH);
+        if let Some(fault) = withdraw.filter(|_| !reaches && !withdraws_alone) {
             let why = format!("{}, and no prefix is announced", fault.why);
             return Err(reset(fault.subcode, &why));
         }
         let treated_as_withdraw = withdraw.is_some();
-        withdrawn.extend(self.unreach.take().unwrap_or_default());
+        withdrawn.extend(self.unreach.take().into_iter().flat_map(|(_, prefixes)| prefixes));
         let mut announced = vec![];
         if treated_as_withdraw {
             withdrawn.extend(body);
@@ -323,7 +380,10 @@ impl Found {
             let body = self.body_next_hop().map(|next_hop| Announced { next_hop, prefixes: body });
             announced.extend(body.into_iter().chain(self.reach.take()));
         }
-        let ours = |prefix: &IpNetwork| context.families.contains(&Family::of(prefix));
+        let ours = |prefix: &IpNetwork| {
+            let family = Family::of(prefix);
+            context.families.contains(&family) && !self.disabled.contains(&family)
+        };
         withdrawn.retain(ours);
         announced.iter_mut().for_each(|announced| announced.prefixes.retain(ours));
         announced.retain(|announced| !announced.prefixes.is_empty());
@@ -334,6 +394,7 @@ impl Found {
             withdrawn,
             announced,
             attributes,
+            disabled: self.disabled,
             faults,
             treated_as_withdraw,
             ..Update::default()

@@ -1,6 +1,7 @@
 //! The session itself: events in, actions out.
 
 mod collision;
+mod disabled;
 mod stream;
 
 use super::connection::{Connection, Phase, jittered};
@@ -9,6 +10,7 @@ use super::{
     Action, Config, ConnectionId, Event, IDLE_HOLD_MAX, Negotiated, OPEN_HOLD, Reason, State,
 };
 use crate::codec::{self, Family, Malformed, Message, Notification, Update, cease, code};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// What a session counted since it was made.
@@ -45,6 +47,8 @@ pub struct Session {
     /// When it was established, while it is.
     since: Option<Instant>,
     last_error: Option<Reason>,
+    /// Families that are ignored in the session that is established, and why.
+    disabled: BTreeMap<Family, String>,
     counters: Counters,
     /// Of the call at hand.
     now: Instant,
@@ -65,6 +69,7 @@ impl Session {
             failures: 0,
             since: None,
             last_error: None,
+            disabled: BTreeMap::new(),
             counters: Counters::default(),
             now,
             random: 0,
@@ -304,6 +309,7 @@ impl Session {
                 if let Some(why) = strange_path(&self.config, &update) {
                     update.withdraw(why);
                 }
+                self.ignore_disabled(&mut update);
                 self.counters.updates_in += 1;
                 self.counters.treated_as_withdraw += u64::from(update.treated_as_withdraw);
                 self.actions.push(Action::Update(Box::new(update)));
@@ -347,6 +353,7 @@ impl Session {
         connection.phase = Phase::Established(negotiated.clone());
         connection.heard(now);
         self.since = Some(self.now);
+        self.disabled.clear();
         self.counters.established += 1;
         self.actions.push(Action::Up(negotiated));
     }

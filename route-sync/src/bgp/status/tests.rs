@@ -22,6 +22,7 @@ fn up() -> PeerReport {
             families: texts(&["IPv4", "IPv6"]),
             capabilities: texts(&["4-octet-as", "route-refresh"]),
             end_of_rib: texts(&["IPv4"]),
+            disabled: [("IPv6".to_owned(), "MP_REACH_NLRI is cut off".to_owned())].into(),
         }),
         next_timer: Some(12),
         prefixes_in: 1,
@@ -103,6 +104,7 @@ SESSION      ROUTER ID    LOCAL ADDRESS  HOLD  FAMILIES   CAPABILITIES
 192.0.2.254  192.0.2.254  192.0.2.11     90s   IPv4 IPv6  4-octet-as route-refresh
 
 PEER         REMARK
+192.0.2.254  IPv6 disabled: MP_REACH_NLRI is cut off
 192.0.2.254  2 prefixes not taken: a default route
 192.0.2.254  fd00:10:244:1::/64 not announced: this node has no IPv6 address to name as the next hop
 192.0.2.254  1 UPDATEs treated as withdrawals; last fault: ORIGIN is 7
@@ -120,6 +122,8 @@ fn well_is_what_is_up_and_told_whole() {
     let mut well = report();
     well.complete = true;
     well.peers.pop();
+    assert!(!is_well(&Some(well.clone())));
+    well.peers[0].session.as_mut().unwrap().disabled.clear();
     assert!(!is_well(&Some(well.clone())));
     // Another session of the same switch, of the other family.
     let mut six = well.clone();

@@ -1,0 +1,51 @@
+//! What of a peer's routes is not used, and why, with what to do.
+
+use super::neighbor::{Neighbor, now};
+use crate::query::Problem;
+use bgp_speaker::codec::Update;
+use std::collections::BTreeMap;
+use tracing::warn;
+
+impl Neighbor {
+    /// Logs what is wrong with an UPDATE, once.
+    pub(super) fn note_faults(&mut self, update: &Update) {
+        let Some(fault) = update.faults.first() else { return };
+        let outcome = match update.treated_as_withdraw {
+            true => "its routes are withdrawn",
+            false if !update.disabled.is_empty() => "its family is disabled",
+            false => "ignored",
+        };
+        let text = format!("an UPDATE is not sound, {outcome}: {}", update.faults.join("; "));
+        if self.logged != text {
+            warn!(peer = %self.config.address, "{text}");
+            self.logged = text;
+        }
+        self.fault = Some(fault.clone());
+        if !update.disabled.is_empty() {
+            self.disabled_since = now();
+        }
+    }
+
+    /// Families that are ignored in this session, and why, with the remedy.
+    pub(super) fn disabled(&self) -> BTreeMap<String, String> {
+        let up = self.session.established().is_some();
+        let disabled = self.session.disabled().iter().filter(|_| up);
+        let explain = |why: &String| {
+            format!(
+                "{why}: its routes of this family are ignored until the session is new; correct \
+                 the next hop or the prefixes at the peer, then restart the session there"
+            )
+        };
+        disabled.map(|(family, why)| (family.to_string(), explain(why))).collect()
+    }
+
+    /// The same as problems.
+    pub(super) fn impaired(&self) -> Vec<Problem> {
+        let problem = |(family, error): (String, String)| Problem {
+            what: format!("{family} of bgp peer {}", self.config.address),
+            error,
+            since: self.disabled_since,
+        };
+        self.disabled().into_iter().map(problem).collect()
+    }
+}
