@@ -5,21 +5,49 @@ use crate::desired::{BLACKHOLE, Desired, LEARNED, PROTOCOL, Way};
 use ipnetwork::IpNetwork;
 use net::fdb::{self, FdbEntry};
 use net::neighbour::{self, Neighbour};
-use net::route::{self, Hop, Route};
+use net::route::{self, Hop, Kind, Route};
 use net::{Mac, Verb};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
 /// What a change is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Object {
-    /// The route to a CIDR.
-    Route(IpNetwork),
+    /// A route. Several of one destination may exist side by side.
+    Route(RouteKey),
     /// A neighbour on the tunnel's device.
     Neighbour(IpAddr),
     /// An FDB entry of the tunnel's device.
     Fdb(Mac),
+}
+
+/// What tells a route from others. First the destination: all of one follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteKey {
+    /// Where it leads.
+    pub dst: IpNetwork,
+    /// Its table.
+    pub table: u32,
+    /// Its metric.
+    pub priority: u32,
+    /// Who made it (RTPROT_*).
+    pub protocol: u8,
+    /// What becomes of the packets.
+    pub kind: Kind,
+}
+
+impl RouteKey {
+    /// That of a route.
+    pub fn of(route: &Route) -> RouteKey {
+        let Route { dst, table, priority, protocol, kind, .. } = *route;
+        RouteKey { dst, table, priority, protocol, kind }
+    }
+
+    /// Before those of every route to a destination.
+    pub fn before(dst: IpNetwork) -> RouteKey {
+        RouteKey { dst, table: 0, priority: 0, protocol: 0, kind: Kind::Unicast }
+    }
 }
 
 /// One change.
@@ -46,7 +74,7 @@ impl Change {
     pub fn object(&self) -> Object {
         match self {
             Change::Create(route) | Change::Replace(route) | Change::Delete(route) => {
-                Object::Route(route.dst)
+                Object::Route(RouteKey::of(route))
             }
             Change::Neighbour(entry) | Change::DeleteNeighbour(entry) => {
                 Object::Neighbour(entry.address)
@@ -72,6 +100,16 @@ impl Change {
     pub fn deletes(&self) -> bool {
         use Change::{Delete, DeleteFdb, DeleteNeighbour};
         matches!(self, Delete(_) | DeleteNeighbour(_) | DeleteFdb(_))
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Object::Route(key) => write!(f, "route {}", key.dst),
+            Object::Neighbour(address) => write!(f, "neighbour {address}"),
+            Object::Fdb(mac) => write!(f, "FDB entry {mac}"),
+        }
     }
 }
 

@@ -8,13 +8,13 @@ use crate::diff::{Change, Diff, Object, Seen, Sweep};
 use crate::facts::{Facts, is_tunnel};
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
-use failures::Failure;
+use failures::{Aim, Failure, aim};
 use ipnetwork::IpNetwork;
 use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::{Nft, NodeRules};
 use node::vtep;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 use tracing::{debug, info, warn};
 
@@ -60,7 +60,8 @@ pub struct Sync {
     sweep: bool,
     /// A set is in.
     told: bool,
-    failures: HashMap<Object, Failure>,
+    /// What the kernel refuses, until that very object is as it must be.
+    failures: BTreeMap<Aim, Failure>,
     /// What fails as a whole: `vxlan …`, `nftables`.
     troubles: HashMap<String, Failure>,
     /// Since when each CIDR is on its path and in its state.
@@ -98,7 +99,7 @@ impl Sync {
             rules: None,
             sweep: false,
             told: false,
-            failures: HashMap::new(),
+            failures: BTreeMap::new(),
             troubles: HashMap::new(),
             since: HashMap::new(),
             source: SourceReport::default(),
@@ -212,8 +213,8 @@ impl Sync {
         self.tunnel = self.ensure_tunnel(why, vtep.as_ref(), guarded)?;
         let changes = self.changes()?;
         // What the diff does not name is as desired.
-        let still: HashSet<Object> = changes.iter().map(Change::object).collect();
-        self.failures.retain(|object, _| still.contains(object));
+        let still: HashSet<Aim> = changes.iter().map(aim).collect();
+        self.failures.retain(|aim, _| still.contains(aim));
         self.apply(&changes, why, true)?;
         drop(changes);
         // What led through an old device now leads elsewhere.
@@ -386,7 +387,7 @@ impl Sync {
                     }
                     _ => {
                         done.push(change);
-                        self.failures.remove(&change.object());
+                        self.carried_out(change);
                         if changes.len() <= LOGGED {
                             info!(why, "{change}");
                         }

@@ -81,7 +81,7 @@ pub struct Hop {
 }
 
 /// A route's type (RTN_*).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Packets go to the hops.
     Unicast,

@@ -2,7 +2,7 @@
 
 use super::{Sync, is_own};
 use crate::desired::{PROTOCOL, is_ours};
-use crate::diff::{self, Change, Object};
+use crate::diff::{self, Change, Object, RouteKey};
 use net::{Event, Link, address, fdb, neighbour, route};
 use std::collections::HashMap;
 
@@ -92,7 +92,9 @@ impl Sync {
         }
         let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
         match wanted {
-            Some(wanted) if diff::same(&wanted, &route) => return Some(Object::Route(route.dst)),
+            Some(wanted) if diff::same(&wanted, &route) => {
+                return Some(Object::Route(RouteKey::of(&wanted)));
+            }
             Some(wanted) if is_ours(route.protocol) => {
                 // It may be in the place of ours, or beside it (`ip route append`, IPv4 alone).
                 // One that was heard may just be older than our last change of it, and IPv4 would

@@ -1,7 +1,8 @@
 //! What fails is noted, and tried again after a pause that grows.
 
 use super::{Sync, now};
-use crate::diff::Change;
+use crate::diff::{Change, Object, RouteKey};
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -48,6 +49,15 @@ impl Failure {
     }
 }
 
+/// An object, and whether it must go. That one route is removed says nothing of another that could
+/// not be made beside it, nor of the same one with other hops.
+pub(super) type Aim = (Object, bool);
+
+/// What a change wants.
+pub(super) fn aim(change: &Change) -> Aim {
+    (change.object(), change.deletes())
+}
+
 fn is_conflict(change: &Change, error: &net::Error) -> bool {
     matches!(change, Change::Create(_)) && error.is_exists()
 }
@@ -65,17 +75,34 @@ impl Sync {
         self.failures.values_mut().chain(self.troubles.values_mut()).for_each(Failure::postpone);
     }
 
+    /// Forgets what a change that the kernel took solves. What is there need not go any more.
+    pub(super) fn carried_out(&mut self, change: &Change) {
+        let (object, deletes) = aim(change);
+        self.failures.remove(&(object, true));
+        if !deletes {
+            self.failures.remove(&(object, false));
+        }
+    }
+
+    /// What fails of the routes to a destination; what cannot be made before what cannot be removed.
+    pub(super) fn failure_to(&self, dst: IpNetwork) -> Option<&Failure> {
+        let first = (Object::Route(RouteKey::before(dst)), false);
+        let to = |aim: &Aim| matches!(aim.0, Object::Route(key) if key.dst == dst);
+        let found = self.failures.range(first..).take_while(|(aim, _)| to(aim));
+        found.min_by_key(|((_, deletes), _)| *deletes).map(|(_, failure)| failure)
+    }
+
     /// Whether something has the place of what is not known to be another's yet.
     pub(super) fn is_new_conflict(&self, change: &Change, error: &net::Error) -> bool {
-        let before = self.failures.get(&change.object());
+        let before = self.failures.get(&aim(change));
         is_conflict(change, error) && before.is_none_or(|before| !before.conflict)
     }
 
     /// Notes a change that the kernel refused; gives whether that is new, which is logged if `log`.
     pub(super) fn refused(&mut self, change: &Change, error: &net::Error, log: bool) -> bool {
-        let object = change.object();
+        let aim = aim(change);
         let conflict = is_conflict(change, error);
-        let before = self.failures.get(&object);
+        let before = self.failures.get(&aim);
         let text = if conflict {
             "another's route has this destination and metric, and is left alone; delete it, or \
              give it another metric"
@@ -92,7 +119,7 @@ impl Sync {
         }
         self.figures.errors += 1;
         let failure = Failure::after(before, text, conflict);
-        self.failures.insert(object, failure);
+        self.failures.insert(aim, failure);
         new
     }
 

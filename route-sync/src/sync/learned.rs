@@ -4,7 +4,7 @@ use super::Sync;
 use crate::bgp::Hops;
 use crate::config::Mode;
 use crate::desired::{PathTo, Source};
-use crate::diff::{Change, Diff, Object, Sweep};
+use crate::diff::{Change, Diff, Sweep};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use ipnetwork::IpNetwork;
@@ -62,7 +62,7 @@ impl Sync {
     /// BGP alone tells of a prefix, and its route is not in anybody's way.
     fn alone(&self, prefix: IpNetwork) -> bool {
         let known = |path: &PathTo| path.cidr == prefix && !path.node.is_empty();
-        !self.failures.contains_key(&Object::Route(prefix)) && !self.desired.paths.iter().any(known)
+        self.failure_to(prefix).is_none() && !self.desired.paths.iter().any(known)
     }
 
     /// The one change that it takes.

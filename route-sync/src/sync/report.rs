@@ -1,12 +1,13 @@
 //! What the daemon says of itself.
 
+use super::failures::{Aim, Failure};
 use super::{LOGGED, Sync, now};
 use crate::config::Mode;
-use crate::desired::PathTo;
+use crate::desired::{PathTo, Way};
 use crate::diff::Object;
 use crate::query::{Entry, Figures, Path, Problem, Report, State};
 use ipnetwork::IpNetwork;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tracing::warn;
 
 /// Path and state of a CIDR.
@@ -25,19 +26,48 @@ impl Sync {
         if let Some(reason) = &path.refused {
             return (State::Refused, Some(reason.clone()));
         }
-        if let Some(failure) = self.failures.get(&Object::Route(path.cidr)) {
+        if let Some(failure) = self.failure_to(path.cidr) {
             let state = if failure.conflict { State::Conflict } else { State::Failing };
             return (state, Some(failure.error.clone()));
         }
         if path.path == Path::Vxlan && self.tunnel.is_none() {
             return (State::Failing, Some("the tunnel's device cannot be made".to_owned()));
         }
-        let below = path.via.filter(|_| path.path == Path::Vxlan).map(node::vtep::mac);
-        let below = below.and_then(|mac| self.failures.get(&Object::Fdb(net::Mac(mac))));
-        match below {
+        let failure = |object| self.failures.get(&(object, false));
+        match self.below(path).into_iter().flatten().find_map(failure) {
             Some(failure) => (State::Failing, Some(failure.error.clone())),
             None => (State::Synced, None),
         }
+    }
+
+    /// What a path through the tunnel needs beside its route: FDB entry and neighbour.
+    fn below(&self, path: &PathTo) -> Option<[Object; 2]> {
+        let remote = path.via.filter(|_| path.path == Path::Vxlan)?;
+        let Some(Way::Tunnel { gateway, .. }) = self.desired.routes.get(&path.cidr) else {
+            return None;
+        };
+        Some([Object::Fdb(net::Mac(node::vtep::mac(remote))), Object::Neighbour(*gateway)])
+    }
+
+    /// What fails and is no CIDR's that is shown: mostly what cannot be removed.
+    fn failing_apart(&self) -> Vec<Problem> {
+        if self.failures.is_empty() {
+            return Vec::new();
+        }
+        let shown = self.desired.paths.iter().filter(|path| path.refused.is_none());
+        let cidrs: HashSet<IpNetwork> = shown.clone().map(|path| path.cidr).collect();
+        let below: HashSet<Object> = shown.flat_map(|path| self.below(path)).flatten().collect();
+        let apart = |(object, deletes): &Aim| match object {
+            Object::Route(key) => !cidrs.contains(&key.dst),
+            object => *deletes || !below.contains(object),
+        };
+        let failing = self.failures.iter().filter(|(aim, _)| apart(aim));
+        let problem = |((object, _), failure): (&Aim, &Failure)| Problem {
+            what: object.to_string(),
+            error: failure.error.clone(),
+            since: failure.since,
+        };
+        failing.map(problem).collect()
     }
 
     /// Notes since when each CIDR is as it is, and tells which ones are refused now.
@@ -126,7 +156,8 @@ impl Sync {
             error: failure.error.clone(),
             since: failure.since,
         });
-        let mut problems: Vec<Problem> = of_set.chain(troubles).collect();
+        let mut problems: Vec<Problem> =
+            of_set.chain(troubles).chain(self.failing_apart()).collect();
         problems.sort_by(|a, b| a.what.cmp(&b.what));
         problems
     }

@@ -1,7 +1,11 @@
 use super::*;
 use crate::config::Mode;
+use crate::desired::BLACKHOLE;
 use crate::desired::tests::config;
 use crate::nodes::Node;
+use crate::query::State;
+use net::route::Route;
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use std::process::Command;
 
@@ -101,4 +105,29 @@ fn bare_cards_count_where_the_loopback_device_or_a_dummy_has_the_address() {
         facts(&links, &[held]).links.into_keys().collect::<Vec<_>>()
     };
     assert_eq!([known(1), known(2), known(6)], [vec![1, 2, 3], vec![2], vec![2, 3, 6]]);
+}
+
+/// The same kernel object is asked to be there and, with other hops or by another run, to go.
+#[test]
+fn a_failure_ends_when_its_own_object_is_as_it_must_be() {
+    on_a_node(|| {
+        let (_dir, mut sync, _) = in_step(Mode::Auto);
+        let to = |dst: &str| Route::new(dst.parse().unwrap(), "192.0.2.9".parse().ok(), 1);
+        let busy = net::Error::of("a change", Errno::EBUSY as i32, "");
+        let [make, other] = ["10.1.1.0/24", "10.9.9.0/24"].map(to);
+        sync.refused(&Change::Create(make.clone()), &busy, false);
+        sync.refused(&Change::Delete(other.clone()), &busy, false);
+        let own = |sync: &Sync| sync.report().cidrs[0].state;
+        // The route that must go belongs to no CIDR that is shown.
+        let problems = sync.report().problems;
+        assert_eq!((own(&sync), problems.len()), (State::Failing, 1));
+        assert_eq!(problems[0].what, "route 10.9.9.0/24");
+        sync.carried_out(&Change::Delete(make.clone()));
+        let blackhole = Route { priority: BLACKHOLE, ..Route::blackhole(make.dst) };
+        sync.carried_out(&Change::Create(blackhole));
+        assert_eq!(own(&sync), State::Failing);
+        sync.carried_out(&Change::Replace(make));
+        sync.carried_out(&Change::Delete(other));
+        assert_eq!((own(&sync), sync.report().problems.len()), (State::Synced, 0));
+    });
 }

@@ -4,6 +4,7 @@ use crate::common::{Node1, cluster, config, ip, nft, on_a_node, state, tunnels};
 use net::Mac;
 use node::Node;
 use route_sync::config::{Config, Mode};
+use route_sync::nodes::NodeSet;
 use route_sync::query::State;
 use std::fs;
 use std::io::Write;
@@ -251,5 +252,44 @@ fn node_json_is_kept_too() {
         node.sync.set(&cluster(0), false);
         node.sync.work();
         assert!(read(&node).unwrap().synced);
+    });
+}
+
+/// The node set of [`cluster`] after this node and `near` have swapped their CIDRs.
+fn swapped() -> NodeSet {
+    let mut set = cluster(0);
+    let [own, near, ..] = &mut set.nodes[..] else { unreachable!() };
+    std::mem::swap(&mut own.pod_cidrs, &mut near.pod_cidrs);
+    set
+}
+
+/// A CIDR that was this node's becomes another's: its route is refused, and the blackhole of before
+/// is removed in the same pass. That solves nothing.
+#[test]
+fn a_refused_route_is_shown_until_it_is_there() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        ip("route add 10.1.1.0/24 via 192.0.2.9");
+        ip("route add fd00:1::/64 via 2001:db8::9 metric 1024");
+        node.sync.set(&swapped(), false);
+        node.sync.work();
+        node.settle();
+        let of_near = |node: &Node1| -> Vec<State> {
+            let cidrs = node.sync.report().cidrs.into_iter();
+            cidrs.filter(|entry| entry.node == "near").map(|entry| entry.state).collect()
+        };
+        assert_eq!(of_near(&node), [State::Conflict, State::Conflict]);
+        assert!(!ip("route show type blackhole").contains("10.1.1.0/24"));
+        node.try_again();
+        assert_eq!(of_near(&node), [State::Conflict, State::Conflict]);
+        ip("route del 10.1.1.0/24 via 192.0.2.9");
+        node.settle();
+        assert_eq!(of_near(&node), [State::Synced, State::Conflict]);
+        ip("route del fd00:1::/64 via 2001:db8::9 metric 1024");
+        node.settle();
+        assert_eq!(of_near(&node), [State::Synced, State::Synced]);
+        assert!(ip("route get 10.1.1.5").contains("via 192.0.2.2"));
+        assert!(ip("route get fd00:1::5").contains("via 2001:db8::2"));
+        assert_eq!(node.sync.next_try(), None);
     });
 }
