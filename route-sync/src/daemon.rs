@@ -269,12 +269,13 @@ impl Daemon {
                     config.run_dir.clone_from(&self.config.run_dir);
                     config.metrics = self.config.metrics;
                 }
-                // What of a set is accepted depends on the node's name and the service ranges, and
+                // What of a set is accepted depends on the node's name and the cluster's and service ranges, and
                 // the set as it was told is not held twice.
                 let of_set = |config: &Config| {
                     let (name, services) = (&config.node_name, &config.service_cidrs);
                     (
                         name.clone(),
+                        config.cluster_cidrs.clone(),
                         services.clone(),
                         config.source.clone(),
                         config.state_dir.clone(),

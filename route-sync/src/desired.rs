@@ -1,5 +1,6 @@
 //! What shall exist, as a pure function of the configuration, the node set and the node's links.
 
+use crate::admission::{Refusal, Reserved};
 use crate::bgp::{Hops, Learned};
 use crate::config::{Config, Mode};
 use crate::facts::Facts;
@@ -123,6 +124,8 @@ pub struct PathTo {
     pub via: Option<IpAddr>,
     /// Why not at all, and what to do.
     pub refused: Option<String>,
+    /// It is refused for what this node holds at the moment.
+    pub conflict: bool,
 }
 
 /// What shall exist.
@@ -149,10 +152,15 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
         }
     }
     let source = Source::of(own, desired.vtep.is_some(), facts);
+    let reserved = Reserved::of(facts);
     for other in &nodes.others {
-        match desired.sound(other, facts) {
-            Some(sound) => desired.serve(config, other, &sound, facts, source),
-            None => desired.serve(config, other, other, facts, source),
+        let sound = desired.sound(other, facts);
+        let sound = sound.as_ref().unwrap_or(other);
+        for cidr in &other.pod_cidrs {
+            match reserved.fault(*cidr) {
+                Some(refusal) => desired.conflict(&other.name, *cidr, refusal),
+                None => desired.serve(config, other, sound, facts, *cidr, source.to(*cidr)),
+            }
         }
     }
     desired.refusals(&nodes.refused);
@@ -253,10 +261,10 @@ impl Desired {
 
     fn path(&mut self, node: &Node, cidr: IpNetwork, path: Path, via: Option<IpAddr>) {
         let node = node.name.clone();
-        self.paths.push(PathTo { node, cidr, path, via, refused: None });
+        self.paths.push(PathTo { node, cidr, path, via, refused: None, conflict: false });
     }
 
-    /// Routes to another node's CIDRs; `sound`: the node with those addresses alone that can be
+    /// The route to another node's CIDR; `sound`: the node with those addresses alone that can be
     /// one's.
     fn serve(
         &mut self,
@@ -264,18 +272,16 @@ impl Desired {
         other: &Node,
         sound: &Node,
         facts: &Facts,
-        source: Source,
+        cidr: IpNetwork,
+        source: Option<IpAddr>,
     ) {
-        for cidr in &other.pod_cidrs {
-            match self.direct(config, sound, facts, *cidr) {
-                Some((gateway, link)) => {
-                    let source = source.to(*cidr);
-                    self.routes.insert(*cidr, Way::Direct { gateway, link, source });
-                    self.path(other, *cidr, Path::Direct, Some(gateway));
-                }
-                None if config.mode == Mode::Direct => self.unreachable(other, *cidr),
-                None => self.through_tunnel(other, sound, *cidr, source.to(*cidr)),
+        match self.direct(config, sound, facts, cidr) {
+            Some((gateway, link)) => {
+                self.routes.insert(cidr, Way::Direct { gateway, link, source });
+                self.path(other, cidr, Path::Direct, Some(gateway));
             }
+            None if config.mode == Mode::Direct => self.unreachable(other, cidr),
+            None => self.through_tunnel(other, sound, cidr, source),
         }
     }
 
@@ -303,8 +309,18 @@ impl Desired {
     }
 
     fn refuse(&mut self, node: &str, cidr: IpNetwork, reason: String) {
+        self.conflict(node, cidr, Refusal { reason, conflict: false });
+    }
+
+    fn conflict(&mut self, node: &str, cidr: IpNetwork, refusal: Refusal) {
+        let Refusal { reason, conflict } = refusal;
         let (node, refused) = (node.to_owned(), Some(reason));
-        self.paths.push(PathTo { node, cidr, path: Path::None, via: None, refused });
+        self.paths.push(PathTo { node, cidr, path: Path::None, via: None, refused, conflict });
+    }
+
+    /// Whether a CIDR is refused that holds an address, which may be a gateway.
+    pub fn reserved_by_gateway(&self, address: IpAddr) -> bool {
+        self.paths.iter().any(|path| path.conflict && path.cidr.contains(address))
     }
 
     /// What BGP announces beside this node's pod CIDRs leads nowhere from here on, or it would go
@@ -329,10 +345,12 @@ impl Desired {
         for (cidr, hops) in learned {
             let place = places.get(cidr).and_then(|at| self.paths.get_mut(*at));
             match place {
-                Some(path) if path.path == Path::Local || config.mode == Mode::Vxlan => continue,
+                Some(path) if path.path == Path::Local || path.conflict => continue,
+                Some(_) if config.mode == Mode::Vxlan => continue,
                 Some(path) => {
                     let via = hops.iter().find_map(|hop| hop.gateway);
                     (path.path, path.via, path.refused) = (Path::Bgp, via, None);
+                    path.conflict = false;
                     self.routes.insert(*cidr, self.source.learned(*cidr, hops));
                 }
                 None => drop(self.learn(*cidr, hops)),
@@ -348,7 +366,8 @@ impl Desired {
             Some(path) => path.via = via,
             None => {
                 let node = String::new();
-                self.paths.push(PathTo { node, cidr, path: Path::Bgp, via, refused: None });
+                let path = Path::Bgp;
+                self.paths.push(PathTo { node, cidr, path, via, refused: None, conflict: false });
             }
         }
         before

@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 use net::Mac;
 use node::vtep;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The links that carry addresses of this node, and where one that leads nowhere does also network
@@ -12,7 +12,14 @@ use std::net::IpAddr;
 pub struct Facts {
     /// By index.
     pub links: BTreeMap<u32, Link>,
+    /// Next hops of routes that others made: those of [`GATEWAY_PROTOCOLS`].
+    pub gateways: BTreeSet<IpAddr>,
 }
+
+/// Who makes routes by which a node reaches the rest of the world: an administrator (`boot` and
+/// `static`), router advertisements, DHCP. What routing daemons learn is not read: it may be the
+/// whole of the Internet's, and has its next hops on connected networks.
+pub const GATEWAY_PROTOCOLS: [u8; 4] = [3, 4, 9, 16];
 
 /// A link.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

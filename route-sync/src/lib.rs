@@ -5,6 +5,7 @@
 //! ([`desired`]) → the difference from the kernel is applied ([`sync`]), at first and at every
 //! event of the kernel.
 
+pub mod admission;
 pub mod bgp;
 pub mod cleanup;
 pub mod cli;

@@ -1,9 +1,13 @@
 //! The node set as a source tells it.
 
+use crate::admission::{martian, outside, overlap};
 use ipnetwork::IpNetwork;
+use places::Places;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+
+mod places;
 
 /// One node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,21 +67,30 @@ impl NodeSet {
     /// Takes what is sound and refuses the rest. Of two nodes with one address the first by name
     /// has it, on every node that sees the same set, the other one of the two too: what a node
     /// takes for its own is what the others send to. Of two CIDRs that overlap this node's own
-    /// wins, since its pods are there; then the first by name.
-    pub fn accept(&self, own: &str, services: &[IpNetwork]) -> Accepted {
+    /// wins, since its pods are there; then the first by name. `cluster`: what all pod CIDRs are
+    /// inside of, if it is not empty.
+    pub fn accept(&self, own: &str, cluster: &[IpNetwork], services: &[IpNetwork]) -> Accepted {
         let mut sorted: Vec<&Node> = self.nodes.iter().collect();
         sorted.sort_by_key(|node| node.name.as_str());
         let mut refusals = Refusals {
+            cluster,
             services,
-            node_addresses: self.nodes.iter().flat_map(|n| &n.addresses).copied().collect(),
+            places: Places::of(&sorted),
             addresses: HashMap::new(),
             cidrs: BTreeMap::new(),
             refused: Vec::new(),
         };
+        refusals
+            .places
+            .find_intruders(&sorted, |cidr| refusals_of(cluster, services, cidr).is_none());
         let mut known: Vec<(&Node, Vec<IpAddr>)> = Vec::with_capacity(sorted.len());
         for node in sorted {
             if known.last().is_some_and(|(last, _)| last.name == node.name) {
                 let reason = "the name is in the node set twice; give each node one entry";
+                refusals.refuse(node, None, reason.to_owned());
+                continue;
+            }
+            if let Some(reason) = fault_of_name(&node.name) {
                 refusals.refuse(node, None, reason.to_owned());
                 continue;
             }
@@ -99,10 +112,49 @@ impl NodeSet {
     }
 }
 
+/// Why a CIDR is no node's, whatever the other nodes have.
+fn refusals_of(cluster: &[IpNetwork], services: &[IpNetwork], cidr: IpNetwork) -> Option<String> {
+    let first = cidr.network();
+    if cidr.ip() != first {
+        return Some(format!("it has host bits; did you mean {first}/{}?", cidr.prefix()));
+    }
+    if let Some(reason) = martian(cidr).or_else(|| outside(cidr, cluster)) {
+        return Some(reason);
+    }
+    let service = services.iter().find(|service| overlap(**service, cidr))?;
+    Some(format!("it overlaps the service range {service}"))
+}
+
+/// Characters that are shown as nothing, or turn the text around (RFC 5891, Unicode's Bidi_Control).
+fn is_hidden(c: char) -> bool {
+    let format = ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
+    c.is_control() || c == '\u{feff}' || format.iter().any(|range| range.contains(&c))
+}
+
+fn fault_of_name(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("a node has an empty name; give it the name of its host");
+    }
+    if name.contains(is_hidden) {
+        return Some("the name has control characters, shown here as ?; write it without");
+    }
+    (name.len() > 253).then_some("the name has more than 253 bytes; write the node's host name")
+}
+
+/// A name as it may be shown and logged, at most 253 bytes.
+fn printable(name: &str) -> String {
+    let shown = |c: char| if is_hidden(c) { '?' } else { c };
+    let mut text: String = name.chars().take(253).map(shown).collect();
+    while text.len() > 253 {
+        text.pop();
+    }
+    text
+}
+
 struct Refusals<'a> {
+    cluster: &'a [IpNetwork],
     services: &'a [IpNetwork],
-    /// Of every node, those refused too: routing them into a tunnel would cut the node off.
-    node_addresses: BTreeSet<IpAddr>,
+    places: Places<'a>,
     /// Whose an address is.
     addresses: HashMap<IpAddr, &'a str>,
     /// First address of each accepted CIDR → CIDR and whose it is.
@@ -112,7 +164,7 @@ struct Refusals<'a> {
 
 impl<'a> Refusals<'a> {
     fn refuse(&mut self, node: &Node, cidr: Option<IpNetwork>, reason: String) {
-        self.refused.push(Refused { node: node.name.clone(), cidr, reason });
+        self.refused.push(Refused { node: printable(&node.name), cidr, reason });
     }
 
     fn sound_addresses(&mut self, node: &'a Node) -> Vec<IpAddr> {
@@ -150,6 +202,12 @@ impl<'a> Refusals<'a> {
                 "{address} is no address that other nodes can reach; give the node one of a link"
             ));
         }
+        if let Some((cidr, owner)) = self.places.intruder(address) {
+            return Some(format!(
+                "{address} is inside {cidr}, pods of node {owner}; give the node an address outside \
+                 of all pod CIDRs"
+            ));
+        }
         match self.addresses.insert(address, &node.name) {
             Some(owner) if owner != node.name => {
                 self.addresses.insert(address, owner);
@@ -160,22 +218,10 @@ impl<'a> Refusals<'a> {
     }
 
     fn fault_of_cidr(&mut self, node: &'a Node, cidr: IpNetwork) -> Option<String> {
-        let (first, last) = (cidr.network(), last_address(cidr));
-        if cidr.ip() != first {
-            return Some(format!("it has host bits; did you mean {first}/{}?", cidr.prefix()));
-        }
-        let link_local = match first {
-            IpAddr::V4(four) => four.is_link_local(),
-            IpAddr::V6(six) => six.is_unicast_link_local(),
-        };
-        if cidr.prefix() == 0 || first.is_multicast() || first.is_loopback() || link_local {
-            return Some("it is no range of pod addresses".to_owned());
-        }
-        if let Some(service) = self.services.iter().find(|service| overlap(**service, cidr)) {
-            return Some(format!("it overlaps the service range {service}"));
-        }
-        if let Some(address) = self.node_addresses.range(first..=last).next() {
-            return Some(format!("it covers {address}, which is a node's address"));
+        let first = cidr.network();
+        let fault = refusals_of(self.cluster, self.services, cidr);
+        if let Some(reason) = fault.or_else(|| self.places.covered(node, cidr)) {
+            return Some(reason);
         }
         // CIDRs are disjoint or nested: the neighbours in order are all that can overlap.
         let before = self.cidrs.range(..=first).next_back();
@@ -192,17 +238,6 @@ impl<'a> Refusals<'a> {
         self.cidrs.insert(first, (cidr, &node.name));
         None
     }
-}
-
-fn last_address(cidr: IpNetwork) -> IpAddr {
-    match cidr {
-        IpNetwork::V4(cidr) => cidr.broadcast().into(),
-        IpNetwork::V6(cidr) => cidr.broadcast().into(),
-    }
-}
-
-fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
-    a.contains(b.network()) || b.contains(a.network())
 }
 
 #[cfg(test)]

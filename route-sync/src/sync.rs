@@ -10,6 +10,7 @@ use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
 use failures::{Aim, Failure, aim};
 use ipnetwork::IpNetwork;
+use local::{facts, is_own};
 use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::{Nft, NodeRules};
@@ -21,6 +22,7 @@ use tracing::{debug, info, warn};
 mod events;
 mod failures;
 mod learned;
+mod local;
 mod node_file;
 mod report;
 mod rules;
@@ -117,7 +119,8 @@ impl Sync {
 
     /// A complete node set; `kept`: of an earlier run.
     pub fn set(&mut self, set: &NodeSet, kept: bool) {
-        self.nodes = set.accept(&self.config.node_name, &self.config.service_cidrs);
+        let Config { node_name, cluster_cidrs, service_cidrs, .. } = &self.config;
+        self.nodes = set.accept(node_name, cluster_cidrs, service_cidrs);
         info!(nodes = set.nodes.len(), kept, "node set");
         self.told = true;
         self.sweep = !kept;
@@ -185,6 +188,7 @@ impl Sync {
     fn whole(&mut self, why: &'static str) -> net::Result<()> {
         let links = self.socket.list(&link::list())?;
         self.facts = facts(&links, &self.socket.list(&address::list())?);
+        self.facts.gateways = self.gateways()?;
         // Not both at once: of 5,000 nodes one takes 4 MB.
         let before = std::mem::take(&mut self.desired);
         let (vtep, problems, source) = (before.vtep, before.problems, before.source);
@@ -427,17 +431,6 @@ fn trouble_of(unwanted: &Link) -> String {
     format!("device {}", unwanted.name)
 }
 
-/// Whether an address tells where this node is. The gateway's on each pod's link does not: of IPv6
-/// it is link-local, of IPv4 alone and not global.
-fn is_own(address: &address::Address) -> bool {
-    let held = address.address.ip();
-    let of_link = match address.address {
-        IpNetwork::V4(four) => four.prefix() == 32 && !address.global,
-        IpNetwork::V6(six) => six.ip().is_unicast_link_local(),
-    };
-    !of_link && !held.is_loopback()
-}
-
 /// The device that is wanted, as `net` makes it.
 fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
     Tunnel {
@@ -453,33 +446,6 @@ fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
         alias: vtep::ALIAS,
         addresses: &wanted.addresses,
     }
-}
-
-/// The links that hold addresses, and where one that leads nowhere does also those that may lead to
-/// other nodes without; but none of our own tunnels.
-fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
-    let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
-    for address in addresses {
-        if is_own(address) {
-            held.entry(address.link).or_default().push(address.address);
-        }
-    }
-    // Nobody asks for those without an address otherwise, and they come and go as pods' too.
-    let routed = links.iter().any(|link| link.leads_nowhere() && held.contains_key(&link.index));
-    let mut facts = Facts::default();
-    for link in links.iter().filter(|link| !is_tunnel(link)) {
-        let card = matches!(link.kind.as_str(), "" | "bond" | "team" | "vlan") && link.master == 0;
-        let bare = routed && card && !link.leads_nowhere();
-        if let Some(mut addresses) = held.remove(&link.index).or_else(|| bare.then(Vec::new)) {
-            addresses.sort_unstable();
-            let (leads_nowhere, name) = (link.leads_nowhere(), link.name.clone());
-            let Link { mtu, up, carrier, .. } = *link;
-            let link_facts =
-                crate::facts::Link { name, leads_nowhere, mtu, up, carrier, addresses };
-            facts.links.insert(link.index, link_facts);
-        }
-    }
-    facts
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn nodes(lines: &str) -> Accepted {
         Node { name: name.to_owned(), addresses: list(addresses), pod_cidrs: list(cidrs) }
     };
     let lines = lines.lines().filter(|line| !line.trim().is_empty());
-    NodeSet { nodes: lines.map(node).collect() }.accept("own", &[])
+    NodeSet { nodes: lines.map(node).collect() }.accept("own", &[], &[])
 }
 
 fn facts() -> Facts {
@@ -47,7 +47,7 @@ fn facts() -> Facts {
     };
     let eth0 = link("eth0", &["192.0.2.1/24", "2001:db8::1/64"]);
     let eth1 = link("eth1", &["198.51.100.1/24"]);
-    Facts { links: [(2, eth0), (3, eth1)].into() }
+    Facts { links: [(2, eth0), (3, eth1)].into(), ..Facts::default() }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -203,14 +203,14 @@ fn holding(addresses: &[IpAddr]) -> Facts {
     let addresses = addresses.iter().map(|held| IpNetwork::from(*held)).collect();
     let (name, leads_nowhere) = ("eth0".to_owned(), false);
     let link = Link { name, leads_nowhere, mtu: 1500, up: true, carrier: true, addresses };
-    Facts { links: [(2, link)].into() }
+    Facts { links: [(2, link)].into(), ..Facts::default() }
 }
 
 /// The desired state as each node of a set derives it.
 fn views(set: &NodeSet) -> Vec<Desired> {
     let view = |node: &Node| {
         let config = Config { node_name: node.name.clone(), ..config(Mode::Vxlan) };
-        let accepted = set.accept(&node.name, &[]);
+        let accepted = set.accept(&node.name, &[], &[]);
         desired(&config, &accepted, &holding(&node.addresses), &Learned::new())
     };
     set.nodes.iter().map(view).collect()

@@ -11,7 +11,7 @@ fn node(name: &str, addresses: &[&str], cidrs: &[&str]) -> Node {
 
 fn accept(nodes: Vec<Node>) -> Accepted {
     let services = ["10.96.0.0/16".parse().unwrap()];
-    NodeSet { nodes }.accept("own", &services)
+    NodeSet { nodes }.accept("own", &[], &services)
 }
 
 /// The one refusal of a set, in words.
@@ -51,8 +51,19 @@ fn contradictions_are_refused_and_named() {
             node("b", &[], &["10.1.2.1/24"]),
             "b 10.1.2.1/24 it has host bits; did you mean 10.1.2.0/24?",
         ),
-        (node("b", &[], &["0.0.0.0/0"]), "b 0.0.0.0/0 it is no range of pod addresses"),
-        (node("b", &[], &["fe80::/64"]), "b fe80::/64 it is no range of pod addresses"),
+        (
+            node("b", &[], &["0.0.0.0/0"]),
+            "b 0.0.0.0/0 it is no range of pod addresses: it is wider than /8; give the node one of its own",
+        ),
+        (
+            node("b", &[], &["fe80::/64"]),
+            "b fe80::/64 it is no range of pod addresses: fe80::/10 are link-local addresses; give the node another range",
+        ),
+        (
+            node("b", &[], &["2000::/3"]),
+            "b 2000::/3 it is no range of pod addresses: it is wider than /16; give the node one of \
+             its own",
+        ),
         (node("b", &[], &["10.1.2.0/24", "10.1.2.0/24"]), "b 10.1.2.0/24 it is listed twice"),
         (node("z", &["192.0.2.1"], &[]), "z address 192.0.2.1 is node own's too; one node has it"),
         (node("b", &["192.0.2.1"], &[]), "own address 192.0.2.1 is node b's too; one node has it"),
@@ -92,7 +103,7 @@ fn an_address_has_one_node_whoever_asks() {
         ],
     };
     for own in ["a", "b"] {
-        let accepted = set.accept(own, &[]);
+        let accepted = set.accept(own, &[], &[]);
         let of =
             |name| accepted.own.iter().chain(&accepted.others).find(|n| n.name == name).unwrap();
         assert_eq!(of("a").addresses, node("", &["192.0.2.1"], &[]).addresses);
@@ -100,6 +111,61 @@ fn an_address_has_one_node_whoever_asks() {
         // Its CIDR each keeps: its pods are there.
         assert!(accepted.own.unwrap().pod_cidrs.contains(&"10.1.2.0/24".parse().unwrap()));
     }
+}
+
+/// Whose entry is wrong, where a node's address is inside another's pod CIDR.
+#[test]
+fn one_entry_removes_nobody_elses_pods() {
+    let honest = || {
+        let of = |at: u8| {
+            let address = format!("192.0.2.{at}");
+            let cidr = format!("10.1.{at}.0/24");
+            node(&format!("n{at}"), &[address.as_str()], &[cidr.as_str()])
+        };
+        vec![of(1), of(2), of(3)]
+    };
+    let evil = |addresses: &[&str], cidrs: &[&str]| {
+        let mut nodes = honest();
+        nodes.insert(1, node("a-evil", addresses, cidrs));
+        nodes
+    };
+    for (set, words) in [
+        (
+            evil(&["10.1.2.5"], &[]),
+            "a-evil 10.1.2.5 is inside 10.1.2.0/24, pods of node n2; give the node an address \
+             outside of all pod CIDRs",
+        ),
+        (
+            evil(&["192.0.2.9"], &["192.0.2.2/32"]),
+            "a-evil 192.0.2.2/32 it covers 192.0.2.2, which is a node's address",
+        ),
+        (
+            evil(&["198.51.100.1"], &["192.0.0.0/16"]),
+            "a-evil 192.0.0.0/16 it covers 192.0.2.1, which is a node's address",
+        ),
+    ] {
+        for own in ["n1", "n2", "a-evil"] {
+            let accepted = NodeSet { nodes: set.clone() }.accept(own, &[], &[]);
+            let all: Vec<&Node> = accepted.own.iter().chain(&accepted.others).collect();
+            assert!(honest().iter().all(|node| all.contains(&node)), "{own}: {accepted:#?}");
+            let [refused] = &accepted.refused[..] else { panic!("{accepted:#?}") };
+            let cidr = refused.cidr.map(|cidr| format!("{cidr} ")).unwrap_or_default();
+            assert_eq!(format!("{} {cidr}{}", refused.node, refused.reason), words);
+        }
+    }
+}
+
+#[test]
+fn names_are_shown_as_they_are_or_refused() {
+    let own = || node("own", &["192.0.2.1"], &["10.1.1.0/24"]);
+    for (name, shown) in [("b\u{1b}[2J", "b?[2J"), ("b\nc", "b?c"), ("b\u{202e}", "b?"), ("", "")] {
+        let words = refusal(vec![own(), node(name, &["192.0.2.2"], &["10.1.2.0/24"])]);
+        assert!(words.starts_with(&format!("{shown} ")) && words.contains("name"), "{words:?}");
+    }
+    let long = "é".repeat(200);
+    let words = refusal(vec![own(), node(&long, &[], &[])]);
+    assert!(words.contains("more than 253 bytes"), "{words}");
+    assert_eq!(accept(vec![own(), node("Knoten-ä.example", &[], &[])]).refused, []);
 }
 
 proptest! {
@@ -128,8 +194,8 @@ proptest! {
         let given: usize = nodes.iter().map(|node| node.pod_cidrs.len()).sum();
         let mut turned = nodes.clone();
         turned.rotate_left(turn.min(nodes.len()));
-        let accepted = NodeSet { nodes }.accept("n0", &[]);
-        prop_assert_eq!(&accepted, &NodeSet { nodes: turned }.accept("n0", &[]));
+        let accepted = NodeSet { nodes }.accept("n0", &[], &[]);
+        prop_assert_eq!(&accepted, &NodeSet { nodes: turned }.accept("n0", &[], &[]));
         let all: Vec<IpNetwork> =
             accepted.own.iter().chain(&accepted.others).flat_map(|node| node.pod_cidrs.clone()).collect();
         for (at, a) in all.iter().enumerate() {

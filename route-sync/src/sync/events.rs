@@ -3,8 +3,10 @@
 use super::{Sync, is_own};
 use crate::desired::{PROTOCOL, is_ours};
 use crate::diff::{self, Change, Object, RouteKey};
+use crate::facts::GATEWAY_PROTOCOLS;
 use net::{Event, Link, address, fdb, neighbour, route};
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 impl Sync {
     /// What the kernel tells. Single objects are noted as dirty, more is left to a full pass.
@@ -106,6 +108,9 @@ impl Sync {
             }
             // It may stand beside ours or in its place.
             Some(_) => self.pending = Some("another's route came at the place of one of ours"),
+            None if self.gateways_of(&route).any(|(_, known)| !known) => {
+                self.pending = Some("this node has another gateway");
+            }
             None if is_ours(route.protocol) => self.dirty.push(Change::Delete(route)),
             None => {}
         }
@@ -118,6 +123,18 @@ impl Sync {
         }
         let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
         self.dirty.extend(wanted.map(Change::Create));
+        let refused = |gateway| self.desired.reserved_by_gateway(gateway);
+        if self.gateways_of(route).any(|(gateway, known)| known && refused(gateway)) {
+            self.pending = Some("a gateway of this node is gone");
+        }
+    }
+
+    /// The next hops of a route by which this node may reach the rest of the world, and whether
+    /// they are known.
+    fn gateways_of(&self, route: &route::Route) -> impl Iterator<Item = (IpAddr, bool)> {
+        let counts = GATEWAY_PROTOCOLS.contains(&route.protocol);
+        let hops = route.hops.iter().filter(move |_| counts).filter_map(|hop| hop.gateway);
+        hops.map(|gateway| (gateway, self.facts.gateways.contains(&gateway)))
     }
 
     fn neighbour(&mut self, entry: neighbour::Neighbour, there: bool) -> Option<Object> {

@@ -24,7 +24,8 @@ impl Sync {
     /// The state of a path, and why it is not synced.
     fn state(&self, path: &PathTo) -> (State, Option<String>) {
         if let Some(reason) = &path.refused {
-            return (State::Refused, Some(reason.clone()));
+            let state = if path.conflict { State::Conflict } else { State::Refused };
+            return (state, Some(reason.clone()));
         }
         if let Some(failure) = self.failure_to(path.cidr) {
             let state = if failure.conflict { State::Conflict } else { State::Failing };

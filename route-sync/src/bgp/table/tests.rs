@@ -28,7 +28,7 @@ fn facts(live: [bool; 2]) -> Facts {
     };
     let near = link("eth0", live[0], &["192.0.2.1/24", "2001:db8::1/64"]);
     let far = link("eth1", live[1], &["198.51.100.1/24"]);
-    Facts { links: [(2, near), (3, far)].into() }
+    Facts { links: [(2, near), (3, far)].into(), ..Facts::default() }
 }
 
 fn rib() -> Rib {
