@@ -20,6 +20,7 @@ pub mod outside;
 pub mod packets;
 pub mod peers;
 pub mod raw;
+pub mod routers;
 pub mod snapshot;
 pub mod threads;
 pub mod tool;

@@ -16,6 +16,8 @@ pub struct Config {
     pub mtu: Option<u32>,
     /// From `CNI_ARGS`, `args.cni.mac` or `runtimeConfig.mac`.
     pub mac: Option<Mac>,
+    /// `acceptRa`.
+    pub accept_ra: bool,
     /// The pod CIDRs of this node.
     pub pod_cidrs: Vec<IpNetwork>,
     /// `runDir`.
@@ -29,7 +31,8 @@ impl Config {
     /// # Errors
     /// Code 7 naming key and value, 4 for `CNI_ARGS`.
     pub fn read(request: &Request) -> Result<Config> {
-        let bridge::Config { masquerade, mtu, mac, run_dir, .. } = bridge::Config::read(request)?;
+        let bridge::Config { masquerade, mtu, mac, accept_ra, run_dir, .. } =
+            bridge::Config::read(request)?;
         let Some(ipam) = &request.conf.ipam else {
             return Err(Error::config("ipam is missing").details(
                 "a pod of this plugin is reached by its address: set ipam.type, as host-local",
@@ -43,7 +46,7 @@ impl Config {
                 Error::config(msg).details("start route-sync, which writes it, or set ipam.ranges")
             );
         }
-        Ok(Config { masquerade, mtu, mac, pod_cidrs, run_dir })
+        Ok(Config { masquerade, mtu, mac, accept_ra, pod_cidrs, run_dir })
     }
 }
 

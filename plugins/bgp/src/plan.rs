@@ -62,7 +62,7 @@ impl Network for Config {
 
     fn link(&self, names: &Names) -> Vec<Item> {
         let (host, pod) = (&names.host, &names.pod);
-        vec![
+        let mut items = vec![
             Item::Veth(Veth {
                 host: host.clone(),
                 host_mac: names.host_mac,
@@ -82,9 +82,12 @@ impl Network for Config {
             sysctl(Place::Pod, "ipv6/conf/*/ndisc_notify", pod, "1", true),
             // Nobody else is on the link.
             sysctl(Place::Pod, "ipv6/conf/*/accept_dad", pod, "0", true),
-            Item::Up(Place::Host, host.clone()),
-            Item::Up(Place::Pod, pod.clone()),
-        ]
+        ];
+        if !self.accept_ra {
+            items.extend(plan::own_routes_only(pod));
+        }
+        items.extend([Item::Up(Place::Host, host.clone()), Item::Up(Place::Pod, pod.clone())]);
+        items
     }
 
     /// They are up beside IPAM, the filter before them.

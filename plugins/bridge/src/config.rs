@@ -41,6 +41,8 @@ pub struct Config {
     pub pod_up: bool,
     /// `portIsolation`.
     pub isolated: bool,
+    /// `acceptRa`: router advertisements and redirects of neighbours may configure the pod.
+    pub accept_ra: bool,
     /// From `CNI_ARGS`, `args.cni.mac` or `runtimeConfig.mac`.
     pub mac: Option<Mac>,
     /// `runDir`.
@@ -66,6 +68,7 @@ struct Wire {
     enabledad: bool,
     disable_container_interface: bool,
     port_isolation: bool,
+    accept_ra: bool,
     args: Args,
     runtime_config: WithMac,
     run_dir: String,
@@ -128,6 +131,7 @@ impl Config {
             dad: wire.enabledad,
             pod_up: !wire.disable_container_interface,
             isolated: wire.port_isolation,
+            accept_ra: wire.accept_ra,
             mac: mac(request, &wire.runtime_config.mac, &wire.args.cni.mac)?,
             run_dir: run_dir(&wire.run_dir)?,
         })

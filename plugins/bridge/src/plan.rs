@@ -92,6 +92,9 @@ pub fn link(config: &Config, names: &Names) -> Vec<Item> {
         }),
         in_pod("ipv4/conf/*/arp_notify", "1", true),
     ];
+    if !config.accept_ra {
+        items.extend(own_routes_only(pod));
+    }
     if config.dad {
         items.push(in_pod("ipv6/conf/*/accept_dad", "1", true));
         items.push(in_pod("ipv6/conf/*/enhanced_dad", "1", true));
@@ -123,6 +126,20 @@ fn vlans(config: &Config, names: &Names) -> Option<Item> {
 /// Router advertisements from pods do not reach the node (CVE-2020-10749).
 pub fn accept_ra(link: &str) -> Item {
     sysctl(Place::Host, "ipv6/conf/*/accept_ra", link, "0", true)
+}
+
+/// A pod takes addresses and routes from its network alone, and none from what its neighbours send:
+/// router advertisements and redirects (CVE-2020-10749). Of IPv4 a host that does not forward takes
+/// redirects if either the link's value or that of `all` is 1 (include/linux/inetdevice.h,
+/// IN_DEV_RX_REDIRECTS).
+pub fn own_routes_only(pod: &str) -> [Item; 4] {
+    let off = |key, link| sysctl(Place::Pod, key, link, "0", true);
+    [
+        off("ipv6/conf/*/accept_ra", pod),
+        off("ipv6/conf/*/accept_redirects", pod),
+        off("ipv4/conf/*/accept_redirects", pod),
+        off("ipv4/conf/*/accept_redirects", "all"),
+    ]
 }
 
 /// A link's sysctl, its name in the place of `*`.

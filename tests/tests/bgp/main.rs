@@ -14,6 +14,7 @@ mod gc_status;
 mod node_file;
 mod pods;
 mod results;
+mod routers;
 mod spoof;
 
 use ferrule_tests::conf::{version, with};

@@ -52,6 +52,13 @@ seen_in_pod! {
     the_pods_link_down: "ip link set eth0 down" => "eth0";
     the_pods_link_gone: "ip link del eth0" => "eth0";
     the_pods_arp_notify: "echo 0 > /proc/sys/net/ipv4/conf/eth0/arp_notify" => "arp_notify";
+    the_pods_accept_ra: "echo 1 > /proc/sys/net/ipv6/conf/eth0/accept_ra" => "accept_ra";
+    the_pods_ipv6_redirects:
+        "echo 1 > /proc/sys/net/ipv6/conf/eth0/accept_redirects" => "ipv6/conf/eth0/accept_redirects";
+    the_pods_ipv4_redirects:
+        "echo 1 > /proc/sys/net/ipv4/conf/eth0/accept_redirects" => "ipv4/conf/eth0/accept_redirects";
+    all_of_the_pods_ipv4_redirects:
+        "echo 1 > /proc/sys/net/ipv4/conf/all/accept_redirects" => "ipv4/conf/all/accept_redirects";
     the_pods_accept_dad: "echo 1 > /proc/sys/net/ipv6/conf/eth0/accept_dad" => "accept_dad";
 }
 

@@ -23,6 +23,7 @@ mod regressions;
 mod regressions_chain;
 mod regressions_loss;
 mod regressions_reference;
+mod routers;
 mod spoof;
 
 use ferrule_tests::{Snapshot, conf};

@@ -13,6 +13,8 @@ use crate::{gateway, routed};
 /// Whether a pod can do without, and what is set below conf/eth0.
 const BY_BRIDGE: &[(bool, &str)] = &[
     (true, "ipv4/conf/eth0/arp_notify"),
+    (true, "ipv6/conf/eth0/accept_ra"),
+    (true, "ipv4/conf/all/accept_redirects"),
     (false, "ipv6/conf/eth0/disable_ipv6"),
     (true, "ipv6/conf/eth0/keep_addr_on_down"),
     (true, "ipv6/conf/eth0/ndisc_notify"),

@@ -11,6 +11,7 @@ fn config() -> Config {
         masquerade: true,
         mtu: Some(1400),
         mac: None,
+        accept_ra: false,
         pod_cidrs: ["10.1.0.0/24", "fd00:1::/64"].map(|cidr| cidr.parse().unwrap()).to_vec(),
         run_dir: PathBuf::from("/run/ferrule"),
     }

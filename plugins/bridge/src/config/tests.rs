@@ -54,6 +54,7 @@ pub(crate) fn defaults() -> Config {
         dad: false,
         pod_up: true,
         isolated: false,
+        accept_ra: false,
         mac: None,
         run_dir: PathBuf::from("/run/ferrule"),
     }
@@ -100,6 +101,7 @@ fn each_key_sets_its_own_field_and_no_other() {
         (json!({"enabledad": true}), Config { dad: true, ..defaults() }),
         (json!({"disableContainerInterface": true}), Config { pod_up: false, ..defaults() }),
         (json!({"portIsolation": true}), Config { isolated: true, ..defaults() }),
+        (json!({"acceptRa": true}), Config { accept_ra: true, ..defaults() }),
         (json!({"args": {"cni": {"mac": mac}}}), Config { mac: mac.parse().ok(), ..defaults() }),
         (json!({"runtimeConfig": {"mac": mac}}), Config { mac: mac.parse().ok(), ..defaults() }),
         (json!({"runDir": "/x"}), Config { run_dir: PathBuf::from("/x"), ..defaults() }),

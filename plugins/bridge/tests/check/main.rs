@@ -37,6 +37,7 @@ fn rich() -> Config {
         dad: false,
         pod_up: true,
         isolated: true,
+        accept_ra: false,
         mac: None,
         run_dir: PathBuf::from("/run/ferrule"),
     }
