@@ -8,6 +8,8 @@
 use ferrule_tests::bins::{Bins, workspace};
 use ferrule_tests::node::{Node, Place};
 use ferrule_tests::tool::Finished;
+use ferrule_tests::within;
+use std::time::Duration;
 
 const DAEMON: [&str; 4] = [
     "/etc/ferrule/route-sync.toml",
@@ -44,7 +46,7 @@ fn install(node: &Node, arguments: &str) -> String {
 }
 
 fn files(node: &Node) -> Vec<String> {
-    let found = node.run("find /run/image -type f -not -name .ferrule-manifest -printf /%P\\n");
+    let found = node.run("find /run/image -type f -not -name .ferrule-manifest -not -name .ferrule-lock -printf /%P\\n");
     let mut files: Vec<_> = found.lines().map(str::to_owned).collect();
     files.sort_unstable();
     files
@@ -97,6 +99,48 @@ fn what_others_wrote_stays_theirs() {
         assert_eq!(node.read(path), text);
     }
     assert_eq!(files(&node).len(), 4);
+}
+
+/// flock(2) needs no more than a descriptor for reading, and anybody may open the folder.
+#[test]
+fn another_users_lock_holds_nothing_up() {
+    let node = Node::new();
+    install(&node, "--plugins");
+    let _held = ["/run/image/opt/cni/bin", "/run/image/opt/cni/bin/.ferrule-lock"].map(|path| {
+        node.spawn(&format!(
+            "setpriv --reuid 65534 --regid 65534 --clear-groups flock -n {path} sleep 300"
+        ))
+    });
+    let held =
+        || (!node.try_run("flock -n /run/image/opt/cni/bin true").status.success()).then_some(());
+    within(Duration::from_secs(20), held).expect("the folder is locked");
+    let again = install(&node, "--plugins");
+    assert!(!again.contains(": installed"), "{again}");
+    install(&node, "--uninstall");
+    assert_eq!(node.sh("ls -A /run/image/opt/cni/bin"), "");
+}
+
+#[test]
+fn nobody_else_can_write_what_is_installed_whatever_the_umask() {
+    for umask in ["0000", "0077"] {
+        let node = Node::new();
+        // As an earlier version made it.
+        node.sh("mkdir -p /run/image/opt/cni/bin && cd /run/image/opt/cni/bin && umask 0
+                 : >.ferrule-manifest && mkdir .ferrule-saved");
+        let bins = Bins::ours().exe("bridge");
+        node.sh(&format!(
+            "umask {umask} && FERRULE_BIN_DIR={} {}/scripts/install --root /run/image",
+            bins.parent().unwrap().display(),
+            workspace().display()
+        ));
+        assert_eq!(node.sh("find /run/image -perm /022 -not -type l"), "", "umask {umask}");
+        // And everybody can read and run it.
+        assert_eq!(
+            node.sh("find /run/image -mindepth 1 -not -perm -444 -not -name .ferrule-lock"),
+            "",
+            "umask {umask}"
+        );
+    }
 }
 
 #[test]

@@ -17,6 +17,9 @@ use std::sync::OnceLock;
 /// More than any configuration with its `prevResult` or GC list needs.
 const STDIN_LIMIT: u64 = 32 << 20;
 
+/// U+FEFF in UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// A validated invocation.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -189,6 +192,10 @@ fn read_stdin() -> Result<Vec<u8>> {
     if stdin.len() as u64 > STDIN_LIMIT {
         return Err(Error::new(code::DECODE, "the configuration on stdin is too large")
             .details(format!("more than {STDIN_LIMIT} bytes; nothing was changed")));
+    }
+    // Some editors put a byte order mark in front of a file; JSON has none (RFC 8259 section 8.1).
+    if stdin.starts_with(BOM) {
+        stdin.drain(..BOM.len());
     }
     Ok(stdin)
 }

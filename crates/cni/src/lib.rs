@@ -10,6 +10,7 @@ mod delegate;
 mod dispatch;
 mod env;
 mod error;
+pub mod files;
 pub mod json;
 pub mod lock;
 pub mod log;

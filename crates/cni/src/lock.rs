@@ -8,13 +8,20 @@ use std::io;
 /// Waits for the exclusive lock. It goes when the last descriptor of this opening is closed, so
 /// also when the process is killed.
 pub fn exclusive(file: &File) -> io::Result<()> {
-    loop {
-        match FileExt::lock_exclusive(file) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
+    let mut done = FileExt::lock_exclusive(file);
+    for _ in 0..INTERRUPTIONS {
+        match &done {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                done = FileExt::lock_exclusive(file);
+            }
+            _ => break,
         }
     }
+    done
 }
+
+/// More signals than any caller sends to a plugin that waits for a lock.
+const INTERRUPTIONS: usize = 1000;
 
 /// Takes the exclusive lock if it is free; says whether it was.
 pub fn try_exclusive(file: &File) -> io::Result<bool> {

@@ -51,7 +51,8 @@ pub(crate) fn open(object: &Map<String, Value>, who: String) {
     }
     // A FIFO that nobody reads would hold up the call for ever.
     let flags = OFlag::O_NONBLOCK.bits();
-    match OpenOptions::new().append(true).create(true).custom_flags(flags).open(path) {
+    let mut options = OpenOptions::new();
+    match options.append(true).create(true).mode(0o644).custom_flags(flags).open(path) {
         Ok(file) => {
             // A second call in one process is a fault of ours, and the first file serves.
             let _ = LOG_FILE.set(LogFile { file, level, who });

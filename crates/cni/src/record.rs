@@ -7,20 +7,22 @@
 
 use crate::attachment::Attachment;
 use crate::error::{Error, Result, code};
-use crate::{lock, log};
+use crate::{files, lock, log};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What a plugin made, or was about to make, for one attachment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Record {
+    /// The version of what the record means: [`Record::VERSION`]. One without it is of version 1.
+    pub version: u32,
     /// The network's name.
     pub network: String,
     /// The container.
@@ -42,7 +44,44 @@ pub struct Record {
     pub complete: bool,
 }
 
+impl Default for Record {
+    fn default() -> Record {
+        Record {
+            version: Record::VERSION,
+            network: String::new(),
+            container_id: String::new(),
+            ifname: String::new(),
+            host_veth: String::new(),
+            addresses: Vec::new(),
+            macspoof: None,
+            rpfilter: false,
+            ipam: None,
+            complete: false,
+        }
+    }
+}
+
 impl Record {
+    /// The newest version that this code reads, and the one that it writes.
+    pub const VERSION: u32 = 1;
+
+    /// What a record's file says; `None` when it is torn. A newer record may own what this code
+    /// does not know, so no other part of it is read.
+    ///
+    /// # Errors
+    /// The version of a newer one.
+    fn parse(text: &[u8]) -> std::result::Result<Option<Record>, u64> {
+        #[derive(Deserialize)]
+        struct Only {
+            #[serde(default)]
+            version: u64,
+        }
+        match serde_json::from_slice(text) {
+            Ok(Only { version }) if version > u64::from(Record::VERSION) => Err(version),
+            _ => Ok(serde_json::from_slice(text).ok()),
+        }
+    }
+
     /// The attachment recorded.
     pub fn attachment(&self) -> Attachment {
         Attachment::new(&self.network, &self.container_id, &self.ifname)
@@ -75,16 +114,33 @@ impl Records {
             Error::io(format!("cannot write the attachment's record {}", path.display()), &error)
                 .also("the directory runDir must be writable")
         };
-        let mut options = OpenOptions::new();
-        options.create(true).mode(0o600);
-        let mut claim = Claim::open(&path, &options, lock_soon);
-        if claim.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            fs::create_dir_all(&self.dir).map_err(failed)?;
-            claim = Claim::open(&path, &options, lock_soon);
+        let deadline = Instant::now() + PATIENCE;
+        self.make_folders().map_err(failed)?;
+        match Claim::open(&path, |file| lock_until(file, deadline)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(busy(&path)),
+            claim => newer_refused(&path, claim.map_err(failed)?),
         }
-        match claim {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(busy(&path)),
-            claim => claim.map_err(failed),
+    }
+
+    fn make_folders(&self) -> io::Result<()> {
+        self.dir.parent().map_or(Ok(()), files::folder)?;
+        files::folder(&self.dir)
+    }
+
+    /// Removes what stands in the record's place and cannot be claimed, after all that the
+    /// attachment owned is gone. A directory with something in it stays: it is no record of ours.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn discard(&self, attachment: &Attachment) -> io::Result<()> {
+        let path = self.path(attachment);
+        match files::remove_any(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) if path.is_dir() => {
+                log::warn(&format!("{} is no record and stays: {error}", path.display()));
+                Ok(())
+            }
+            removed => removed,
         }
     }
 
@@ -108,17 +164,21 @@ impl Records {
         let prefix = format!("{}-", self.plugin);
         let mut hashes = Vec::new();
         for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let name = entry.file_name();
             hashes.extend(name.to_string_lossy().strip_prefix(&prefix).map(str::to_owned));
         }
         Ok(hashes)
     }
 
-    /// What the record of a hash says at the moment, without its lock; `None` when it is torn or
-    /// not there.
+    /// What the record of a hash says at the moment, without its lock; `None` when it is torn,
+    /// not there or newer than this code.
     pub fn peek(&self, hash: &str) -> Option<Record> {
-        let text = fs::read(self.dir.join(format!("{}-{hash}", self.plugin))).ok()?;
-        serde_json::from_slice(&text).ok()
+        let text = files::read(&self.dir.join(format!("{}-{hash}", self.plugin)), LIMIT).ok()?;
+        Record::parse(&text).ok()?
     }
 
     /// Opens the record of a hash, made empty when there is none; `None` when another call works
@@ -131,21 +191,35 @@ impl Records {
         let failed = |error: io::Error| {
             Error::io(format!("cannot open the attachment's record {}", path.display()), &error)
         };
-        fs::create_dir_all(&self.dir).map_err(failed)?;
-        match Claim::open(&path, OpenOptions::new().create(true).mode(0o600), lock_free) {
-            Ok(claim) => Ok(Some(claim)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        self.make_folders().map_err(failed)?;
+        match Claim::open(&path, lock_free) {
+            Ok(claim) => newer_refused(&path, claim).map(Some),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+/// More than a record of thousands of addresses has, in bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// What the attachment owns is known to a newer release alone.
+fn newer_refused(path: &Path, claim: (Claim, Option<u64>)) -> Result<Claim> {
+    let (claim, newer) = claim;
+    let Some(version) = newer else { return Ok(claim) };
+    let what = format!("the attachment's record {} is of a newer version", path.display());
+    Err(Error::new(code::DECODE, what).details(format!(
+        "it is of version {version}, and this plugin reads up to {}; nothing was changed; install \
+         the release of Ferrule that wrote it, or a newer one",
+        Record::VERSION
+    )))
 }
 
 /// How long another call on the same attachment may take. What holds the lock longer is not one
 /// of ours, but a process that an IPAM plugin left behind.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn lock_soon(file: &File) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+fn lock_until(file: &File, deadline: Instant) -> io::Result<()> {
     let mut waited = false;
     while !lock::try_exclusive(file)? {
         if !waited {
@@ -182,30 +256,79 @@ pub struct Claim {
     pub record: Option<Record>,
 }
 
+/// How often a record is opened anew after another call removed it, or after something that is no
+/// record was removed from its place.
+const ROUNDS: usize = 100;
+
 impl Claim {
+    /// Opens and locks a record, made empty when there is none; beside it the version of one that
+    /// is newer than this code.
     fn open(
         path: &Path,
-        options: &OpenOptions,
-        take: fn(&File) -> io::Result<()>,
-    ) -> io::Result<Claim> {
-        loop {
-            let file = options.clone().read(true).write(true).open(path)?;
-            take(&file)?;
-            // Whoever held the lock may have removed the file: then the lock is of no name.
-            if !fs::metadata(path).is_ok_and(|now| {
-                file.metadata().is_ok_and(|ours| (now.dev(), now.ino()) == (ours.dev(), ours.ino()))
-            }) {
-                continue;
+        take: impl Fn(&File) -> io::Result<()>,
+    ) -> io::Result<(Claim, Option<u64>)> {
+        for _ in 0..ROUNDS {
+            match files::options().read(true).write(true).create(true).open(path) {
+                Ok(file) => match lock_current(&file, path, &take) {
+                    Ok(true) => return Claim::read(file, path),
+                    Ok(false) => {}
+                    Err(error) => {
+                        abandon(&file, path, &error);
+                        return Err(error);
+                    }
+                },
+                Err(error) => files::clear(path, error)?,
             }
-            let mut claim = Claim { file, path: path.to_owned(), record: None };
-            fcntl(&claim.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
-            let mut text = Vec::new();
-            claim.file.read_to_end(&mut text)?;
-            claim.record = serde_json::from_slice(&text).ok();
-            return Ok(claim);
         }
+        Err(io::Error::other("it is removed, or replaced by what is no file, again and again"))
     }
 
+    fn read(file: File, path: &Path) -> io::Result<(Claim, Option<u64>)> {
+        let mut claim = Claim { file, path: path.to_owned(), record: None };
+        fcntl(&claim.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        let mut text = Vec::new();
+        Read::by_ref(&mut claim.file).take(LIMIT).read_to_end(&mut text)?;
+        match Record::parse(&text) {
+            Ok(record) => {
+                claim.record = record;
+                Ok((claim, None))
+            }
+            Err(version) => Ok((claim, Some(version))),
+        }
+    }
+}
+
+/// Takes the lock of an open record; says whether it is still the one at that path.
+fn lock_current(
+    file: &File,
+    path: &Path,
+    take: impl Fn(&File) -> io::Result<()>,
+) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    if !ours.is_file() {
+        files::clear(path, files::wrong_kind(&ours))?;
+        return Ok(false);
+    }
+    files::make_private(file, &ours, path);
+    take(file)?;
+    // The call that held the lock may have removed the file: then we hold that of an unlinked one.
+    match fs::metadata(path) {
+        Ok(now) => Ok((now.dev(), now.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a record that was made a moment ago and cannot be locked, unless another call holds it.
+fn abandon(file: &File, path: &Path, error: &io::Error) {
+    let free =
+        error.kind() != ErrorKind::WouldBlock && !matches!(lock::try_exclusive(file), Ok(false));
+    if free && fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+impl Claim {
     /// Writes the record.
     ///
     /// # Errors
@@ -308,5 +431,59 @@ mod tests {
         assert_eq!(records.claim(&attachment).unwrap().record, Some(Record::default()));
         fs::write(path, "{\"network\": \"n").unwrap();
         assert_eq!(records.claim(&attachment).unwrap().record, None);
+    }
+
+    /// One without a version, as earlier releases wrote it, is of version 1.
+    #[test]
+    fn a_newer_record_is_refused_by_name_and_an_older_one_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path(), "bridge");
+        let attachment = Attachment::new("n", "c", "eth0");
+        let path = records.path(&attachment);
+        fs::create_dir_all(&records.dir).unwrap();
+        fs::write(&path, r#"{"network": "n", "complete": true}"#).unwrap();
+        let claim = records.claim(&attachment).unwrap();
+        assert!(claim.record.as_ref().is_some_and(|record| record.version == 1 && record.complete));
+        drop(claim);
+        let newer = r#"{"version": 2, "network": 5}"#;
+        fs::write(&path, newer).unwrap();
+        for error in [
+            records.claim(&attachment).err().unwrap(),
+            records.claim_free(&attachment.hash()).err().unwrap(),
+        ] {
+            assert_eq!(error.code, code::DECODE);
+            let text = error.to_string();
+            assert!(text.contains(path.to_str().unwrap()) && text.contains("version 2"), "{text}");
+        }
+        assert_eq!(records.peek(&attachment.hash()), None);
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+    }
+
+    #[test]
+    fn what_is_no_file_in_the_place_of_a_record_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::new(dir.path(), "bridge");
+        let attachment = Attachment::new("n", "c", "eth0");
+        let path = records.path(&attachment);
+        fs::create_dir_all(&records.dir).unwrap();
+        let make: [&dyn Fn(); 4] = [
+            &|| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            &|| drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
+            &|| std::os::unix::fs::symlink("/etc/hostname", &path).unwrap(),
+            &|| fs::create_dir(&path).unwrap(),
+        ];
+        for make in make {
+            make();
+            assert_eq!(records.peek(&attachment.hash()), None);
+            let claim = records.claim(&attachment).unwrap();
+            assert!(path.symlink_metadata().unwrap().is_file());
+            claim.remove().unwrap();
+        }
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("theirs"), "").unwrap();
+        let error = records.claim(&attachment).err().unwrap().to_string();
+        assert!(error.contains("it is a directory"), "{error}");
+        records.discard(&attachment).unwrap();
+        assert!(path.join("theirs").exists() && records.hashes().unwrap().is_empty());
     }
 }

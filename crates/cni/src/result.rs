@@ -134,7 +134,8 @@ mod wire {
         pub ip4: Option<LegacyIp>,
         #[serde(skip_serializing_if = "Option::is_none")]
         pub ip6: Option<LegacyIp>,
-        pub dns: Dns,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub dns: Option<Dns>,
     }
 
     #[derive(Default, Serialize, Deserialize)]
@@ -185,8 +186,11 @@ impl CniResult {
     /// The place and the value of what is wrong.
     pub fn read(value: &Value) -> std::result::Result<CniResult, Fault> {
         let wire: wire::Result = json::decode(value)?;
-        let mut result =
-            CniResult { interfaces: wire.interfaces, dns: wire.dns, ..CniResult::default() };
+        let mut result = CniResult {
+            interfaces: wire.interfaces,
+            dns: wire.dns.unwrap_or_default(),
+            ..CniResult::default()
+        };
         for (index, ip) in wire.ips.into_iter().enumerate() {
             let place = format!("ips[{index}]");
             let ip = read_ip(&ip.address, ip.gateway.as_deref(), ip.interface, "address");
@@ -210,7 +214,8 @@ impl CniResult {
     pub fn to_json(&self, version: Version) -> Result<Vec<u8>> {
         let mut wire = wire::Result {
             cni_version: version.as_str().to_owned(),
-            dns: self.dns.clone(),
+            // Up to 0.4.0 an empty one is written too, as the reference does.
+            dns: (version < Version::V1_0_0 || !self.dns.is_empty()).then(|| self.dns.clone()),
             ..wire::Result::default()
         };
         if version <= Version::V0_2_0 {

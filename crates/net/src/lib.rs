@@ -23,5 +23,5 @@ pub use link::Link;
 pub use mac::Mac;
 pub use monitor::{Event, Monitor};
 pub use netlink::{Answer, Error, Result, Verb};
-pub use netns::NetNs;
+pub use netns::{NetNs, not_astray};
 pub use socket::Socket;

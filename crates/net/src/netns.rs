@@ -2,6 +2,7 @@
 
 use netlink::{Error, Result};
 use nix::sched::{CloneFlags, setns};
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
@@ -40,21 +41,22 @@ impl NetNs {
     }
 
     /// Runs `work` inside. The thread is back in its own namespace afterwards, also when `work`
-    /// panics; if the kernel should refuse the way back, that is a panic of its own, since
-    /// everything that followed would change the wrong namespace.
+    /// panics. If the kernel refuses the way back, again and again, everything that followed would
+    /// change the wrong namespace: then the error says so, and what this thread asks of the kernel
+    /// from then on through this crate, but on sockets that are open, fails with the same error.
     ///
     /// # Errors
-    /// The namespace cannot be entered (it needs CAP_SYS_ADMIN), or `work`'s.
+    /// The namespace cannot be entered (it needs CAP_SYS_ADMIN), `work`'s, or the way back.
     pub fn enter<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        /// For a panic of `work`.
         struct Back(NetNs);
         impl Drop for Back {
             fn drop(&mut self) {
-                if let Err(errno) = setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET) {
-                    let cause = std::io::Error::from(errno);
-                    panic!("the way back to the own network namespace is refused: {cause}");
-                }
+                // The next one who asks is told.
+                let _ = self.0.go_back();
             }
         }
+        not_astray()?;
         let back = Back(NetNs::current()?);
         setns(self.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| {
             let reason = match errno {
@@ -65,7 +67,43 @@ impl NetNs {
         })?;
         let done = work();
         drop(back);
+        not_astray()?;
         done
+    }
+
+    fn go_back(&self) -> Result<()> {
+        let mut errno = nix::errno::Errno::UnknownErrno;
+        for _ in 0..WAYS_BACK {
+            match setns(self.as_fd(), CloneFlags::CLONE_NEWNET) {
+                Ok(()) => return Ok(()),
+                Err(refused) => errno = refused,
+            }
+        }
+        ASTRAY.set(Some(errno as i32));
+        not_astray()
+    }
+}
+
+/// How often the way back is tried.
+const WAYS_BACK: usize = 3;
+
+thread_local! {
+    /// The kernel's reason, in a thread that is in another network namespace than it began in.
+    static ASTRAY: Cell<Option<i32>> = const { Cell::new(None) };
+}
+
+/// Fails in a thread that could not leave a network namespace that it had entered.
+///
+/// # Errors
+/// The kernel's reason why [`NetNs::enter`] found no way back.
+pub fn not_astray() -> Result<()> {
+    match ASTRAY.get() {
+        None => Ok(()),
+        Some(errno) => Err(Error::of(
+            "return to the node's own network namespace",
+            errno,
+            "this call does nothing more, since it would change the pod's; DEL removes what it left",
+        )),
     }
 }
 

@@ -18,8 +18,9 @@ impl Socket {
     /// Opens a socket in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// No netlink, or no descriptors left.
+    /// No netlink, no descriptors left, or a thread in the wrong namespace ([`crate::not_astray`]).
     pub fn open() -> Result<Socket> {
+        crate::not_astray()?;
         netlink::Socket::open(Protocol::Route).map(Socket)
     }
 

@@ -14,6 +14,7 @@ fn path(key: &str) -> String {
 /// # Errors
 /// The file exists and cannot be read.
 pub fn get(key: &str) -> Result<Option<String>> {
+    crate::not_astray()?;
     match fs::read_to_string(path(key)) {
         Ok(text) => Ok(Some(text.trim_end().to_owned())),
         Err(error) => {
@@ -40,6 +41,7 @@ pub fn set(key: &str, value: &str) -> Result<()> {
 /// # Errors
 /// The kernel or the device does not have it, or it cannot be written.
 pub fn write(key: &str, value: &str) -> Result<()> {
+    crate::not_astray()?;
     let open = OpenOptions::new().write(true).open(path(key));
     open.and_then(|mut file| file.write_all(value.as_bytes()))
         .map_err(|error| Error::io(format!("set sysctl {key} to {value}"), &error))
@@ -47,5 +49,5 @@ pub fn write(key: &str, value: &str) -> Result<()> {
 
 /// Whether a value can be set at all; it cannot where /proc/sys is mounted read-only.
 pub fn is_writable(key: &str) -> bool {
-    OpenOptions::new().write(true).open(path(key)).is_ok()
+    crate::not_astray().is_ok() && OpenOptions::new().write(true).open(path(key)).is_ok()
 }

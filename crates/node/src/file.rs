@@ -1,14 +1,17 @@
 //! `node.json`: written by route-sync, read by the plugins `vxlan` and `bgp`.
 
+use crate::files;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// The file's name in the run directory.
 const NAME: &str = "node.json";
+/// More than the file of any node has, in bytes.
+const LIMIT: u64 = 1 << 20;
 
 /// What a node is in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +118,7 @@ impl Node {
     /// It cannot be read, is damaged, or is of another version.
     pub fn read(run_dir: &Path) -> Result<Option<Node>, Error> {
         let path = Node::path(run_dir);
-        let text = match fs::read(&path) {
+        let text = match files::text(&path, LIMIT) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::Io { path, error }),
@@ -125,11 +128,11 @@ impl Node {
         struct Only {
             version: u64,
         }
-        match serde_json::from_slice::<Only>(&text) {
+        match serde_json::from_str::<Only>(&text) {
             Ok(Only { version }) if version != u64::from(Node::VERSION) => {
                 Err(Error::Version { path, found: version })
             }
-            Ok(_) => match serde_json::from_slice(&text) {
+            Ok(_) => match serde_json::from_str(&text) {
                 Ok(node) => Ok(Some(node)),
                 Err(error) => Err(Error::Damaged { path, error }),
             },
@@ -146,10 +149,10 @@ impl Node {
         let path = Node::path(run_dir);
         let aside = run_dir.join(".node.json.new");
         let write = || {
-            fs::create_dir_all(run_dir)?;
+            files::folder(run_dir)?;
             let mut text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
             text.push(b'\n');
-            File::create(&aside)?.write_all(&text)?;
+            files::create(&aside, files::READABLE)?.write_all(&text)?;
             fs::rename(&aside, &path)
         };
         write().map_err(|error| Error::Io { path: path.clone(), error })

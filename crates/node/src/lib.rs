@@ -3,6 +3,7 @@
 //! derives for every other ([`vtep`]), so that nothing needs to be exchanged.
 
 mod file;
+pub mod files;
 mod lock;
 pub mod vtep;
 

@@ -1,9 +1,11 @@
 //! The daemon's lock: `<run-dir>/route-sync.lock`, flocked for the daemon's life. Whether a
 //! daemon runs is told by the lock, never by a process ID.
 
+use crate::files;
 use fs2::FileExt;
-use std::fs::{self, File};
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -26,9 +28,14 @@ impl Lock {
     /// # Errors
     /// The file system refuses.
     pub fn take(run_dir: &Path) -> io::Result<Option<Lock>> {
-        fs::create_dir_all(run_dir)?;
-        let file =
-            File::options().create(true).truncate(false).write(true).open(run_dir.join(NAME))?;
+        files::folder(run_dir)?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).mode(files::PRIVATE);
+        let (file, meta) = files::open(&run_dir.join(NAME), &mut options)?;
+        // Made by an earlier daemon, or with another umask.
+        if meta.mode() & 0o7777 != files::PRIVATE {
+            file.set_permissions(Permissions::from_mode(files::PRIVATE))?;
+        }
         for _ in 0..TRIES {
             match FileExt::try_lock_exclusive(&file) {
                 Ok(()) => return Ok(Some(Lock { _file: file })),
@@ -44,8 +51,8 @@ impl Lock {
     /// # Errors
     /// The file system refuses.
     pub fn is_held(run_dir: &Path) -> io::Result<bool> {
-        let file = match File::open(run_dir.join(NAME)) {
-            Ok(file) => file,
+        let file = match files::open(&run_dir.join(NAME), File::options().read(true)) {
+            Ok((file, _)) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
@@ -74,6 +81,17 @@ mod tests {
         drop(lock);
         assert!(!Lock::is_held(&run_dir).unwrap());
         assert!(Lock::take(&run_dir).unwrap().is_some());
+    }
+
+    /// flock(2) needs a descriptor for reading alone.
+    #[test]
+    fn no_other_user_can_open_it_even_where_one_could_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let _lock = Lock::take(dir.path()).unwrap().unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);
     }
 
     /// A plugin's STATUS at the instant of the daemon's start.

@@ -116,7 +116,10 @@ impl Kernel {
     pub fn nft(&mut self) -> Result<&mut Nft> {
         match &mut self.nft {
             Some(nft) => Ok(nft),
-            none => Ok(none.insert(Nft::open()?)),
+            none => {
+                net::not_astray()?;
+                Ok(none.insert(Nft::open()?))
+            }
         }
     }
 

@@ -18,6 +18,6 @@ pub use item::{
 pub use kernel::{Error, Kernel, Result};
 pub use net::link::Vlan;
 pub use net::route::Route as NetRoute;
-pub use net::{Link, Mac};
+pub use net::{Link, Mac, not_astray};
 pub use nft::{Macspoof, Masquerade, Rpfilter, reference_macspoof_chain};
 pub use tunnel::TunnelDevice;

@@ -11,6 +11,7 @@
 
 use crate::allocator::{BLOCK, Block, Taken};
 use crate::range::{Family, number};
+use cni::files;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::net::IpAddr;
@@ -114,7 +115,9 @@ fn files(dir: &Path) -> impl Iterator<Item = PathBuf> {
 /// so a large range would otherwise leave a file behind for each 32768 pods.
 fn succeed(path: &Path) -> Option<File> {
     for file in path.parent().into_iter().flat_map(files) {
-        if fs::read(&file).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+        if files::read(&file, BLOCK as u64 / 8)
+            .is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+        {
             let _ = fs::remove_file(file);
         }
     }

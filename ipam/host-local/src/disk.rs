@@ -2,15 +2,15 @@
 //! nobody changed it, files that are whole or absent.
 
 use crate::index::Time;
-use cni::lock;
+use cni::{files, lock};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) fn lock_dir(dir: &Path) -> io::Result<File> {
     until_held(|| match lock_in(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+            files::make_folder(dir, files::FOLDER)?;
             Ok(None)
         }
         tried => tried,
@@ -35,13 +35,21 @@ pub(crate) fn lock_existing(dir: &Path) -> io::Result<Option<File>> {
     })
 }
 
-/// The directory may be removed while we wait for its lock: then the lock is of no name.
+/// The directory may be removed while we wait for its lock: then we hold that of an unlinked file.
+/// The reference makes the lock with mode 750, and opens one of any mode.
 fn lock_in(dir: &Path) -> io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(dir.join("lock"))?;
+    let path = dir.join("lock");
+    let file = match files::options().read(true).write(true).create(true).open(&path) {
+        Ok(file) => file,
+        Err(error) => return files::clear(&path, error).map(|()| None),
+    };
     lock::exclusive(&file)?;
-    Ok((file.metadata()?.nlink() > 0).then_some(file))
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return files::clear(&path, files::wrong_kind(&meta)).map(|()| None);
+    }
+    files::make_private(&file, &meta, &path);
+    Ok((meta.nlink() > 0).then_some(file))
 }
 
 fn until_held<T>(mut attempt: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
@@ -59,8 +67,18 @@ fn is_empty(dir: &Path) -> bool {
 
 /// mtime and ctime.
 pub(crate) fn times(dir: &Path) -> io::Result<(Time, Time)> {
+    fs::metadata(dir).map(|meta| times_of(&meta))
+}
+
+/// As [`times`], and mends the directory's mode.
+pub(crate) fn times_mended(dir: &Path) -> io::Result<(Time, Time)> {
     let meta = fs::metadata(dir)?;
-    Ok(((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())))
+    files::mend_folder(dir, &meta, files::FOLDER);
+    Ok(times_of(&meta))
+}
+
+fn times_of(meta: &Metadata) -> (Time, Time) {
+    ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()))
 }
 
 /// Gives the directory an mtime that differs from its ctime, and returns both; `None` where that

@@ -1,7 +1,9 @@
 //! This boot of this machine: what tells a lease from before the last boot.
 
-use std::fs::File;
+use nix::fcntl::OFlag;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// 128 random bits.
@@ -40,7 +42,10 @@ impl Host {
 
 fn read(path: &Path) -> Option<Id> {
     let mut text = [0; 64];
-    let length = File::open(path).and_then(|mut file| file.read(&mut text)).ok()?;
+    // A FIFO is not waited for.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let length = options.open(path).and_then(|mut file| file.read(&mut text)).ok()?;
     parse(text.get(..length)?)
 }
 

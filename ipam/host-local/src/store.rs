@@ -25,7 +25,8 @@
 
 use crate::bits::Bits;
 use crate::disk::{
-    create_new, create_new_at, lock_dir, lock_existing, move_new, read_small, sign, stamp_of, times,
+    create_new, create_new_at, lock_dir, lock_existing, move_new, read_small, sign, stamp_of,
+    times_mended,
 };
 use crate::host::{Host, Id};
 use crate::index::{Digest, Index, Slot, Stamp};
@@ -127,7 +128,7 @@ impl<'a> Store<'a> {
     }
 
     fn load(&mut self) -> Result<()> {
-        let now = times(&self.dir).map_err(|error| self.unreadable(&error))?;
+        let now = times_mended(&self.dir).map_err(|error| self.unreadable(&error))?;
         self.index = match Index::open(&self.index_path()) {
             Ok(index) => Some(index),
             Err(error) => {

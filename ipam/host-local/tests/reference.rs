@@ -48,7 +48,12 @@ fn the_same_calls_have_the_same_results() {
             let place = format!("step {step} of {ipam}: {command} {id}: {mine:?} {theirs:?}");
             assert_eq!(mine.code, theirs.code, "{place}");
             if mine.is_ok() {
-                assert_eq!(mine.document, theirs.document, "{place}");
+                let mut told = theirs.document;
+                // Debian's 1.1.1 writes an empty one; the newest does not.
+                if let Some(object) = told.as_object_mut().filter(|o| o["dns"] == json!({})) {
+                    object.remove("dns");
+                }
+                assert_eq!(mine.document, told, "{place}");
             } else {
                 assert_eq!(mine.document["msg"], theirs.document["msg"], "{place}");
             }

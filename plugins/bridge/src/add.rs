@@ -93,6 +93,7 @@ impl<N: Network> Work<'_, N> {
             complete: false,
             macspoof: None,
             rpfilter: link.iter().any(|item| matches!(item, Item::Rpfilter(_))),
+            ..Record::default()
         };
         claim.write(&record)?;
         self.look_into_pod()?;
@@ -228,7 +229,10 @@ impl<N: Network> Work<'_, N> {
             Asked::Answered => true,
         };
         if asked {
-            problems.extend(del::free(self.request, self.ipam.as_ref()).err());
+            // The IPAM plugin would run in the pod's namespace.
+            let at_home = ::plan::not_astray().map_err(|error| failed(&error.into()));
+            problems
+                .extend(at_home.and_then(|()| del::free(self.request, self.ipam.as_ref())).err());
         }
         if problems.is_empty() {
             problems.extend(claim.remove().err());

@@ -13,7 +13,7 @@ pub(crate) fn del(request: &Request) -> Result<()> {
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
     let records = Records::new(&Config::run_dir(request), PLUGIN);
     let claim = match records.claim(&attachment) {
-        Err(error) if error.code != code::TRY_AGAIN => {
+        Err(error) if !matches!(error.code, code::TRY_AGAIN | code::DECODE) => {
             log::warn(&format!("{error}; DEL goes on without the record and its lock"));
             Err(error)
         }
@@ -25,8 +25,8 @@ pub(crate) fn del(request: &Request) -> Result<()> {
         // What could not be removed is found by it again; an empty one tells of nothing.
         Ok(claim) if released.is_ok() || claim.record.is_none() => claim.remove(),
         Ok(_) => Ok(()),
-        // One that is there is removed by the next DEL; that none can be made is no fault of DEL's.
-        Err(error) if records.exists(&attachment) => Err(error),
+        // That none can be made is no fault of DEL's, nor that something else stands in its place.
+        Err(error) if released.is_ok() => records.discard(&attachment).map_err(|_| error),
         Err(_) => Ok(()),
     };
     all([released, removed])

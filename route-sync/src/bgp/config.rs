@@ -7,7 +7,6 @@ use ipnetwork::IpNetwork;
 use net::tcp::MD5_KEY_MAX;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -244,9 +243,13 @@ fn local(value: &DeValue, peer: Option<IpAddr>) -> Result<IpAddr, String> {
     }
 }
 
+/// More than a password and white space around it, in bytes.
+const PASSWORD_FILE_MAX: u64 = 64 << 10;
+
 fn password(value: &DeValue) -> Result<Password, String> {
     let path = absolute(value)?;
-    let text = fs::read(&path).map_err(|error| format!("cannot read it: {error}"))?;
+    let text = node::files::read(&path, PASSWORD_FILE_MAX)
+        .map_err(|error| format!("cannot read it: {error}"))?;
     let key = text.trim_ascii_end();
     if key.is_empty() || key.len() > MD5_KEY_MAX {
         let length = key.len();

@@ -4,7 +4,7 @@ use super::table::{Faults, Table, boolean, number, text};
 use super::{Config, Masquerade, Mode, STATE_DIR, Source, Vxlan};
 use crate::bgp;
 use ipnetwork::IpNetwork;
-use node::{RUN_DIR, vtep};
+use node::{RUN_DIR, files, vtep};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
@@ -27,7 +27,7 @@ pub fn read(path: &Path) -> Result<Config, Vec<String>> {
     if size > LIMIT {
         return Err(vec![named(format!("{size} bytes are too many: write less than {LIMIT}"))]);
     }
-    let text = fs::read_to_string(path).map_err(|error| vec![named(error.to_string())])?;
+    let text = files::text(path, LIMIT).map_err(|error| vec![named(error.to_string())])?;
     let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     parse(&text, hostname.as_deref()).map_err(|faults| faults.into_iter().map(named).collect())
 }

@@ -4,6 +4,7 @@ use super::{Update, kept};
 use crate::config::line;
 use crate::nodes::NodeSet;
 use crate::watch::Watch;
+use node::files;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -87,7 +88,7 @@ fn read(path: &Path) -> Result<(u64, NodeSet), String> {
     if !about.is_file() || about.len() > LIMIT {
         return Err(format!("{} is not a file of less than {LIMIT} bytes", path.display()));
     }
-    let text = fs::read_to_string(path).map_err(failed)?;
+    let text = files::text(path, LIMIT).map_err(failed)?;
     let set = parse(&text).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

@@ -151,6 +151,8 @@ impl Bench {
 /// Every leaf of a value under its path.
 fn flatten(place: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
     match value {
+        // The reference leaves an empty one out since 1.3; Debian's 1.1.1 writes it.
+        Value::Object(map) if map.is_empty() && place.ends_with("/dns") => {}
         Value::Object(map) if !map.is_empty() => {
             map.iter().for_each(|(key, value)| flatten(&format!("{place}/{key}"), value, into));
         }

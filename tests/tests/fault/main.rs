@@ -12,6 +12,7 @@
 
 mod bench;
 mod del;
+mod forever;
 mod kill;
 mod report;
 mod seam;

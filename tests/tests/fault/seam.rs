@@ -141,6 +141,20 @@ impl<'a> Seam<'a> {
         self.inject(victim, &inject, call)
     }
 
+    /// Makes an operation and all later ones of its name fail, as a broken file system does. A call
+    /// that does not end is killed after 100 s.
+    pub fn fail_from<T>(
+        &self,
+        victim: Victim,
+        operation: &Operation,
+        errno: &str,
+        call: impl FnOnce() -> T,
+    ) -> (T, Option<String>) {
+        let Operation { name, nth, .. } = operation;
+        let inject = format!("-e trace={name} -e inject={name}:error={errno}:when={nth}+");
+        self.inject(victim, &inject, call)
+    }
+
     /// Makes every open(2) of a file fail during a call; as [`Seam::fail`].
     pub fn fail_to_open<T>(
         &self,
@@ -174,7 +188,7 @@ impl<'a> Seam<'a> {
         // It is made here, for a call that does not come to run the victim.
         self.node.write(&log, "");
         // Descriptors are shown with what they are: `5<NETLINK:[NETFILTER:71]>`.
-        let with = format!("strace -qq -yy -s 120 -o {log} {options}");
+        let with = format!("timeout -s KILL 100 strace -qq -yy -s 120 -o {log} {options}");
         self.node.write(&format!("{DIR}/{}.with", victim.name()), &with);
         log
     }

@@ -62,13 +62,13 @@ fn version_1_1_0_keeps_all() {
     assert_eq!(CniResult::read(&new).unwrap(), dual());
 }
 
+/// As the reference's newest writes it.
 #[test]
-fn an_empty_result_still_has_dns() {
-    let text = CniResult::default().to_json(Version::V1_0_0).unwrap();
-    assert_eq!(
-        String::from_utf8(text).unwrap(),
-        "{\n    \"cniVersion\": \"1.0.0\",\n    \"dns\": {}\n}\n"
-    );
+fn an_empty_dns_is_written_up_to_0_4_0_alone() {
+    let text = |version| String::from_utf8(CniResult::default().to_json(version).unwrap()).unwrap();
+    assert_eq!(text(Version::V0_4_0), "{\n    \"cniVersion\": \"0.4.0\",\n    \"dns\": {}\n}\n");
+    assert_eq!(text(Version::V1_0_0), "{\n    \"cniVersion\": \"1.0.0\"\n}\n");
+    assert!(written(Version::V1_1_0)["dns"]["nameservers"].is_array());
 }
 
 #[test]

@@ -6,12 +6,11 @@ use crate::disk::stamp_of;
 use crate::host::Id;
 use crate::index::{Index, Slot, Stamp};
 use crate::lease::{self, Holder};
-use cni::{Result, log};
+use cni::{Result, files, log};
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// What to do with the leases met in reading the whole directory.
@@ -112,7 +111,7 @@ impl Store<'_> {
     }
 
     fn make_own(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.own)
+        if self.own.is_dir() { Ok(()) } else { files::make_folder(&self.own, 0o700) }
     }
 
     /// Our stamp, if it is of this very file.

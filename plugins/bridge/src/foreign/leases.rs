@@ -5,12 +5,14 @@
 //! end says whose it is. CHECK of the IPAM plugin would not do: the reference's host-local is
 //! content with any lease of the attachment, and does not look at the address.
 
-use cni::{Attachment, Request, json};
+use cni::{Attachment, Request, files, json};
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 const DATA_DIR: &str = "/var/lib/cni/networks";
+/// More than a container ID from the environment can be long.
+const LIMIT: u64 = 256 << 10;
 
 /// The leases of one network.
 pub(super) struct Leases {
@@ -35,8 +37,8 @@ impl Leases {
 
     /// Whom an address is leased to, if that is known for sure.
     pub(super) fn holder(&self, address: IpAddr) -> Option<Attachment> {
-        let content = fs::read_to_string(self.dir.join(address.to_string())).ok()?;
-        let (container, ifname) = holder_in(&content)?;
+        let content = files::read(&self.dir.join(address.to_string()), LIMIT).ok()?;
+        let (container, ifname) = holder_in(std::str::from_utf8(&content).ok()?)?;
         Some(Attachment::new(&self.network, container, ifname))
     }
 

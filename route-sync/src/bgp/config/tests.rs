@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::read::parse;
 use crate::config::{Config, Source};
+use std::fs;
 
 const NODE: &str = "[node]\naddresses = [\"192.0.2.11\"]\npod-cidrs = [\"10.244.1.0/24\"]\n";
 const PEER: &str = "[[bgp.peer]]\naddress = \"192.0.2.254\"\nasn = 65100\n";
