@@ -38,6 +38,9 @@ pub struct Record {
     pub macspoof: Option<String>,
     /// Whether its host veth may have a reverse path filter.
     pub rpfilter: bool,
+    /// Routes of the host to the pod's addresses that do not go with its veth pair: link and address.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<(String, IpAddr)>,
     /// The IPAM plugin that holds its lease.
     pub ipam: Option<String>,
     /// ADD succeeded. Without it, and unlocked, the record is of a killed ADD.
@@ -55,6 +58,7 @@ impl Default for Record {
             addresses: Vec::new(),
             macspoof: None,
             rpfilter: false,
+            routes: Vec::new(),
             ipam: None,
             complete: false,
         }

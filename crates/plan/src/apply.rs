@@ -64,11 +64,7 @@ impl Kernel {
                 let verb = net::address::add(index, *address, *dad);
                 Ok(self.pod()?.socket.set(&verb)?)
             }
-            Item::Route(route) => {
-                let link = self.index(Place::Pod, &route.link)?;
-                let route = route.route.clone().through(link);
-                Ok(self.pod()?.socket.set(&net::route::add(&route))?)
-            }
+            Item::Route(route) => self.add_route(route),
             Item::Gateway(gateway) => self.ensure_gateway(gateway),
             Item::Forwarding(family) => self.ensure_forwarding(*family),
             Item::Masquerade(masquerade) => Ok(self.nft()?.add_masquerade(masquerade)?),
@@ -82,6 +78,7 @@ impl Kernel {
                 Ok(self.host.set(&net::address::add_gateway(index, *address))?)
             }
             Item::HostRoute(route) => self.add_host_route(route),
+            Item::SubnetRoute(route) => self.add_subnet_route(route),
             Item::Neighbour(neighbour) => self.set_neighbour(neighbour),
         }
     }
@@ -246,7 +243,7 @@ impl Kernel {
         let (name, wanted) = (&gateway.link, gateway.address);
         let index = self.index(Place::Host, name)?;
         for present in self.host.list(&net::address::of_link(index))? {
-            if present.address == wanted {
+            if holds(present.address, wanted) {
                 return Ok(());
             }
             if !conflict(present.address, wanted) {
@@ -312,6 +309,17 @@ fn no_vlan_filtering(bridge: &str) -> Error {
         "bridge {bridge} cannot filter by VLAN: the kernel has no VLAN filtering \
          (CONFIG_BRIDGE_VLAN_FILTERING); unset vlan and vlanTrunk"
     ))
+}
+
+/// Whether a link's address serves as a gateway's. One that stands for no subnet (a single address,
+/// or a link-local one) serves with any length: other suites give it that of the pods' subnet, and
+/// of IPv6 the kernel has an address once on a link.
+pub(crate) fn holds(present: IpNetwork, wanted: IpNetwork) -> bool {
+    let alone = match wanted {
+        IpNetwork::V4(net) => net.prefix() == 32,
+        IpNetwork::V6(net) => net.prefix() == 128 || net.ip().is_unicast_link_local(),
+    };
+    present == wanted || (alone && present.ip() == wanted.ip())
 }
 
 /// Whether two addresses cannot both be a bridge's: of IPv4 it has one, of IPv6 one for each of

@@ -1,7 +1,9 @@
 //! Comparing items with the kernel, field by field.
 
+use crate::apply::holds;
 use crate::item::{Bridge, Family, Item, Place, Port, Route, Sysctl, Veth, Vlans};
 use crate::kernel::{Error, Kernel, Result};
+use crate::route::is_metric_of;
 use ipnetwork::IpNetwork;
 use net::{Link, link, sysctl};
 
@@ -61,6 +63,7 @@ impl Kernel {
             Item::Rpfilter(rpfilter) => Ok(self.nft()?.check_rpfilter(rpfilter)?),
             Item::PodGateway(link, address) => self.check_host_address(link, *address),
             Item::HostRoute(route) => self.check_host_route(route),
+            Item::SubnetRoute(route) => self.check_subnet_route(route),
             Item::Neighbour(neighbour) => self.check_neighbour(neighbour),
         }
     }
@@ -162,15 +165,12 @@ impl Kernel {
     fn check_route(&mut self, wanted: &Route) -> Result<Differences> {
         let link = self.index(Place::Pod, &wanted.link)?;
         let v6 = wanted.route.dst.is_ipv6();
-        // The kernel's default metric for IPv6, IP6_RT_PRIO_USER.
-        let unset = if v6 { 1024 } else { 0 };
         let present = self.pod()?.socket.list(&net::route::list(v6))?;
         let wanted = wanted.route.clone().through(link);
-        let priority = if wanted.priority == 0 { unset } else { wanted.priority };
         let Some(found) = present.iter().find(|route| {
             route.dst == wanted.dst
                 && route.table == wanted.table
-                && route.priority == priority
+                && is_metric_of(route.priority, &wanted)
                 && leads(route, &wanted)
         }) else {
             return Ok(missing());
@@ -192,7 +192,8 @@ impl Kernel {
     fn check_host_address(&mut self, link: &str, address: IpNetwork) -> Result<Differences> {
         let index = self.index(Place::Host, link)?;
         let present = self.host.list(&net::address::of_link(index))?;
-        Ok(unless(present.iter().any(|a| a.address == address), || "missing".to_owned()))
+        let held = present.iter().any(|present| holds(present.address, address));
+        Ok(unless(held, || "missing".to_owned()))
     }
 }
 

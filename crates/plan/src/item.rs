@@ -70,6 +70,9 @@ pub enum Item {
     PodGateway(String, IpNetwork),
     /// The host's route to a pod's address.
     HostRoute(HostRoute),
+    /// The host's route to a subnet of pods whose gateway lies outside of it; shared, but of a
+    /// single address owned.
+    SubnetRoute(SubnetRoute),
     /// A neighbour at the other end of a veth pair.
     Neighbour(Neighbour),
 }
@@ -77,8 +80,12 @@ pub enum Item {
 impl Item {
     /// Whether it ends with the attachment, and is removed by name.
     pub(crate) fn is_owned(&self) -> bool {
-        use Item::{Macspoof, Masquerade, Rpfilter, Veth};
-        matches!(self, Veth(_) | Masquerade(_) | Macspoof(_) | Rpfilter(_))
+        use Item::{Macspoof, Masquerade, Rpfilter, SubnetRoute, Veth};
+        match self {
+            Veth(_) | Masquerade(_) | Macspoof(_) | Rpfilter(_) => true,
+            SubnetRoute(route) => route.is_of_one_pod(),
+            _ => false,
+        }
     }
 }
 
@@ -178,6 +185,28 @@ pub struct HostRoute {
     pub protocol: u8,
 }
 
+/// The host's route to a subnet of pods on a bridge. An address of the subnet on the bridge makes
+/// one; a gateway that lies outside of the subnet does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubnetRoute {
+    /// The link that holds the gateway: the bridge, or a VLAN device over it.
+    pub link: String,
+    /// A pod's address with the length of its subnet.
+    pub pod: IpNetwork,
+}
+
+impl SubnetRoute {
+    /// The subnet, without host bits.
+    pub fn subnet(&self) -> IpNetwork {
+        IpNetwork::new(self.pod.network(), self.pod.prefix()).unwrap_or(self.pod)
+    }
+
+    /// Whether the subnet is the pod's address alone, and the route goes with the pod.
+    pub fn is_of_one_pod(&self) -> bool {
+        self.pod == IpNetwork::from(self.pod.ip())
+    }
+}
+
 /// A neighbour at the other end of a veth pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
@@ -240,6 +269,9 @@ impl fmt::Display for Item {
             Item::Rpfilter(rpfilter) => write!(f, "reverse path filter of {}", rpfilter.link),
             Item::PodGateway(link, address) => write!(f, "gateway address {address} of {link}"),
             Item::HostRoute(route) => write!(f, "route {} of {}", route.address, route.link),
+            Item::SubnetRoute(route) => {
+                write!(f, "route to {} of {}", route.subnet(), route.link)
+            }
             Item::Neighbour(n) => write!(f, "neighbour {} of {}", n.address, n.link),
         }
     }

@@ -9,11 +9,14 @@ mod check;
 mod item;
 mod kernel;
 mod remove;
+mod route;
 mod routed;
+mod subnet;
 mod tunnel;
 
 pub use item::{
-    Bridge, Family, Gateway, HostRoute, Item, Neighbour, Place, Port, Route, Sysctl, Veth, Vlans,
+    Bridge, Family, Gateway, HostRoute, Item, Neighbour, Place, Port, Route, SubnetRoute, Sysctl,
+    Veth, Vlans,
 };
 pub use kernel::{Error, Kernel, Result};
 pub use net::link::Vlan;

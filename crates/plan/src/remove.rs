@@ -20,6 +20,7 @@ impl Kernel {
                 Ok(())
             }
             Item::Macspoof(m) => Ok(self.nft()?.del_macspoof(&m.port, m.mac, &m.comment)?),
+            Item::SubnetRoute(route) if route.is_of_one_pod() => self.remove_pod_route(route),
             Item::Rpfilter(r) => Ok(self.nft()?.del_rpfilter(&r.link, &r.comment)?),
             _ => Ok(()),
         }

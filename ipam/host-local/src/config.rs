@@ -111,12 +111,16 @@ impl Config {
         )))
     }
 
-    /// Says what is allowed, as the reference allows it, but can hardly be meant.
+    /// Says what is allowed, but may be a mistake. A link-local gateway is none.
     pub fn warn(&self) {
         for range in self.sets.iter().flat_map(RangeSet::ranges) {
-            if !range.reaches_gateway() {
-                let (gateway, subnet) = (range.gateway, range.subnet());
-                log::warn(&format!("the gateway {gateway} does not lie in its subnet {subnet}"));
+            let (gateway, subnet) = (range.gateway, range.subnet());
+            let link_local = matches!(gateway, IpAddr::V6(six) if six.is_unicast_link_local());
+            if !range.reaches_gateway() && !link_local {
+                log::warn(&format!(
+                    "the gateway {gateway} does not lie in its subnet {subnet}: pods look for it on \
+                     their link"
+                ));
             }
         }
     }

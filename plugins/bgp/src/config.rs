@@ -14,6 +14,8 @@ pub struct Config {
     pub masquerade: bool,
     /// `mtu` in bytes. Without it ADD takes the node's; then CHECK expects none.
     pub mtu: Option<u32>,
+    /// `metric`: that of routes without a priority.
+    pub metric: Option<u32>,
     /// From `CNI_ARGS`, `args.cni.mac` or `runtimeConfig.mac`.
     pub mac: Option<Mac>,
     /// `acceptRa`.
@@ -31,7 +33,7 @@ impl Config {
     /// # Errors
     /// Code 7 naming key and value, 4 for `CNI_ARGS`.
     pub fn read(request: &Request) -> Result<Config> {
-        let bridge::Config { masquerade, mtu, mac, accept_ra, run_dir, .. } =
+        let bridge::Config { masquerade, mtu, metric, mac, accept_ra, run_dir, .. } =
             bridge::Config::read(request)?;
         let Some(ipam) = &request.conf.ipam else {
             return Err(Error::config("ipam is missing").details(
@@ -46,7 +48,7 @@ impl Config {
                 Error::config(msg).details("start route-sync, which writes it, or set ipam.ranges")
             );
         }
-        Ok(Config { masquerade, mtu, mac, accept_ra, pod_cidrs, run_dir })
+        Ok(Config { masquerade, mtu, metric, mac, accept_ra, pod_cidrs, run_dir })
     }
 }
 

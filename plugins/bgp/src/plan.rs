@@ -5,6 +5,7 @@ use crate::config::Config;
 use ::plan::{Family, HostRoute, Item, Kernel, Link, Masquerade, Neighbour, Place, Rpfilter, Veth};
 use bridge::Network;
 use bridge::plan::{self, Names, accept_ra, sysctl};
+use bridge::routes;
 use cni::{Attachment, CniResult, Error, Result, Route};
 use ipnetwork::IpNetwork;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -127,6 +128,7 @@ impl Network for Config {
                 result.routes.extend(default);
             }
         }
+        routes::complete(&mut result, self.metric)?;
         Ok(result)
     }
 
@@ -149,15 +151,7 @@ impl Network for Config {
             items.push(Item::Address(names.pod.clone(), address, false));
             items.extend(self.pod_on_host(names, address.ip()));
         }
-        items.extend(result.routes.iter().map(|route| {
-            let mut route = plan::pod_route(&names.pod, route, result);
-            // No route leads to 169.254.1.1; of IPv6 that goes without saying.
-            let four = |gateway: &IpAddr| gateway.is_ipv4();
-            for hop in &mut route.route.hops {
-                hop.onlink = hop.gateway.as_ref().is_some_and(four);
-            }
-            Item::Route(route)
-        }));
+        items.extend(routes::items(&names.pod, result, self.metric));
         items.extend(families(result).map(Item::Forwarding));
         if self.masquerade {
             items.extend(result.ips.iter().map(|ip| {

@@ -117,7 +117,8 @@ impl<N: Network> Work<'_, N> {
         };
         record.macspoof = up.iter().find_map(source_mac);
         record.addresses = layer3.iter().filter_map(masqueraded).collect();
-        if record.macspoof.is_some() || !record.addresses.is_empty() {
+        record.routes = layer3.iter().filter_map(routed).collect();
+        if record.macspoof.is_some() || !record.addresses.is_empty() || !record.routes.is_empty() {
             claim.write(&record)?;
         }
         self.apply(&up)?;
@@ -253,6 +254,15 @@ fn source_mac(item: &Item) -> Option<String> {
 fn masqueraded(item: &Item) -> Option<IpAddr> {
     match item {
         Item::Masquerade(masquerade) => Some(masquerade.address),
+        _ => None,
+    }
+}
+
+fn routed(item: &Item) -> Option<(String, IpAddr)> {
+    match item {
+        Item::SubnetRoute(route) if route.is_of_one_pod() => {
+            Some((route.link.clone(), route.pod.ip()))
+        }
         _ => None,
     }
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub masquerade: bool,
     /// `mtu` in bytes; `None` leaves the kernel's default.
     pub mtu: Option<u32>,
+    /// `metric`: that of routes without a priority; `None` for 0.
+    pub metric: Option<u32>,
     /// `hairpinMode`.
     pub hairpin: bool,
     /// `promiscMode`.
@@ -59,6 +61,7 @@ struct Wire {
     ip_masq: bool,
     ip_masq_backend: String,
     mtu: i64,
+    metric: i64,
     hairpin_mode: bool,
     promisc_mode: bool,
     vlan: i64,
@@ -122,6 +125,7 @@ impl Config {
             force_address: wire.force_address,
             masquerade: wire.ip_masq,
             mtu: valid_mtu(wire.mtu)?,
+            metric: valid_metric(wire.metric)?,
             hairpin: wire.hairpin_mode,
             promiscuous: wire.promisc_mode,
             vlan,
@@ -205,6 +209,14 @@ fn valid_mtu(mtu: i64) -> Result<Option<u32>> {
         Ok(mtu @ 68..=65535) => Ok(Some(mtu)),
         _ => Err(Error::config(format!("invalid MTU {mtu}"))
             .details("mtu is 68 to 65535 bytes, at least 1280 for IPv6, or 0 for the default")),
+    }
+}
+
+fn valid_metric(metric: i64) -> Result<Option<u32>> {
+    match u32::try_from(metric) {
+        Ok(metric) => Ok(Some(metric).filter(|metric| *metric > 0)),
+        Err(_) => Err(Error::config(format!("invalid metric {metric}"))
+            .details("metric is 1 to 4294967295, or 0 for the kernel's default")),
     }
 }
 

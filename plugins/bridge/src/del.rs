@@ -4,9 +4,10 @@
 use crate::config::Config;
 use crate::plan::{alias, comment};
 use crate::{PLUGIN, failed, foreign};
-use ::plan::{Kernel, Mac, Place};
+use ::plan::{Kernel, Mac, Place, SubnetRoute};
 use cni::record::{Record, Records};
 use cni::{Attachment, Command, Delegate, Request, Result, Running, code, log};
+use ipnetwork::IpNetwork;
 
 pub(crate) fn del(request: &Request) -> Result<()> {
     let attachment = request.attachment();
@@ -130,10 +131,11 @@ pub(crate) fn remove_recorded(
     attachment: &Attachment,
     record: &Record,
 ) -> Result<bool> {
+    let routes = remove_routes(kernel, record);
     let comment = comment(attachment);
     let macspoof = record.macspoof.as_ref().and_then(|mac| mac.parse::<Mac>().ok());
     if record.addresses.is_empty() && macspoof.is_none() && !record.rpfilter {
-        return Ok(true);
+        return routes.map(|()| true);
     }
     let nft = kernel.nft().map_err(|error| failed(&error))?;
     let mut problem = Ok(());
@@ -148,7 +150,14 @@ pub(crate) fn remove_recorded(
     if record.rpfilter {
         problem = problem.and(nft.del_rpfilter(&attachment.host_veth(), &comment));
     }
-    problem.map(|()| all_there).map_err(|error| failed(&error.into()))
+    all([problem.map_err(|error| failed(&error.into())), routes]).map(|()| all_there)
+}
+
+fn remove_routes(kernel: &mut Kernel, record: &Record) -> Result<()> {
+    all(record.routes.iter().map(|(link, address)| {
+        let route = SubnetRoute { link: link.clone(), pod: IpNetwork::from(*address) };
+        kernel.remove_pod_route(&route).map_err(|error| failed(&error))
+    }))
 }
 
 /// Passes GC or STATUS on to the IPAM plugin. One older than these commands misses a container

@@ -17,6 +17,7 @@ mod gc;
 mod network;
 pub mod plan;
 pub mod ranges;
+pub mod routes;
 
 pub use add::add;
 pub use check::{check, status};

@@ -2,11 +2,12 @@
 //! what IPAM said.
 
 use crate::config::Config;
-use cni::{Attachment, CniResult, Error, Result, Route, code};
+use crate::routes;
+use cni::{Attachment, CniResult, Error, Result, code};
 use ipnetwork::IpNetwork;
 use plan::{
-    Bridge, Family, Gateway, Item, Mac, Macspoof, Masquerade, Place, Port, Sysctl, Veth, Vlan,
-    Vlans,
+    Bridge, Family, Gateway, Item, Mac, Macspoof, Masquerade, Place, Port, SubnetRoute, Sysctl,
+    Veth, Vlan, Vlans,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -171,19 +172,9 @@ pub fn complete(config: &Config, from_ipam: CniResult, interface: usize) -> Resu
     }
     fits(config.mtu, &result)?;
     if config.default_gateway {
-        for v6 in [false, true] {
-            let mut gateways = result.ips.iter().filter_map(|ip| ip.gateway);
-            let gateway = gateways.find(|gateway| gateway.is_ipv6() == v6);
-            // One that IPAM brought, with or without a next hop, is enough.
-            let present =
-                result.routes.iter().any(|r| r.dst.prefix() == 0 && r.dst.is_ipv6() == v6);
-            if let (Some(gateway), false) = (gateway, present) {
-                let any = if v6 { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
-                let default = IpNetwork::new(any, 0).map_err(|e| Error::config(e.to_string()))?;
-                result.routes.push(Route::new(default, Some(gateway)));
-            }
-        }
+        routes::add_defaults(&mut result)?;
     }
+    routes::complete(&mut result, config.metric)?;
     Ok(result)
 }
 
@@ -297,7 +288,7 @@ pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     let mut items = Vec::new();
     let addresses = result.ips.iter();
     items.extend(addresses.map(|ip| Item::Address(pod.clone(), ip.address, config.dad)));
-    items.extend(result.routes.iter().map(|route| Item::Route(pod_route(pod, route, result))));
+    items.extend(routes::items(pod, result, config.metric));
     // What is shared stays even when this ADD fails, and so comes after what can be refused.
     items.extend(gateways(config, result));
     if config.masquerade {
@@ -339,12 +330,17 @@ fn gateways(config: &Config, result: &CniResult) -> Vec<Item> {
         items.push(sysctl(Place::Host, "ipv6/conf/*/disable_ipv6", &link, "0", false));
     }
     for ip in &result.ips {
-        let address = ip.gateway.and_then(|gw| IpNetwork::new(gw, ip.address.prefix()).ok());
-        let Some(address) = address else { continue };
+        let Some(address) = ip.gateway.and_then(|gw| gateway_net(gw, ip.address)) else { continue };
         let gateway = Gateway { link: link.clone(), address, force: config.force_address };
-        let gateway = Item::Gateway(gateway);
-        if !items.contains(&gateway) {
-            items.push(gateway);
+        add_once(&mut items, Item::Gateway(gateway));
+    }
+    for ip in &result.ips {
+        if ip.gateway.is_some_and(|gateway| !ip.address.contains(gateway)) {
+            let route = SubnetRoute { link: link.clone(), pod: ip.address };
+            let known = |item: &Item| matches!(item, Item::SubnetRoute(other) if other.subnet() == route.subnet());
+            if !items.iter().any(known) {
+                items.push(Item::SubnetRoute(route));
+            }
         }
     }
     for family in [Family::V4, Family::V6] {
@@ -355,18 +351,22 @@ fn gateways(config: &Config, result: &CniResult) -> Vec<Item> {
     items
 }
 
-/// A route of the result in the pod. Without a next hop it takes the first gateway of its family.
-pub fn pod_route(pod: &str, route: &Route, result: &CniResult) -> plan::Route {
-    let same_family = |address: &IpAddr| address.is_ipv6() == route.dst.is_ipv6();
-    let first = || result.ips.iter().filter_map(|ip| ip.gateway).find(same_family);
-    let dst = IpNetwork::new(route.dst.network(), route.dst.prefix()).unwrap_or(route.dst);
-    let mut wanted = plan::NetRoute::new(dst, route.gw.or_else(first), 0);
-    wanted.priority = route.priority.unwrap_or(0);
-    wanted.table = route.table.unwrap_or(wanted.table);
-    wanted.scope = route.scope;
-    wanted.mtu = route.mtu;
-    wanted.advmss = route.advmss;
-    plan::Route { link: pod.to_owned(), route: wanted }
+/// A gateway's address with its length on the bridge. One that lies outside of the pods' subnet
+/// stands for none: alone, or of a link-local address the link's.
+fn gateway_net(gateway: IpAddr, pod: IpNetwork) -> Option<IpNetwork> {
+    let length = match gateway {
+        _ if pod.contains(gateway) => pod.prefix(),
+        IpAddr::V6(gateway) if gateway.is_unicast_link_local() => 64,
+        IpAddr::V6(_) => 128,
+        IpAddr::V4(_) => 32,
+    };
+    IpNetwork::new(gateway, length).ok()
+}
+
+fn add_once(items: &mut Vec<Item>, item: Item) {
+    if !items.contains(&item) {
+        items.push(item);
+    }
 }
 
 #[cfg(test)]

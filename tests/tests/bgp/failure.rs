@@ -74,7 +74,7 @@ fn a_route_of_the_hosts_own_to_the_pods_address() {
 fn a_route_that_the_kernel_refuses() {
     let node = Node::new();
     let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "scope": 255}]}});
-    fails_clean(&with(&full(), &routes), &node, |_| (), (100, "add route 192.0.2.0/24"));
+    fails_clean(&with(&full(), &routes), &node, |_| (), (100, "route 192.0.2.0/24"));
 }
 
 #[test]

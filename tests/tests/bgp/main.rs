@@ -15,6 +15,7 @@ mod node_file;
 mod pods;
 mod results;
 mod routers;
+mod routes;
 mod spoof;
 
 use ferrule_tests::conf::{version, with};

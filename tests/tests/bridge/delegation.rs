@@ -15,7 +15,7 @@ cat "/run/ipam.answer.$CNI_COMMAND" 2>/dev/null
 exit "$(cat "/run/ipam.code.$CNI_COMMAND" 2>/dev/null || echo 0)"
 "#;
 
-fn node_with_ipam(answer: &str, code: u32) -> Node {
+pub fn node_with_ipam(answer: &str, code: u32) -> Node {
     let node = Node::new();
     node.write("/run/bin/scripted", SCRIPT);
     node.run("chmod +x /run/bin/scripted");
@@ -24,17 +24,17 @@ fn node_with_ipam(answer: &str, code: u32) -> Node {
     node
 }
 
-fn scripted() -> Value {
+pub fn scripted() -> Value {
     conf::with(&conf::l2(), &json!({"isGateway": true, "ipam": {"type": "scripted", "secret": 7}}))
 }
 
 /// The same call with the script on CNI_PATH, behind a folder that is not there.
-fn on_path(call: Call) -> Call {
+pub fn on_path(call: Call) -> Call {
     let path = format!("/run/none:{}:/run/bin", Bins::ours().dir().display());
     call.env("CNI_PATH", &path)
 }
 
-fn add(node: &Node, attachment: &Attachment) -> Outcome {
+pub fn add(node: &Node, attachment: &Attachment) -> Outcome {
     on_path(attachment.call("ADD", None)).run(node)
 }
 

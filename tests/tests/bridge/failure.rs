@@ -78,7 +78,7 @@ fn a_missing_ipam_plugin() {
 #[test]
 fn a_route_that_the_kernel_refuses() {
     let (node, pod) = (Node::new(), Pod::new());
-    let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "203.0.113.9"}]}});
+    let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "224.0.0.9"}]}});
     fails_clean(&conf::with(&conf::full(), &routes), &node, &pod, || (), &conf::full());
 }
 

@@ -12,6 +12,7 @@ mod del;
 mod delegation;
 mod failure;
 mod first_packet;
+mod gateways;
 mod gc_status;
 mod ipv6_rules;
 mod keys;
@@ -24,6 +25,7 @@ mod regressions_chain;
 mod regressions_loss;
 mod regressions_reference;
 mod routers;
+mod routes;
 mod spoof;
 
 use ferrule_tests::{Snapshot, conf};

@@ -93,7 +93,7 @@ fn a_failed_add_leaves_neither_gateway_address_nor_forwarding() {
     node.sh("ip link add cni0 address 02:00:00:00:00:01 type bridge; ip link set cni0 up");
     node.settle();
     let (addresses, before) = (node.run("ip -o addr show cni0"), Snapshot::of(&node));
-    let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "203.0.113.9"}]}});
+    let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "224.0.0.9"}]}});
     node.attach(&conf::full(), &pod).with(&routes).try_add().err();
     let after = Snapshot::of(&node);
     assert_eq!(node.addresses("cni0"), Vec::<String>::new(), "before: {addresses}");

@@ -1,6 +1,7 @@
 //! Every way in which each item can stop being as it was applied, one thing at a time.
 
 use crate::common::{Pod, sh};
+use ipnetwork::IpNetwork;
 use plan::{
     Family, Gateway, HostRoute, Item, Kernel, Macspoof, Masquerade, Neighbour, NetRoute, Place,
     Port, Route, Rpfilter, Sysctl, Veth, Vlans,
@@ -72,6 +73,15 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
             // As above.
             let keep = format!("ip addr add 192.0.2.1/32 dev {link}");
             on_host(vec![format!("{keep}; ip addr del {address} dev {link}")])
+        }
+        Item::SubnetRoute(route) => {
+            let (subnet, link) = (route.subnet(), &route.link);
+            let gone = format!("ip route del {subnet} dev {link}");
+            let elsewhere = "ip link add elsewhere up type bridge";
+            on_host(vec![
+                gone.clone(),
+                format!("{gone}; {elsewhere}; ip route add {subnet} dev elsewhere"),
+            ])
         }
         Item::HostRoute(HostRoute { link, address, .. }) => {
             let gone = format!("ip route del {address}");
@@ -159,13 +169,14 @@ fn of_route(item: &Route) -> Vec<Alteration> {
         let metric = if metric > 0 { format!("metric {metric}") } else { String::new() };
         format!("{dst} dev {} table {table} {metric}", item.link)
     };
-    let via = gateway.map(|gateway| format!("via {gateway}")).unwrap_or_default();
+    let onlink = if hops[0].onlink { " onlink" } else { "" };
+    let via = gateway.map(|gateway| format!("via {gateway}{onlink}")).unwrap_or_default();
     let other = match gateway {
         Some(IpAddr::V4(gateway)) => {
-            format!("via {}", std::net::Ipv4Addr::from(u32::from(*gateway) + 50))
+            format!("via {}{onlink}", std::net::Ipv4Addr::from(u32::from(*gateway) + 50))
         }
         Some(IpAddr::V6(gateway)) => {
-            format!("via {}", std::net::Ipv6Addr::from(u128::from(*gateway) + 50))
+            format!("via {}{onlink}", std::net::Ipv6Addr::from(u128::from(*gateway) + 50))
         }
         None => String::new(),
     };
@@ -245,6 +256,19 @@ fn takes_along(item: &Item, other: &Item) -> bool {
             Item::PodGateway(link, address) => link == name && address.is_ipv6(),
             _ => false,
         },
+        // Nor has a bridge, nor link-local addresses (net/ipv6/addrconf.c, addrconf_ifdown).
+        Item::Bridge(bridge) => match other {
+            Item::SubnetRoute(route) => route.link == bridge.name,
+            Item::Gateway(Gateway { link, address: IpNetwork::V6(net), .. }) => {
+                *link == bridge.name && net.ip().is_unicast_link_local()
+            }
+            _ => false,
+        },
+        // Nor has one without IPv4 addresses any of IPv4.
+        Item::Gateway(Gateway { link, address: IpNetwork::V4(_), .. }) => match other {
+            Item::SubnetRoute(route) => route.link == *link && route.pod.is_ipv4(),
+            _ => false,
+        },
         // Nor has one without IPv6 anything of it.
         Item::Sysctl(Sysctl { place, key, .. }) => match other {
             Item::Address(link, address, _) => {
@@ -253,6 +277,10 @@ fn takes_along(item: &Item, other: &Item) -> bool {
             Item::Route(route) => {
                 let v6 = route.route.dst.is_ipv6();
                 *place == Place::Pod && v6 && *key == disable_ipv6(&route.link)
+            }
+            Item::SubnetRoute(route) => {
+                let v6 = route.subnet().is_ipv6();
+                *place == Place::Host && v6 && *key == disable_ipv6(&route.link)
             }
             Item::Gateway(Gateway { link, address, .. }) => {
                 *place == Place::Host && address.is_ipv6() && *key == disable_ipv6(link)

@@ -35,18 +35,20 @@ fn keys_and_their_defaults() {
     let bare = Config {
         masquerade: false,
         mtu: None,
+        metric: None,
         mac: None,
         accept_ra: false,
         pod_cidrs: vec!["10.1.0.0/24".parse().unwrap()],
         run_dir: PathBuf::from("/run/ferrule"),
     };
     assert_eq!(Config::read(&request(&json!({}))).unwrap(), bare);
-    let keys = json!({"ipMasq": true, "acceptRa": true, "mtu": 1400, "runDir": "/run/x",
+    let keys = json!({"ipMasq": true, "acceptRa": true, "mtu": 1400, "metric": 500, "runDir": "/run/x",
         "runtimeConfig": {"mac": "02:00:00:00:00:01"}});
     let full = Config {
         masquerade: true,
         accept_ra: true,
         mtu: Some(1400),
+        metric: Some(500),
         mac: Some(Mac([2, 0, 0, 0, 0, 1])),
         run_dir: PathBuf::from("/run/x"),
         ..bare

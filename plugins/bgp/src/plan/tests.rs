@@ -10,6 +10,7 @@ fn config() -> Config {
     Config {
         masquerade: true,
         mtu: Some(1400),
+        metric: None,
         mac: None,
         accept_ra: false,
         pod_cidrs: ["10.1.0.0/24", "fd00:1::/64"].map(|cidr| cidr.parse().unwrap()).to_vec(),

@@ -45,6 +45,7 @@ pub(crate) fn defaults() -> Config {
         force_address: false,
         masquerade: false,
         mtu: None,
+        metric: None,
         hairpin: false,
         promiscuous: false,
         vlan: None,
@@ -92,6 +93,7 @@ fn each_key_sets_its_own_field_and_no_other() {
         (json!({"forceAddress": true}), Config { force_address: true, ..defaults() }),
         (json!({"ipMasq": true}), Config { masquerade: true, ..defaults() }),
         (json!({"mtu": 1400}), Config { mtu: Some(1400), ..defaults() }),
+        (json!({"metric": 500}), Config { metric: Some(500), ..defaults() }),
         (json!({"hairpinMode": true}), Config { hairpin: true, ..defaults() }),
         (json!({"promiscMode": true}), Config { promiscuous: true, ..defaults() }),
         (json!({"vlan": 100}), Config { vlan: Some(100), ..defaults() }),
@@ -149,6 +151,16 @@ fn vlan_ids_are_0_to_4094() {
     for id in [-1, 4095, 4096, 65_536, 65_537, i64::MIN, i64::MAX] {
         let wanted = format!("invalid VLAN ID {id} (must be between 0 and 4094)");
         assert_eq!(refusal(&json!({"vlan": id})).msg, wanted);
+    }
+}
+
+#[test]
+fn a_metric_has_32_bits() {
+    for (metric, wanted) in [(0, None), (1, Some(1)), (i64::from(u32::MAX), Some(u32::MAX))] {
+        assert_eq!(read(&json!({"metric": metric})).unwrap().metric, wanted);
+    }
+    for metric in [-1, 4_294_967_296, i64::MIN] {
+        assert_eq!(refusal(&json!({"metric": metric})).msg, format!("invalid metric {metric}"));
     }
 }
 

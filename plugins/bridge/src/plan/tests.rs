@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::tests::defaults as config;
-use cni::Ip;
+use cni::{Ip, Route};
 use proptest::prelude::*;
 
 fn names(config: &Config) -> Names {

@@ -28,6 +28,7 @@ fn rich() -> Config {
         force_address: false,
         masquerade: true,
         mtu: Some(1400),
+        metric: None,
         hairpin: true,
         promiscuous: false,
         vlan: None,
@@ -43,9 +44,15 @@ fn rich() -> Config {
     }
 }
 
+fn ip(text: &str) -> Ip {
+    Ip { interface: None, address: text.parse().unwrap(), gateway: None }
+}
+
+fn route(text: &str) -> Route {
+    Route::new(text.parse().unwrap(), None)
+}
+
 fn from_ipam() -> CniResult {
-    let ip = |text: &str| Ip { interface: None, address: text.parse().unwrap(), gateway: None };
-    let route = |text: &str| Route::new(text.parse().unwrap(), None);
     let routes = vec![
         Route { mtu: Some(1300), advmss: Some(1200), priority: Some(50), ..route("10.9.0.0/16") },
         Route { table: Some(1000), ..route("10.8.0.0/16") },
@@ -93,6 +100,7 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
         Item::Address(..) => "address",
         Item::Route(_) => "route",
         Item::Gateway(_) => "gateway",
+        Item::SubnetRoute(_) => "subnet route",
         Item::Forwarding(_) => "forwarding",
         Item::Masquerade(_) => "masquerade",
         Item::Macspoof(_) => "macspoof",
@@ -107,6 +115,17 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
 fn each_noun_of_a_rich_plan_is_named_when_it_is_altered() {
     let items = plan_of(&rich(), Some(from_ipam()));
     assert_eq!(kinds(&items).len(), 11, "all but those of VLANs: {items:#?}");
+    every_alteration_is_named(&items);
+}
+
+#[test]
+fn each_noun_of_gateways_outside_the_subnets_is_named() {
+    let outside = |subnet: &str, gateway: &str| Ip { gateway: gateway.parse().ok(), ..ip(subnet) };
+    let ips = vec![outside("10.1.0.2/24", "10.8.0.1"), outside("fd00:1::2/64", "fe80::1")];
+    let on_link = Route { scope: Some(253), ..route("169.254.169.254/32") };
+    let result = CniResult { ips, routes: vec![on_link], ..CniResult::default() };
+    let items = plan_of(&Config { metric: Some(500), ..rich() }, Some(result));
+    assert!(kinds(&items).contains("subnet route"), "{items:#?}");
     every_alteration_is_named(&items);
 }
 
