@@ -6,6 +6,8 @@
 //! errno stays matchable in [`Error`], its extended-ack text reaches the reader.
 
 pub mod address;
+mod child;
+mod deletion;
 pub mod fdb;
 pub mod link;
 mod mac;
@@ -18,6 +20,7 @@ pub mod sysctl;
 pub mod tcp;
 pub mod vxlan;
 
+pub use deletion::delete;
 pub use libc::ENOENT;
 pub use link::Link;
 pub use mac::Mac;

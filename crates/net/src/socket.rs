@@ -2,6 +2,7 @@
 
 use crate::{Error, Result, Verb};
 use netlink::Protocol;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// Multicast groups of include/uapi/linux/rtnetlink.h.
@@ -101,5 +102,11 @@ impl Socket {
             let found = socket.list(verb)?;
             Ok(wanted(&found).then_some(found))
         })
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

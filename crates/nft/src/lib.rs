@@ -56,6 +56,8 @@ pub use reference::macspoof_chain as reference_macspoof_chain;
 pub use rpfilter::Rpfilter;
 pub use socket::read;
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 /// Our tables in one network namespace, through one netlink socket.
 ///
 /// It holds no state of the ruleset: every call asks the kernel.
@@ -68,6 +70,12 @@ pub use socket::read;
 #[derive(Debug)]
 pub struct Nft {
     socket: socket::Socket,
+}
+
+impl AsFd for Nft {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Nft {

@@ -12,6 +12,7 @@ use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
 use nix::errno::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::answer::Answer;
 use crate::batch::{Batch, Step};
@@ -44,6 +45,10 @@ impl std::fmt::Debug for Socket {
 impl Socket {
     pub(crate) fn open() -> Result<Self> {
         Ok(Self(netlink::Socket::open(Protocol::Netfilter)?))
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// Applies a batch: all of it or, on error, nothing. With a generation only if the ruleset

@@ -70,7 +70,7 @@ pub(crate) struct Pod {
 pub struct Kernel {
     pub(crate) host: Socket,
     pub(crate) pod: Option<Pod>,
-    nft: Option<Nft>,
+    pub(crate) nft: Option<Nft>,
     pub(crate) rpfilter_made: bool,
     indexes: Vec<(Place, String, u32)>,
 }

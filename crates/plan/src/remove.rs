@@ -4,6 +4,7 @@ use crate::item::{Item, Place};
 use crate::kernel::{Error, Kernel, Result};
 use net::{Link, link};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::AsFd;
 
 impl Kernel {
     /// Removes the owned items of a list, last first. Shared items stay; what the pod holds goes
@@ -80,17 +81,17 @@ impl Kernel {
         Ok(links.into_iter().filter(|l| l.kind == "veth").map(|link| link.alias).collect())
     }
 
-    /// Removes a link of the host; of a veth pair both ends go.
+    /// Removes a link of the host; of a veth pair both ends go. It returns once they are out of
+    /// sight ([`net::delete`]).
     ///
     /// # Errors
     /// The kernel's.
     pub fn remove_link(&mut self, link: &Link) -> Result<()> {
         self.forget(Place::Host, &link.name);
-        match self.host.set(&link::del(link.index, &link.name)) {
-            Err(error) if !error.is_gone() => Err(error.into()),
-            _ => Ok(()),
-        }
+        let nft: Vec<_> = self.nft.iter().map(AsFd::as_fd).collect();
+        Ok(net::delete(link, &nft)?)
     }
+
     /// Removes links of the host as [`Kernel::remove_link`] does, all at once: the kernel waits
     /// for RCU grace periods once for a message, some 20 ms, and takes all links of a group with
     /// one (net/core/rtnetlink.c, rtnl_group_dellink). The group's number is drawn at random.

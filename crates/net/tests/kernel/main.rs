@@ -6,6 +6,7 @@
 mod addresses;
 mod batch;
 mod common;
+mod deletion;
 mod dumps;
 mod links;
 mod monitor;

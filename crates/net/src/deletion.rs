@@ -1,0 +1,120 @@
+//! Deleting a link without waiting for its last readers.
+//!
+//! RTM_DELLINK is acknowledged after 14 to 35 ms: once RTNL is released, the sender waits in
+//! rcu_barrier (net/core/dev.c, netdev_run_todo). By then the link and its peer have been unlisted,
+//! their names are free, and RTM_DELLINK has gone to RTNLGRP_LINK, all within 0.8 ms. So a child
+//! process sends the request and waits, and the caller returns with the notification.
+
+use crate::child;
+use crate::link::{self, Link, RTM_DELLINK};
+use crate::socket::{RTNLGRP_LINK, Socket};
+use netlink::{Error, Monitor, Protocol, Result, u32_of};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Receive buffer in bytes. After a loss the kernel is asked.
+const SPACE: usize = 256 << 10;
+
+/// Deletes a link and returns once it is out of sight, its names and addresses free; of a veth pair
+/// both ends. One that is gone is no error. The descriptors of `lingering` are closed only after the
+/// kernel is done: those of NETLINK_NETFILTER, whose close would wait as long.
+///
+/// # Errors
+/// The kernel's.
+pub fn delete(link: &Link, lingering: &[BorrowedFd<'_>]) -> Result<()> {
+    let what = "listen for the end of a link";
+    let mut monitor = Monitor::open(Protocol::Route, &[RTNLGRP_LINK], SPACE, what)?;
+    let pipe = child::spawn(lingering, || send(link).err().map_or(Vec::new(), encode));
+    let deleted = match pipe {
+        Ok(pipe) => ended(&mut monitor, &mut File::from(pipe), link),
+        Err(_) => Ok(Outcome::Unknown),
+    };
+    match deleted {
+        // No process could be started, or it was killed.
+        Ok(Outcome::Unknown) => send(link),
+        Ok(Outcome::Gone) => Ok(()),
+        Ok(Outcome::Refused(error)) => Err(error),
+        Err(error) => send(link).map_err(|second| {
+            let reason = format!("{}; before: {error}", second.reason);
+            Error { reason, ..second }
+        }),
+    }
+}
+
+/// Deletes a link and waits for the acknowledgement.
+fn send(link: &Link) -> Result<()> {
+    match Socket::open()?.set(&link::del(link.index, &link.name)) {
+        Err(error) if !error.is_gone() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+enum Outcome {
+    Gone,
+    Refused(Error),
+    Unknown,
+}
+
+/// Waits for the notification, or for the child's end.
+fn ended(monitor: &mut Monitor, pipe: &mut File, link: &Link) -> Result<Outcome> {
+    loop {
+        let mut fds = [
+            PollFd::new(monitor.as_fd(), PollFlags::POLLIN),
+            PollFd::new(pipe.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(Error::of("wait for the end of a link", errno as i32, "")),
+            Ok(_) => {}
+        }
+        let reported = fds[1].any().unwrap_or(false);
+        let mut gone = false;
+        let lost = monitor.read(|reply| {
+            gone |= reply.kind == RTM_DELLINK && is_of(reply.body, link.index);
+            ControlFlow::Continue(())
+        })?;
+        if gone || (lost && is_gone(link)?) {
+            return Ok(Outcome::Gone);
+        }
+        if reported {
+            return outcome(pipe, link);
+        }
+    }
+}
+
+/// What the child reported: nothing when it succeeded or was killed.
+fn outcome(pipe: &mut File, link: &Link) -> Result<Outcome> {
+    let mut report = Vec::new();
+    pipe.read_to_end(&mut report).map_err(|error| Error::io("read a pipe", &error))?;
+    match decode(&report, link) {
+        Some(error) => Ok(Outcome::Refused(error)),
+        None if is_gone(link)? => Ok(Outcome::Gone),
+        None => Ok(Outcome::Unknown),
+    }
+}
+
+/// Whether a report of a link (struct ifinfomsg) is about that index. A port that leaves its bridge
+/// is reported as a link of AF_BRIDGE that is gone (net/bridge/br_netlink.c, br_ifinfo_notify).
+fn is_of(body: &[u8], index: u32) -> bool {
+    body.first() == Some(&(libc::AF_UNSPEC as u8)) && body.get(4..8).and_then(u32_of) == Some(index)
+}
+
+fn is_gone(link: &Link) -> Result<bool> {
+    Ok(Socket::open()?.get(&link::by_index(link.index))?.is_none())
+}
+
+/// An error as bytes: the errno, then the kernel's words.
+fn encode(error: Error) -> Vec<u8> {
+    [&error.errno.to_ne_bytes()[..], error.reason.as_bytes()].concat()
+}
+
+fn decode(report: &[u8], link: &Link) -> Option<Error> {
+    let (errno, reason) = report.split_at_checked(4)?;
+    let errno = i32::from_ne_bytes(errno.try_into().ok()?);
+    let reason = String::from_utf8_lossy(reason).into_owned();
+    Some(Error::of(format!("delete link {}", link.name), errno, reason))
+}
