@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -270,16 +271,31 @@ fn mounts(ns: &Namespace) -> Vec<String> {
     lines
 }
 
-/// The programs that run in the node's netns.
+/// How long the kernel may take to be done with a link that is out of sight.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The programs that run in the node's netns, once those have ended that wait for the kernel to be
+/// done with a link. DEL starts one and does not wait for it; its standard files are closed.
 fn processes(ns: &Namespace) -> Vec<String> {
-    let mut found = vec![];
-    for entry in fs::read_dir("/proc").expect("read /proc").flatten() {
-        let path = entry.path();
-        let inside = fs::metadata(path.join("ns/net")).is_ok_and(|net| net.ino() == ns.net_inode());
-        if inside && let Ok(line) = fs::read(path.join("cmdline")) {
-            found.push(String::from_utf8_lossy(&line).replace('\0', " "));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let running = inside(ns);
+        let lingers = |path: &PathBuf| !path.join("fd/2").exists();
+        if Instant::now() > deadline || !running.iter().any(lingers) {
+            let line = |path: &PathBuf| fs::read(path.join("cmdline")).ok();
+            let lines = running.iter().filter_map(line);
+            let text = |line: Vec<u8>| String::from_utf8_lossy(&line).replace('\0', " ");
+            let mut found: Vec<String> = lines.map(text).filter(|line| !line.is_empty()).collect();
+            found.sort();
+            return found;
         }
+        thread::sleep(Duration::from_millis(2));
     }
-    found.sort();
-    found
+}
+
+/// The folders in /proc of the processes in a netns.
+fn inside(ns: &Namespace) -> Vec<PathBuf> {
+    let all = fs::read_dir("/proc").expect("read /proc").flatten().map(|entry| entry.path());
+    let netns = |path: &PathBuf| fs::metadata(path.join("ns/net")).map(|netns| netns.ino());
+    all.filter(|path| netns(path).is_ok_and(|netns| netns == ns.net_inode())).collect()
 }
