@@ -59,21 +59,17 @@ enum Outcome {
     Unknown,
 }
 
+/// How often the wait may be ended by nothing before the link is deleted without a child.
+const IDLE_WAKEUPS: u32 = 64;
+
 /// Waits for the notification, or for the child's end.
 fn ended(monitor: &mut Monitor, pipe: &mut File, link: &Link) -> Result<Outcome> {
-    loop {
-        let mut fds = [
-            PollFd::new(monitor.as_fd(), PollFlags::POLLIN),
-            PollFd::new(pipe.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(Error::of("wait for the end of a link", errno as i32, "")),
-            Ok(_) => {}
-        }
-        let reported = fds[1].any().unwrap_or(false);
-        let mut gone = false;
+    let mut idle = 0;
+    while idle < IDLE_WAKEUPS {
+        let reported = wait(monitor, pipe)?;
+        let (mut gone, mut seen) = (false, false);
         let lost = monitor.read(|reply| {
+            seen = true;
             gone |= reply.kind == RTM_DELLINK && is_of(reply.body, link.index);
             ControlFlow::Continue(())
         })?;
@@ -83,6 +79,21 @@ fn ended(monitor: &mut Monitor, pipe: &mut File, link: &Link) -> Result<Outcome>
         if reported {
             return outcome(pipe, link);
         }
+        idle = if seen { 0 } else { idle + 1 };
+    }
+    Ok(Outcome::Unknown)
+}
+
+/// Waits until there is something to read; whether in the pipe.
+fn wait(monitor: &Monitor, pipe: &File) -> Result<bool> {
+    let mut fds = [
+        PollFd::new(monitor.as_fd(), PollFlags::POLLIN),
+        PollFd::new(pipe.as_fd(), PollFlags::POLLIN),
+    ];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(Error::of("wait for the end of a link", errno as i32, "")),
+        Ok(_) => Ok(fds[1].any().unwrap_or(false)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::reply::{Reply, replies};
-use crate::socket::Protocol;
+use crate::socket::{Protocol, uninterrupted};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io;
 use std::ops::ControlFlow;
@@ -58,8 +58,11 @@ impl Monitor {
     pub fn read(&mut self, mut take: impl FnMut(Reply<'_>) -> ControlFlow<()>) -> Result<bool> {
         let mut overrun = false;
         loop {
-            self.buffer.clear();
-            match self.socket.recv(&mut self.buffer, libc::MSG_TRUNC) {
+            let received = uninterrupted(|| {
+                self.buffer.clear();
+                self.socket.recv(&mut self.buffer, libc::MSG_TRUNC)
+            });
+            match received {
                 Ok(length) if length > self.buffer.len() => overrun = true,
                 Ok(_) if overrun => {}
                 Ok(_) => {
@@ -71,7 +74,6 @@ impl Monitor {
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => overrun = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(overrun),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::io(self.what, &error)),
             }
         }

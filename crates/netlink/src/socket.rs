@@ -175,7 +175,7 @@ impl Socket {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        Ok(poll(&mut fds, timeout)? > 0)
+        Ok(uninterrupted(|| Ok(poll(&mut fds, timeout)?))? > 0)
     }
 
     /// Sends a request and gives each thing that its replies say to `take`.
@@ -211,13 +211,8 @@ impl Socket {
         if bytes.len() > USUAL {
             let _ = setsockopt(&self.socket, sockopt::SndBufForce, &(2 * bytes.len()));
         }
-        loop {
-            match self.socket.send(bytes, 0) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(what, &error)),
-            }
-        }
+        let sent = uninterrupted(|| self.socket.send(bytes, 0));
+        sent.map(drop).map_err(|error| Error::io(what, &error))
     }
 
     /// Waits for a datagram and gives it.
@@ -225,7 +220,7 @@ impl Socket {
     /// # Errors
     /// The socket's; EMSGSIZE for a datagram larger than the kernel makes.
     pub fn receive(&mut self, what: &str) -> Result<&[u8]> {
-        self.receive_as(what, 0)?;
+        self.fill(0).map_err(|error| Error::io(what, &error))?;
         Ok(&self.buffer)
     }
 
@@ -235,26 +230,39 @@ impl Socket {
     /// # Errors
     /// As [`Socket::receive`].
     pub fn receive_waiting(&mut self, what: &str) -> Result<Option<&[u8]>> {
-        Ok(self.receive_as(what, libc::MSG_DONTWAIT)?.then_some(&self.buffer[..]))
-    }
-
-    /// Fills the buffer; false: nothing waits, with MSG_DONTWAIT.
-    fn receive_as(&mut self, what: &str, flags: libc::c_int) -> Result<bool> {
-        loop {
-            self.buffer.clear();
-            // `BufMut for Vec` offers its spare capacity, BUFFER bytes.
-            match self.socket.recv(&mut self.buffer, flags | libc::MSG_TRUNC) {
-                Ok(length) if length > self.buffer.len() => {
-                    let reason = format!("a datagram of {length} bytes from the kernel");
-                    return Err(Error::of(what, libc::EMSGSIZE, reason));
-                }
-                Ok(_) => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io(what, &error)),
-            }
+        match self.fill(libc::MSG_DONTWAIT) {
+            Ok(()) => Ok(Some(&self.buffer)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(Error::io(what, &error)),
         }
     }
+
+    /// Receives one datagram into the buffer.
+    fn fill(&mut self, flags: libc::c_int) -> io::Result<()> {
+        let length = uninterrupted(|| {
+            self.buffer.clear();
+            // `BufMut for Vec` offers its spare capacity, BUFFER bytes.
+            self.socket.recv(&mut self.buffer, flags | libc::MSG_TRUNC)
+        })?;
+        if length > self.buffer.len() {
+            return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+        }
+        Ok(())
+    }
+}
+
+/// How often a system call that a signal interrupted is made again: a call that fails so for ever
+/// ends.
+const INTERRUPTIONS: u32 = 100;
+
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..INTERRUPTIONS {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+    call()
 }
 
 impl AsFd for Socket {
