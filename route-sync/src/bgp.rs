@@ -7,6 +7,7 @@
 
 pub mod config;
 mod driver;
+mod follow;
 mod lookup;
 mod neighbor;
 #[cfg(test)]

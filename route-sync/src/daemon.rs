@@ -21,6 +21,9 @@ use tracing::{error, info, warn};
 /// How long events are gathered before they are acted on: a device that flaps is one pass.
 const GATHER: Duration = Duration::from_millis(2);
 
+/// Readings of the kernel's notifications in one turn.
+const READINGS: usize = 32;
+
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -177,6 +180,7 @@ impl Daemon {
                 self.sync.events(events);
             }
             heard = hear(&mut self.speaker) => {
+                self.hear_kernel()?;
                 if let Some(speaker) = &mut self.speaker {
                     speaker.act(heard);
                 }
@@ -197,6 +201,20 @@ impl Daemon {
             }
         }
         Ok(true)
+    }
+
+    /// Takes in what the kernel tells of the daemon's own changes, so that many of them do not fill
+    /// the socket.
+    fn hear_kernel(&mut self) -> Result<(), Error> {
+        for _ in 0..READINGS {
+            let events = self.monitor.get_mut().read()?;
+            if events.is_empty() {
+                break;
+            }
+            self.speaker.iter_mut().for_each(|speaker| speaker.events(&events));
+            self.sync.events(events);
+        }
+        Ok(())
     }
 
     fn period(&self) -> Option<Instant> {
@@ -234,7 +252,7 @@ impl Daemon {
             Query::Figures(to) => {
                 let mut figures = self.sync.figures();
                 figures.problems += speaker.map_or(0, |speaker| speaker.problems().len()) as u64;
-                figures.bgp = speaker.map(|speaker| speaker.report().peers).unwrap_or_default();
+                figures.bgp = speaker.map(Speaker::peer_reports).unwrap_or_default();
                 drop(to.send(figures));
             }
         }

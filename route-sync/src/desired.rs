@@ -10,7 +10,8 @@ use ipnetwork::IpNetwork;
 use net::Mac;
 use nft::{Guard, NodeMasquerade, NodeRules};
 use node::vtep;
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 mod sources;
@@ -47,8 +48,12 @@ pub struct Desired {
     pub fdb: BTreeMap<Mac, IpAddr>,
     /// MTU of pods in bytes; 0 when the underlay is not known.
     pub mtu: u32,
-    /// How packets get to each CIDR.
+    /// How packets get to each CIDR of the node set.
     pub paths: Vec<PathTo>,
+    /// Where in `paths` a CIDR is. Of nodes that list the same one the first has it.
+    pub(crate) places: HashMap<IpNetwork, usize>,
+    /// What the node set says of CIDRs that go as BGP tells.
+    pub(crate) covered: BTreeMap<IpNetwork, (Option<Way>, PathTo)>,
     /// Source of what this node itself sends by what BGP tells.
     pub source: Source,
     /// What is not well, and what it is about.
@@ -166,6 +171,8 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
     desired.refusals(&nodes.refused);
     desired.announced(config, own);
     desired.source = source.or(own, facts);
+    let places = desired.paths.iter().enumerate().rev().map(|(at, path)| (path.cidr, at));
+    desired.places = places.collect();
     desired.learned(config, learned);
     desired
 }
@@ -241,6 +248,17 @@ impl Source {
         let Source([four, six]) = self;
         if cidr.is_ipv4() { four } else { six }
     }
+}
+
+fn gateway(hops: &Hops) -> Option<IpAddr> {
+    hops.iter().find_map(|hop| hop.gateway)
+}
+
+/// The path to a CIDR that no node of the set has.
+fn by_bgp_alone(cidr: IpNetwork, way: &Way) -> Option<PathTo> {
+    let Way::Learned { hops, .. } = way else { return None };
+    let (node, via) = (String::new(), gateway(hops));
+    Some(PathTo { node, cidr, path: Path::Bgp, via, refused: None, conflict: false })
 }
 
 impl Desired {
@@ -338,51 +356,68 @@ impl Desired {
     /// What BGP tells wins over what follows from the node set, whose nodes may be away; but
     /// `vxlan` means the tunnel, always.
     fn learned(&mut self, config: &Config, learned: &Learned) {
-        // Of nodes that list the same CIDR the first has it: the last one in a map is what counts.
-        let places = self.paths.iter().enumerate().rev().map(|(at, path)| (path.cidr, at));
-        let places: BTreeMap<IpNetwork, usize> =
-            if learned.is_empty() { BTreeMap::new() } else { places.collect() };
         for (cidr, hops) in learned {
-            let place = places.get(cidr).and_then(|at| self.paths.get_mut(*at));
-            match place {
-                Some(path) if path.path == Path::Local || path.conflict => continue,
-                Some(_) if config.mode == Mode::Vxlan => continue,
-                Some(path) => {
-                    let via = hops.iter().find_map(|hop| hop.gateway);
-                    (path.path, path.via, path.refused) = (Path::Bgp, via, None);
-                    path.conflict = false;
-                    self.routes.insert(*cidr, self.source.learned(*cidr, hops));
-                }
-                None => drop(self.learn(*cidr, hops)),
-            }
+            self.learn(config.mode, *cidr, hops);
         }
     }
 
-    /// What BGP alone tells of; gives what was told before.
-    pub fn learn(&mut self, cidr: IpNetwork, hops: &Hops) -> Option<Way> {
-        let before = self.routes.insert(cidr, self.source.learned(cidr, hops));
-        let via = hops.iter().find_map(|hop| hop.gateway);
-        match self.paths.iter_mut().find(|path| before.is_some() && path.cidr == cidr) {
-            Some(path) => path.via = via,
-            None => {
-                let node = String::new();
-                let path = Path::Bgp;
-                self.paths.push(PathTo { node, cidr, path, via, refused: None, conflict: false });
+    /// A CIDR goes as BGP tells; but this node's own do not, nor those of nodes in mode `vxlan`.
+    pub fn learn(&mut self, mode: Mode, cidr: IpNetwork, hops: &Hops) {
+        let place = self.places.get(&cidr).and_then(|at| self.paths.get_mut(*at));
+        if let Some(path) = place {
+            if path.path == Path::Local || path.conflict || mode == Mode::Vxlan {
+                return;
             }
+            if path.path != Path::Bgp {
+                let way = self.routes.get(&cidr).cloned();
+                self.covered.insert(cidr, (way, path.clone()));
+            }
+            (path.path, path.via, path.refused) = (Path::Bgp, gateway(hops), None);
         }
-        before
+        self.routes.insert(cidr, self.source.learned(cidr, hops));
     }
 
-    /// What BGP alone told of is over.
+    /// What BGP told of a CIDR is over: it goes as the node set says, if that says anything.
     pub fn unlearn(&mut self, cidr: IpNetwork) {
+        if !matches!(self.routes.get(&cidr), Some(Way::Learned { .. })) {
+            return;
+        }
         self.routes.remove(&cidr);
-        self.paths.retain(|path| path.cidr != cidr);
+        let Some((way, before)) = self.covered.remove(&cidr) else { return };
+        if let Some(path) = self.places.get(&cidr).and_then(|at| self.paths.get_mut(*at)) {
+            *path = before;
+        }
+        if let Some(way) = way {
+            self.routes.insert(cidr, way);
+        }
+    }
+
+    /// Whether a CIDR goes as the node set says, directly or through the tunnel.
+    pub fn goes_by_node_set(&self, cidr: IpNetwork) -> bool {
+        let path = self.places.get(&cidr).and_then(|at| self.paths.get(*at));
+        path.is_some_and(|path| matches!(path.path, Path::Direct | Path::Vxlan))
+    }
+
+    /// How packets get to a CIDR.
+    pub fn path_to(&self, cidr: IpNetwork) -> Option<Cow<'_, PathTo>> {
+        match self.places.get(&cidr).and_then(|at| self.paths.get(*at)) {
+            Some(path) => Some(Cow::Borrowed(path)),
+            None => self.routes.get(&cidr).and_then(|way| by_bgp_alone(cidr, way)).map(Cow::Owned),
+        }
+    }
+
+    /// How packets get to each CIDR, those that BGP alone tells of last.
+    pub fn all_paths(&self) -> impl Iterator<Item = Cow<'_, PathTo>> {
+        let alone = self.routes.iter().filter(|(cidr, _)| !self.places.contains_key(cidr));
+        let alone = alone.filter_map(|(cidr, way)| by_bgp_alone(*cidr, way)).map(Cow::Owned);
+        self.paths.iter().map(Cow::Borrowed).chain(alone)
     }
 
     /// Routes have no source but those that are held.
     pub fn keep_sources(&mut self, held: impl Fn(IpAddr) -> bool) {
         self.source.0 = self.source.0.map(|source| source.filter(|source| held(*source)));
-        for way in self.routes.values_mut() {
+        let covered = self.covered.values_mut().filter_map(|(way, _)| way.as_mut());
+        for way in self.routes.values_mut().chain(covered) {
             let (Way::Direct { source, .. }
             | Way::Tunnel { source, .. }
             | Way::Learned { source, .. }) = way

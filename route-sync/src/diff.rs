@@ -267,6 +267,16 @@ impl Diff<'_> {
         }
     }
 
+    /// Destinations of an earlier run's routes that may stay for now.
+    pub fn left(&self, routes: &[Seen<IpNetwork>; 4]) -> HashSet<IpNetwork> {
+        let stale = routes.iter().flat_map(|seen| &seen.stale);
+        let waiting = stale.filter_map(|change| match change {
+            Change::Delete(route) if self.sweep.waits_for(route) => Some(route.dst),
+            _ => None,
+        });
+        waiting.collect()
+    }
+
     /// All changes: neighbours and FDB entries before the routes that need them, additions and
     /// replacements before deletions. `routes` are of both families and protocols.
     pub fn changes(

@@ -48,6 +48,8 @@ pub struct Sync {
     /// All that BGP told in this run, until every peer has sent its routes: then what an earlier
     /// run heard may go.
     heard: Option<BTreeSet<IpNetwork>>,
+    /// Routes of an earlier run that the last full pass left to peers.
+    left: HashSet<IpNetwork>,
     /// A peer has sent all its routes in this run.
     of_use: bool,
     desired: Desired,
@@ -68,6 +70,8 @@ pub struct Sync {
     troubles: HashMap<String, Failure>,
     /// Since when each CIDR is on its path and in its state.
     since: HashMap<report::Place, (report::Condition, u64)>,
+    /// How many of them are so.
+    counts: BTreeMap<report::Condition, u64>,
     source: SourceReport,
     figures: Figures,
     /// Something that only a full pass sets right.
@@ -94,6 +98,7 @@ impl Sync {
             facts: Facts::default(),
             learned: Learned::new(),
             heard: Some(BTreeSet::new()),
+            left: HashSet::new(),
             of_use: false,
             desired: Desired::default(),
             tunnel: None,
@@ -104,6 +109,7 @@ impl Sync {
             failures: BTreeMap::new(),
             troubles: HashMap::new(),
             since: HashMap::new(),
+            counts: BTreeMap::new(),
             source: SourceReport::default(),
             figures: Figures::default(),
             pending: None,
@@ -159,6 +165,7 @@ impl Sync {
                 Ok(done) => self.count_repairs(&done),
                 Err(error) => self.trouble("netlink", &error),
             }
+            self.conditions_of(&dirty);
             if let Some(why) = self.pending.take() {
                 self.pass(why);
             }
@@ -193,6 +200,7 @@ impl Sync {
         let before = std::mem::take(&mut self.desired);
         let (vtep, problems, source) = (before.vtep, before.problems, before.source);
         drop((before.routes, before.neighbours, before.fdb, before.paths));
+        drop((before.places, before.covered));
         self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
         if self.nodes.own.is_none() {
             self.learn_without_own(source);
@@ -261,7 +269,9 @@ impl Sync {
             routes(false, LEARNED)?,
             routes(true, LEARNED)?,
         ];
+        let left = diff.left(&routes);
         let Some(link) = tunnel else {
+            self.left = left;
             return Ok(diff.changes(routes, Default::default(), Seen::default()));
         };
         let mut neighbours = |v6| {
@@ -269,6 +279,7 @@ impl Sync {
         };
         let neighbours = [neighbours(false)?, neighbours(true)?];
         let fdb = socket.fold(&fdb::of_link(link), |seen, entry| diff.entry(seen, entry))?;
+        self.left = left;
         Ok(diff.changes(routes, neighbours, fdb))
     }
 

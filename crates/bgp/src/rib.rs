@@ -46,7 +46,37 @@ impl Via {
 struct Peer {
     source: Source,
     paths: BTreeMap<IpNetwork, Arc<Path>>,
+    /// The prefixes of `paths` by next hop: never empty sets.
+    by_via: BTreeMap<Via, BTreeSet<IpNetwork>>,
     rejected: BTreeMap<Rejected, u64>,
+}
+
+impl Peer {
+    /// Gives the path of before.
+    fn insert(&mut self, prefix: IpNetwork, path: &Arc<Path>) -> Option<Arc<Path>> {
+        let old = self.paths.insert(prefix, Arc::clone(path));
+        if old.as_ref().is_none_or(|old| old.via != path.via) {
+            self.unlist(&prefix, old.as_deref());
+            self.by_via.entry(path.via).or_default().insert(prefix);
+        }
+        old
+    }
+
+    fn remove(&mut self, prefix: &IpNetwork) -> Option<Arc<Path>> {
+        let old = self.paths.remove(prefix);
+        self.unlist(prefix, old.as_deref());
+        old
+    }
+
+    fn unlist(&mut self, prefix: &IpNetwork, path: Option<&Path>) {
+        let Some(via) = path.map(|path| path.via) else { return };
+        if let Some(prefixes) = self.by_via.get_mut(&via) {
+            prefixes.remove(prefix);
+            if prefixes.is_empty() {
+                self.by_via.remove(&via);
+            }
+        }
+    }
 }
 
 /// All peers' routes.
@@ -56,21 +86,36 @@ pub struct Rib {
     peers: BTreeMap<IpAddr, Peer>,
     /// Prefixes to decide anew.
     dirty: BTreeSet<IpNetwork>,
+    /// The prefix that was decided on last: those behind it come next, so that one that changes all
+    /// the time holds up no other.
+    last: Option<IpNetwork>,
     /// What was decided: never empty lists.
     routes: BTreeMap<IpNetwork, Vec<Via>>,
+}
+
+/// A prefix that was decided on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Which one.
+    pub prefix: IpNetwork,
+    /// Its next hops, ascending; none where the route shall go.
+    pub vias: Vec<Via>,
+    /// They are others than before.
+    pub changed: bool,
 }
 
 impl Rib {
     /// An empty RIB.
     pub fn new(policy: Policy) -> Rib {
-        let (peers, dirty, routes) = Default::default();
-        Rib { policy, peers, dirty, routes }
+        let (peers, dirty, last, routes) = Default::default();
+        Rib { policy, peers, dirty, last, routes }
     }
 
     /// A session came up; the peer begins with nothing.
     pub fn up(&mut self, source: Source) {
         self.down(source.address);
-        let peer = Peer { source, paths: BTreeMap::new(), rejected: BTreeMap::new() };
+        let (paths, by_via, rejected) = Default::default();
+        let peer = Peer { source, paths, by_via, rejected };
         self.peers.insert(source.address, peer);
     }
 
@@ -92,7 +137,7 @@ impl Rib {
             peer.paths.retain(|prefix, _| !unread(prefix));
         }
         for prefix in &update.withdrawn {
-            if peer.paths.remove(prefix).is_some() {
+            if peer.remove(prefix).is_some() {
                 self.dirty.insert(*prefix);
             }
         }
@@ -102,10 +147,10 @@ impl Rib {
             let path = Arc::new(Path { source: peer.source, via, attributes });
             for prefix in &announced.prefixes {
                 let old = match self.policy.admits(prefix, &path) {
-                    Ok(()) => peer.paths.insert(*prefix, Arc::clone(&path)),
+                    Ok(()) => peer.insert(*prefix, &path),
                     Err(rejected) => {
                         *peer.rejected.entry(rejected).or_default() += 1;
-                        peer.paths.remove(prefix)
+                        peer.remove(prefix)
                     }
                 };
                 if old.as_ref() != peer.paths.get(prefix) {
@@ -120,24 +165,29 @@ impl Rib {
     /// [`Event::Refresh`](crate::fsm::Event::Refresh).
     pub fn set_policy(&mut self, policy: Policy) -> bool {
         for peer in self.peers.values_mut() {
-            let dirty = &mut self.dirty;
-            peer.paths.retain(|prefix, path| {
-                let stays = policy.admits(prefix, path).is_ok();
-                if !stays {
-                    dirty.insert(*prefix);
-                }
-                stays
-            });
+            let goes =
+                |(prefix, path): &(&IpNetwork, &Arc<Path>)| policy.admits(prefix, path).is_err();
+            let gone: Vec<IpNetwork> =
+                peer.paths.iter().filter(goes).map(|(prefix, _)| *prefix).collect();
+            for prefix in gone {
+                peer.remove(&prefix);
+                self.dirty.insert(prefix);
+            }
         }
         let before = std::mem::replace(&mut self.policy, policy);
         self.policy.is_wider_than(&before)
     }
 
-    /// Next hops may have become usable or unusable: [`changes`](Rib::changes) decides on every
-    /// prefix anew.
-    pub fn recheck(&mut self) {
-        let held = self.peers.values().flat_map(|peer| peer.paths.keys().copied());
-        self.dirty.extend(held);
+    /// A next hop may have become usable or unusable, or cost another amount: the prefixes that it
+    /// is named for are decided on anew.
+    pub fn recheck(&mut self, via: &Via) {
+        let named = self.peers.values().filter_map(|peer| peer.by_via.get(via));
+        self.dirty.extend(named.flatten());
+    }
+
+    /// Every next hop that a path names, once, ascending.
+    pub fn next_hops(&self) -> BTreeSet<Via> {
+        self.peers.values().flat_map(|peer| peer.by_via.keys().copied()).collect()
     }
 
     /// Decides on what changed, and says which routes are now other than before: prefix → next
@@ -149,25 +199,61 @@ impl Rib {
     /// 5.1.3). An eBGP peer that is not multihop may only name next hops on a connected network.
     pub fn changes(
         &mut self,
-        mut cost: impl FnMut(&Via, &Source) -> Option<u32>,
+        cost: impl FnMut(&Via, &Source) -> Option<u32>,
     ) -> BTreeMap<IpNetwork, Vec<Via>> {
-        let mut changes = BTreeMap::new();
-        for prefix in std::mem::take(&mut self.dirty) {
-            let paths = self.peers.values().filter_map(|peer| peer.paths.get(&prefix));
-            let usable: Vec<(&Path, u32)> = paths
-                .filter_map(|path| Some((path.as_ref(), cost(&path.via, &path.source)?)))
-                .collect();
-            let vias = select(&usable).map(|selection| selection.vias()).unwrap_or_default();
-            let old = if vias.is_empty() {
-                self.routes.remove(&prefix).unwrap_or_default()
-            } else {
-                self.routes.insert(prefix, vias.clone()).unwrap_or_default()
-            };
-            if old != vias {
-                changes.insert(prefix, vias);
-            }
+        let decided = self.decide(usize::MAX, cost);
+        let changed = decided.into_iter().filter(|decided| decided.changed);
+        changed.map(|decided| (decided.prefix, decided.vias)).collect()
+    }
+
+    /// As [`changes`](Rib::changes), of at most so many prefixes; what is left is for the next
+    /// call, see [`is_decided`](Rib::is_decided). Tells all of those that it decided on.
+    pub fn decide(
+        &mut self,
+        most: usize,
+        mut cost: impl FnMut(&Via, &Source) -> Option<u32>,
+    ) -> Vec<Decided> {
+        let mut decided = Vec::with_capacity(self.dirty.len().min(most));
+        while decided.len() < most
+            && let Some(prefix) = self.next()
+        {
+            decided.push(self.decide_on(prefix, &mut cost));
         }
-        changes
+        decided
+    }
+
+    /// Takes the next prefix to decide on.
+    fn next(&mut self) -> Option<IpNetwork> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let behind = self.last.map(|last| (Excluded(last), Unbounded));
+        let next = behind.and_then(|behind| self.dirty.range(behind).next().copied());
+        let next = next.or_else(|| self.dirty.first().copied())?;
+        self.dirty.remove(&next);
+        self.last = Some(next);
+        Some(next)
+    }
+
+    fn decide_on(
+        &mut self,
+        prefix: IpNetwork,
+        cost: &mut impl FnMut(&Via, &Source) -> Option<u32>,
+    ) -> Decided {
+        let paths = self.peers.values().filter_map(|peer| peer.paths.get(&prefix));
+        let usable: Vec<(&Path, u32)> = paths
+            .filter_map(|path| Some((path.as_ref(), cost(&path.via, &path.source)?)))
+            .collect();
+        let vias = select(&usable).map(|selection| selection.vias()).unwrap_or_default();
+        let old = if vias.is_empty() {
+            self.routes.remove(&prefix).unwrap_or_default()
+        } else {
+            self.routes.insert(prefix, vias.clone()).unwrap_or_default()
+        };
+        Decided { prefix, changed: old != vias, vias }
+    }
+
+    /// Whether nothing is left to decide on.
+    pub fn is_decided(&self) -> bool {
+        self.dirty.is_empty()
     }
 
     /// All routes, as [`changes`](Rib::changes) last decided.
@@ -179,6 +265,11 @@ impl Rib {
     pub fn paths(&self, peer: IpAddr) -> impl Iterator<Item = (&IpNetwork, &Path)> {
         let paths = self.peers.get(&peer).into_iter().flat_map(|peer| &peer.paths);
         paths.map(|(prefix, path)| (prefix, path.as_ref()))
+    }
+
+    /// How many prefixes a peer announced that the policy admits.
+    pub fn count(&self, peer: IpAddr) -> usize {
+        self.peers.get(&peer).map_or(0, |peer| peer.paths.len())
     }
 
     /// Whether a peer announced a prefix that the policy admits.

@@ -248,10 +248,10 @@ fn a_next_hop_that_fails_moves_the_flows() {
         ns.iter().map(|n| Via { address: source(*n, false).address, peer: None }).collect()
     };
     assert_eq!(rib.changes(|_, _| Some(0)), BTreeMap::from([(prefix, vias(&[1, 2]))]));
-    rib.recheck();
+    rib.recheck(&vias(&[1])[0]);
     let dead = |via: &Via| (*via != vias(&[1])[0]).then_some(0);
     assert_eq!(rib.changes(|via, _| dead(via)), BTreeMap::from([(prefix, vias(&[2]))]));
-    rib.recheck();
+    rib.next_hops().iter().for_each(|via| rib.recheck(via));
     assert_eq!(rib.changes(|_, _| None), BTreeMap::from([(prefix, vec![])]));
     assert!(rib.routes().is_empty());
     // A path that became a loop replaces, and so withdraws, the one before.
@@ -260,6 +260,45 @@ fn a_next_hop_that_fails_moves_the_flows() {
     assert_eq!(rib.rejected(source(1, false).address), BTreeMap::from([(Rejected::AsLoop, 1)]));
     rib.set_policy(Policy { import_cidrs: vec![], ..policy() });
     assert_eq!(rib.changes(|_, _| Some(0)), BTreeMap::from([(prefix, vec![])]));
+}
+
+/// A next hop that fails costs its own prefixes, in parts, whatever else is there; a prefix that
+/// changes all the time holds up no other.
+#[test]
+fn only_what_changed_is_decided_on() {
+    let mut rib = Rib::new(policy());
+    let cidr = |n: u8, third: u8| format!("10.244.{}.0/24", n * 50 + third);
+    for n in [1, 2] {
+        rib.up(source(n, false));
+        for third in 0..50 {
+            let prefix = cidr(n, third);
+            let announced = announcement(n, &prefix, &[65000 + u32::from(n)]);
+            rib.update(source(n, false).address, &announced);
+        }
+    }
+    assert_eq!(rib.decide(usize::MAX, |_, _| Some(0)).len(), 100);
+    assert_eq!((rib.count(source(1, false).address), rib.is_decided()), (50, true));
+    let via = Via { address: source(2, false).address, peer: None };
+    let mut asked = 0;
+    rib.recheck(&via);
+    let mut seen = std::collections::BTreeSet::new();
+    while !rib.is_decided() {
+        let first = announcement(1, &cidr(1, 0), &[65001, 65000 + asked % 7]);
+        rib.update(source(1, false).address, &first);
+        let decided = rib.decide(10, |_, _| {
+            asked += 1;
+            Some(0)
+        });
+        assert!(decided.len() <= 10);
+        seen.extend(decided.iter().map(|decided| decided.prefix));
+        if seen.len() == 51 {
+            break;
+        }
+    }
+    assert!(asked <= 61, "{asked} paths were looked at");
+    rib.down(source(2, false).address);
+    assert_eq!(rib.next_hops().len(), 1);
+    assert_eq!(rib.changes(|_, _| Some(0)).len(), 50);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::config::Bgp;
 use super::lookup::Lookup;
 use super::neighbor::{Neighbor, four, local, now, six};
 use super::reload::Deaf;
-use super::table::{Hops, Learned, Resolver, Table};
+use super::table::Table;
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
 use crate::desired::{POD, is_ours};
 use crate::facts::Facts;
@@ -26,9 +26,10 @@ use tracing::{debug, info, warn};
 
 /// What the tasks of the connections may be ahead of the speaker.
 const QUEUE: usize = 256;
-/// Bytes of peers that one turn of the daemon's loop takes in. As no connection is ahead by more
-/// than one reading, the next ones are of other connections.
-const BUDGET: usize = 4 * tcp::PART;
+/// Bytes of peers that one turn of the daemon's loop takes in: a whole reading, and with it what
+/// others have sent, as no connection is ahead by more than one. It may hold as many prefixes as
+/// are decided on in one turn.
+const BUDGET: usize = tcp::PART;
 /// Until next hops that could not be looked up are looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Strangers that are logged; of more than that nobody can read.
@@ -60,14 +61,14 @@ pub struct Speaker {
     pub(super) round: u64,
     pub(super) deaf: Option<Deaf>,
     pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
-    lookup: Lookup,
+    pub(super) lookup: Lookup,
     /// The links as the next hops were last looked for on.
-    facts: Facts,
+    pub(super) facts: Facts,
     /// Links or routes of others changed, or could not be looked up.
-    moved: bool,
+    pub(super) moved: bool,
     /// Until when routes of an earlier run stay; `None` once every peer has sent its own.
     stale: Option<Instant>,
-    complete: bool,
+    pub(super) complete: bool,
     pub(super) ear: Ear,
     heard: mpsc::Receiver<Heard>,
     /// Of connections and dials.
@@ -140,8 +141,10 @@ impl Speaker {
             .chain(self.stale)
             .chain(self.deaf.as_ref().map(|deaf| deaf.again))
             .min();
+        let undecided = !self.rib.is_decided();
         let timer = async {
             match next {
+                _ if undecided => {}
                 Some(next) => sleep_until(next.into()).await,
                 None => std::future::pending().await,
             }
@@ -361,7 +364,7 @@ impl Speaker {
     }
 
     fn down(&mut self, address: IpAddr, reason: &Reason) {
-        let routes = self.rib.paths(address).count();
+        let routes = self.rib.count(address);
         self.rib.down(address);
         // Whoever stopped it has said why.
         if *reason != Reason::Stopped {
@@ -451,34 +454,6 @@ impl Speaker {
             !self.bgp.is_internal(&peer.config) && peer.config.multihop.is_none()
         });
         strict && self.facts.on_live_link(address).is_none()
-    }
-
-    /// Looks where next hops lead, and tells which routes changed: prefix → hops, `None` for what
-    /// is gone.
-    pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
-        let moved = std::mem::take(&mut self.moved);
-        let mut look = self.lookup.look(moved);
-        let facts = &self.facts;
-        let mut toward = |address| look.toward(address, facts);
-        let mut resolver = Resolver::new(&self.bgp, facts, &mut toward);
-        let changes = self.table.follow(&mut self.rib, &mut resolver, moved);
-        self.moved = look.end();
-        changes
-    }
-
-    /// What is heard and leads somewhere.
-    pub fn learned(&self) -> &Learned {
-        self.table.learned()
-    }
-
-    /// A peer has sent its routes: what is heard is of use.
-    pub fn is_of_use(&self) -> bool {
-        self.complete || self.peers.values().any(Neighbor::complete)
-    }
-
-    /// Every peer has sent its routes, or the time for it is over.
-    pub fn is_complete(&self) -> bool {
-        self.complete
     }
 }
 

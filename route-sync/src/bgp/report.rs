@@ -164,9 +164,14 @@ impl Speaker {
             router_id: identity.map(|identity| identity.router_id),
             announce: self.bgp.announce.clone().unwrap_or(own),
             complete: self.is_complete(),
-            peers: self.peers.iter().map(|(address, peer)| self.peer(*address, peer)).collect(),
+            peers: self.peer_reports(),
             routes: self.learned().iter().map(route).collect(),
         }
+    }
+
+    /// The peers, without the routes.
+    pub fn peer_reports(&self) -> Vec<PeerReport> {
+        self.peers.iter().map(|(address, peer)| self.peer(*address, peer)).collect()
     }
 
     fn peer(&self, address: IpAddr, peer: &Neighbor) -> PeerReport {
@@ -183,7 +188,7 @@ impl Speaker {
             next_timer: session
                 .next_deadline()
                 .map(|at| at.saturating_duration_since(instant).as_secs()),
-            prefixes_in: self.rib.paths(address).count() as u64,
+            prefixes_in: self.rib.count(address) as u64,
             rejected: rejected.into_iter().map(|(why, n)| (why.to_string(), n)).collect(),
             prefixes_out: peer.told.len() as u64,
             unannounced: peer.untold.iter().map(|(p, why)| (*p, why.to_string())).collect(),

@@ -3,7 +3,7 @@
 use super::config::Bgp;
 use crate::desired;
 use crate::facts::Facts;
-use bgp_speaker::rib::{Rib, Source, Via};
+use bgp_speaker::rib::{Decided, Rib, Source, Via};
 use ipnetwork::IpNetwork;
 use net::route::{Hop, Kind, Route};
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +23,8 @@ pub struct Resolver<'a> {
     facts: &'a Facts,
     lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
     known: HashMap<Via, Option<Way>>,
+    /// Hops by the next hops that lead there and the family: prefixes share them.
+    shared: HashMap<(bool, Vec<Via>), Option<Hops>>,
 }
 
 /// RTPROT_KERNEL: what follows from a link's address.
@@ -46,7 +48,7 @@ impl<'a> Resolver<'a> {
         facts: &'a Facts,
         lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
     ) -> Resolver<'a> {
-        Resolver { bgp, facts, lookup, known: HashMap::new() }
+        Resolver { bgp, facts, lookup, known: HashMap::new(), shared: HashMap::new() }
     }
 
     /// The cost to a next hop, as [`Rib::changes`] asks; `None` where it must not be used.
@@ -106,6 +108,19 @@ impl<'a> Resolver<'a> {
 
     /// The kernel's hops of next hops.
     fn hops(&mut self, prefix: &IpNetwork, vias: &[Via]) -> Option<Hops> {
+        if vias.is_empty() {
+            return None;
+        }
+        let key = (prefix.is_ipv4(), vias.to_vec());
+        if let Some(shared) = self.shared.get(&key) {
+            return shared.clone();
+        }
+        let hops = self.find_hops(prefix, vias);
+        self.shared.insert(key, hops.clone());
+        hops
+    }
+
+    fn find_hops(&mut self, prefix: &IpNetwork, vias: &[Via]) -> Option<Hops> {
         let mut hops: Vec<Hop> =
             vias.iter().filter_map(|via| self.way(via)).flat_map(|w| w.hops).collect();
         // IPv6 by a next hop of IPv4 there is not.
@@ -116,39 +131,65 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// Prefixes that are decided on at once. More wait for the next turn of the daemon's loop.
+pub const AT_ONCE: usize = 8192;
+
 /// What was heard and leads somewhere, and what of it changed.
 #[derive(Debug, Default)]
 pub struct Table {
     learned: Learned,
+    /// How next hops are reached, as it was found last.
+    ways: HashMap<Via, Option<Way>>,
+    /// How many of them peers named when they were counted last.
+    named: usize,
 }
 
+/// Next hops that may be known beside twice those that peers named last.
+const SPARE: usize = 1024;
+
 impl Table {
-    /// Brings it in step with the RIB, and tells what changed: prefix → hops, `None` for what is
-    /// gone. `all`: links or routes changed, so every next hop may be reached otherwise.
+    /// Brings it in step with the RIB, [`AT_ONCE`] prefixes at most, and tells what changed: prefix
+    /// → hops, `None` for what is gone. `all`: links or routes changed, so every next hop may be
+    /// reached otherwise; prefixes are decided on anew only by next hops that are.
     pub fn follow(
         &mut self,
         rib: &mut Rib,
         resolver: &mut Resolver<'_>,
         all: bool,
     ) -> BTreeMap<IpNetwork, Option<Hops>> {
-        if all {
-            rib.recheck();
-        }
-        let changed = rib.changes(|via, source| resolver.cost(via, source));
+        self.find(rib, resolver, all);
         let mut new = BTreeMap::new();
-        if all {
-            for (prefix, vias) in rib.routes() {
-                self.note(*prefix, resolver.hops(prefix, vias), &mut new);
-            }
-        }
-        for (prefix, vias) in changed {
+        for Decided { prefix, vias, changed } in
+            rib.decide(AT_ONCE, |via, source| resolver.cost(via, source))
+        {
             let hops = resolver.hops(&prefix, &vias);
-            if hops.is_none() && !vias.is_empty() {
+            if hops.is_none() && !vias.is_empty() && changed {
                 warn!(%prefix, "heard, and not used: its next hops cannot carry its family");
             }
             self.note(prefix, hops, &mut new);
         }
+        self.ways = std::mem::take(&mut resolver.known);
+        if self.ways.len() > 2 * self.named + SPARE {
+            let named = rib.next_hops();
+            self.ways.retain(|via, _| named.contains(via));
+            self.named = named.len();
+        }
         new
+    }
+
+    /// Finds the ways to next hops anew, where they may be others.
+    fn find(&mut self, rib: &mut Rib, resolver: &mut Resolver<'_>, all: bool) {
+        let before = std::mem::take(&mut self.ways);
+        if !all {
+            resolver.known = before;
+            return;
+        }
+        for via in rib.next_hops() {
+            let way = resolver.way(&via);
+            if before.get(&via).is_none_or(|before| *before != way) {
+                rib.recheck(&via);
+            }
+        }
     }
 
     fn note(

@@ -4,6 +4,8 @@ use crate::facts::Link;
 use crate::nodes::NodeSet;
 use proptest::prelude::*;
 
+mod learned;
+
 pub fn config(mode: Mode) -> Config {
     Config {
         node_name: "own".to_owned(),
@@ -365,7 +367,7 @@ fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_
     assert_eq!(way(&auto, "10.1.3.0/24"), told("10.1.1.0"));
     assert_eq!(way(&auto, "fd00:3::/64"), told("fd00:1::"));
     assert_eq!(way(&auto, "10.9.0.0/16"), told("10.1.1.0"));
-    let path = |c: &str| auto.paths.iter().find(|path| path.cidr == cidr(c)).unwrap();
+    let path = |c: &str| auto.path_to(cidr(c)).unwrap();
     assert_eq!((path("10.1.3.0/24").path, path("10.1.3.0/24").node.as_str()), (Path::Bgp, "far"));
     assert_eq!((path("10.9.0.0/16").path, path("10.9.0.0/16").node.as_str()), (Path::Bgp, ""));
     // The way back is there at once: neighbours and FDB entries stay.

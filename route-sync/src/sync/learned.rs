@@ -3,16 +3,13 @@
 use super::Sync;
 use crate::bgp::Hops;
 use crate::config::Mode;
-use crate::desired::{PathTo, Source};
-use crate::diff::{Change, Diff, Sweep};
+use crate::desired::Source;
+use crate::diff::{Change, Diff, Object, RouteKey, Sweep};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use ipnetwork::IpNetwork;
 use net::route::Route;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Of more changes at once a full pass takes no longer.
-const FEW: usize = 64;
 
 impl Sync {
     /// What changed of the routes that are heard by BGP: prefix → hops, `None` for what is gone;
@@ -26,16 +23,18 @@ impl Sync {
         if of_use && !std::mem::replace(&mut self.of_use, true) {
             self.pending = Some("a BGP peer has sent its routes");
         }
-        // Until then there may be routes of an earlier run, which only a full pass sees, as it does
-        // what is not desired because too little of this node is known.
-        let all_known = self.heard.is_none() && !self.desired.incomplete;
-        let few = all_known && changes.len() <= FEW && self.pending.is_none();
+        // Until then there may be routes of an earlier run, which only a full pass sees.
         if complete && self.heard.take().is_some() {
             self.pending = Some("every BGP peer has sent its routes");
-        } else if !few && !changes.is_empty() {
+        }
+        // What is there too that is not desired, since too little of this node is known, a full
+        // pass sees alone.
+        let known = self.told && self.nodes.own.is_some();
+        if !known && !changes.is_empty() {
             self.pending = Some("BGP");
         }
-        let mut single = Vec::new();
+        let mut turned = false;
+        let mut single = Vec::with_capacity(changes.len());
         for (prefix, hops) in changes {
             if let Some(heard) = &mut self.heard {
                 heard.insert(prefix);
@@ -45,37 +44,55 @@ impl Sync {
                 None => drop(self.learned.remove(&prefix)),
             }
             if self.pending.is_none() {
-                match self.alone(prefix) {
-                    true => single.extend(self.single(prefix, hops.as_ref())),
-                    false => self.pending = Some("BGP"),
-                }
+                let before = self.desired.goes_by_node_set(prefix);
+                single.extend(self.single(prefix, hops.as_ref()));
+                turned |= before != self.desired.goes_by_node_set(prefix);
             }
         }
-        if self.pending.is_none() && !single.is_empty() {
+        // Packets from CIDRs that go as the node set says are held against that.
+        if turned {
+            self.rules("BGP");
+        }
+        if !single.is_empty() {
             if let Err(error) = self.apply(&single, "BGP", false) {
                 self.trouble("netlink", &error);
             }
-            self.conditions();
+            self.conditions_of(&single);
         }
-    }
-
-    /// BGP alone tells of a prefix, and its route is not in anybody's way.
-    fn alone(&self, prefix: IpNetwork) -> bool {
-        let known = |path: &PathTo| path.cidr == prefix && !path.node.is_empty();
-        self.failure_to(prefix).is_none() && !self.desired.paths.iter().any(known)
     }
 
     /// The one change that it takes.
     fn single(&mut self, prefix: IpNetwork, hops: Option<&Hops>) -> Option<Change> {
-        let Some(hops) = hops else {
+        let failed = self.failure_to(prefix).is_some();
+        let before = self.wanted(prefix);
+        let left = self.left.remove(&prefix);
+        let there = left || (before.is_some() && !failed);
+        let place = self.place(prefix);
+        match hops {
+            Some(hops) => self.desired.learn(self.config.mode, prefix, hops),
+            None => self.desired.unlearn(prefix),
+        }
+        if self.place(prefix) != place {
+            self.forget_condition(place);
+        }
+        let wanted = self.wanted(prefix);
+        // That it could not be made is no matter any more.
+        let object = |route: &Route| Object::Route(RouteKey::of(route));
+        if let Some(gone) = before.as_ref().map(object)
+            && wanted.as_ref().map(object) != Some(gone)
+        {
+            self.failures.remove(&(gone, false));
+        }
+        match wanted {
+            wanted if wanted == before && !failed => {
+                self.note_condition(prefix);
+                None
+            }
+            Some(wanted) if there => Some(Change::Replace(wanted)),
+            Some(wanted) => Some(Change::Create(wanted)),
             // Whatever hops the kernel has left of it.
-            let gone = self.wanted(prefix).map(|route| Route { hops: vec![], ..route });
-            self.desired.unlearn(prefix);
-            return gone.map(Change::Delete);
-        };
-        let before = self.desired.learn(prefix, hops);
-        let wanted = self.wanted(prefix)?;
-        Some(if before.is_some() { Change::Replace(wanted) } else { Change::Create(wanted) })
+            None => before.map(|route| Change::Delete(Route { hops: vec![], ..route })),
+        }
     }
 
     /// While this node is not in its set, what BGP tells is carried out all the same, with the
@@ -86,7 +103,7 @@ impl Sync {
         let tunnelled: BTreeSet<_> = others.flat_map(|node| &node.pod_cidrs).collect();
         for (prefix, hops) in self.learned.iter().filter(|(prefix, _)| !tunnelled.contains(prefix))
         {
-            self.desired.learn(*prefix, hops);
+            self.desired.learn(self.config.mode, *prefix, hops);
         }
     }
 

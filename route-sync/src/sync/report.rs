@@ -4,10 +4,11 @@ use super::failures::{Aim, Failure};
 use super::{LOGGED, Sync, now};
 use crate::config::Mode;
 use crate::desired::{PathTo, Way};
-use crate::diff::Object;
+use crate::diff::{Change, Object};
 use crate::query::{Entry, Figures, Path, Problem, Report, State};
 use ipnetwork::IpNetwork;
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use tracing::warn;
 
 /// Path and state of a CIDR.
@@ -55,11 +56,13 @@ impl Sync {
         if self.failures.is_empty() {
             return Vec::new();
         }
-        let shown = self.desired.paths.iter().filter(|path| path.refused.is_none());
-        let cidrs: HashSet<IpNetwork> = shown.clone().map(|path| path.cidr).collect();
-        let below: HashSet<Object> = shown.flat_map(|path| self.below(path)).flatten().collect();
+        let shown = |cidr| self.desired.path_to(cidr).is_some_and(|path| path.refused.is_none());
+        let is_route = |(object, _): &Aim| matches!(object, Object::Route(_));
+        let of_tunnel = self.failures.keys().any(|aim| !is_route(aim));
+        let paths = self.desired.paths.iter().filter(|path| of_tunnel && path.refused.is_none());
+        let below: HashSet<Object> = paths.flat_map(|path| self.below(path)).flatten().collect();
         let apart = |(object, deletes): &Aim| match object {
-            Object::Route(key) => !cidrs.contains(&key.dst),
+            Object::Route(key) => !shown(key.dst),
             object => *deletes || !below.contains(object),
         };
         let failing = self.failures.iter().filter(|(aim, _)| apart(aim));
@@ -75,10 +78,11 @@ impl Sync {
     pub(super) fn conditions(&mut self) {
         let mut told = 0;
         let before = std::mem::take(&mut self.since);
-        let mut after = HashMap::with_capacity(self.desired.paths.len());
-        for path in &self.desired.paths {
-            let condition = (path.path, self.state(path).0);
-            let place = place(path);
+        let mut after = HashMap::with_capacity(before.len());
+        let mut counts = BTreeMap::new();
+        for path in self.desired.all_paths() {
+            let condition = (path.path, self.state(&path).0);
+            let place = place(&path);
             let since = match before.get(&place) {
                 Some((old, since)) if *old == condition => *since,
                 _ => {
@@ -91,22 +95,74 @@ impl Sync {
                     now()
                 }
             };
+            *counts.entry(condition).or_default() += 1;
             after.insert(place, (condition, since));
         }
-        self.since = after;
+        (self.since, self.counts) = (after, counts);
         if told > LOGGED {
             warn!("refused {} more: see `route-sync status`", told - LOGGED);
         }
     }
 
+    /// As [`Sync::conditions`], of what these changes were about. An entry of the tunnel's device is
+    /// about all CIDRs of a node.
+    pub(super) fn conditions_of(&mut self, changes: &[Change]) {
+        let route = |change: &Change| match change.object() {
+            Object::Route(key) => Some(key.dst),
+            Object::Neighbour(_) | Object::Fdb(_) => None,
+        };
+        let routes: Option<Vec<IpNetwork>> = changes.iter().map(route).collect();
+        match routes {
+            Some(routes) => routes.into_iter().for_each(|cidr| self.note_condition(cidr)),
+            None => self.conditions(),
+        }
+    }
+
+    /// What a CIDR is noted by.
+    pub(super) fn place(&self, cidr: IpNetwork) -> Option<Place> {
+        self.desired.path_to(cidr).map(|path| place(&path))
+    }
+
+    /// A CIDR is noted by that no more.
+    pub(super) fn forget_condition(&mut self, place: Option<Place>) {
+        let before = place.and_then(|place| self.since.remove(&place));
+        if let Some((condition, _)) = before {
+            self.uncount(condition);
+        }
+    }
+
+    fn uncount(&mut self, condition: Condition) {
+        if let Some(count) = self.counts.get_mut(&condition) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&condition);
+            }
+        }
+    }
+
+    /// Notes how a CIDR goes, and since when.
+    pub(super) fn note_condition(&mut self, cidr: IpNetwork) {
+        let Some(path) = self.desired.path_to(cidr) else { return };
+        let (condition, place) = ((path.path, self.state(&path).0), place(&path));
+        let before = self.since.get(&place).map(|(before, _)| *before);
+        if before != Some(condition) {
+            before.into_iter().for_each(|before| self.uncount(before));
+            *self.counts.entry(condition).or_default() += 1;
+            self.since.insert(place, (condition, now()));
+        }
+    }
+
     /// All of it.
     pub fn report(&self) -> Report {
-        let own = |path: &&PathTo| path.path != Path::Local;
-        let mut paths: Vec<&PathTo> = self.desired.paths.iter().collect();
-        paths.sort_by_key(|path| (own(path), &path.node, path.cidr));
-        let entry = |path: &PathTo| {
-            let (state, error) = self.state(path);
-            let since = self.since.get(&place(path)).map_or_else(now, |(_, since)| *since);
+        let mut paths: Vec<Cow<'_, PathTo>> = self.desired.all_paths().collect();
+        let key = |path: &PathTo| (path.path != Path::Local, path.cidr);
+        paths.sort_by(|a, b| {
+            let (own, other) = (key(a), key(b));
+            own.0.cmp(&other.0).then_with(|| a.node.cmp(&b.node)).then_with(|| own.1.cmp(&other.1))
+        });
+        let entry = |path: Cow<'_, PathTo>| {
+            let (state, error) = self.state(&path);
+            let since = self.since.get(&place(&path)).map_or_else(now, |(_, since)| *since);
             let (node, cidr) = (path.node.clone(), path.cidr);
             Entry { node, cidr, path: path.path, via: path.via, state, since, error }
         };
@@ -130,7 +186,7 @@ impl Sync {
 
     /// In a line, for the service manager. It costs nothing, however many nodes there are.
     pub fn summary(&self) -> String {
-        let (nodes, cidrs) = (self.source.nodes, self.desired.paths.len());
+        let (nodes, cidrs) = (self.source.nodes, self.counts.values().sum::<u64>());
         let step = if self.figures.synced { "" } else { "not in step yet; " };
         let mut text = format!("{step}{nodes} nodes, {cidrs} CIDRs");
         let problems = self.desired.problems.len() + self.troubles.len();
@@ -165,12 +221,7 @@ impl Sync {
 
     /// The figures.
     pub fn figures(&self) -> Figures {
-        let mut cidrs: HashMap<Condition, u64> = HashMap::new();
-        for path in &self.desired.paths {
-            *cidrs.entry((path.path, self.state(path).0)).or_default() += 1;
-        }
-        let mut cidrs: Vec<_> = cidrs.into_iter().map(|((p, s), count)| (p, s, count)).collect();
-        cidrs.sort_unstable();
+        let cidrs = self.counts.iter().map(|((path, state), n)| (*path, *state, *n)).collect();
         let desired = &self.desired;
         let counts = [desired.routes.len(), desired.neighbours.len(), desired.fdb.len()];
         Figures {

@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use std::process::Command;
 
+mod learned;
+
 /// In a network namespace of its own, which vanishes with the thread.
 fn on_a_node(test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(|| {

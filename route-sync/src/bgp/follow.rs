@@ -1,0 +1,38 @@
+//! From what peers tell to what the kernel is told.
+
+use super::driver::Speaker;
+use super::neighbor::Neighbor;
+use super::table::{Hops, Learned, Resolver};
+use ipnetwork::IpNetwork;
+use std::collections::BTreeMap;
+
+impl Speaker {
+    /// Looks where next hops lead, and tells which routes changed: prefix → hops, `None` for what
+    /// is gone.
+    pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
+        let moved = std::mem::take(&mut self.moved);
+        let mut look = self.lookup.look(moved);
+        let facts = &self.facts;
+        let mut toward = |address| look.toward(address, facts);
+        let mut resolver = Resolver::new(&self.bgp, facts, &mut toward);
+        let changes = self.table.follow(&mut self.rib, &mut resolver, moved);
+        self.moved = look.end();
+        changes
+    }
+
+    /// What is heard and leads somewhere.
+    pub fn learned(&self) -> &Learned {
+        self.table.learned()
+    }
+
+    /// A peer has sent its routes: what is heard is of use.
+    pub fn is_of_use(&self) -> bool {
+        let sent = self.complete || self.peers.values().any(Neighbor::complete);
+        sent && self.rib.is_decided()
+    }
+
+    /// Every peer has sent its routes, or the time for it is over.
+    pub fn is_complete(&self) -> bool {
+        self.complete && self.rib.is_decided()
+    }
+}
