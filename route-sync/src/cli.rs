@@ -115,14 +115,14 @@ fn run_daemon(path: &Path, config: Config) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(format_args!("cannot start: {error}"));
+            logs::tell(format_args!("route-sync: cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(daemon::run(path, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(error);
+            logs::tell(format_args!("route-sync: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -4,25 +4,21 @@
 //! `null`.
 
 use crate::query::Query;
+use crate::serve::{Client, PATIENCE, serve};
 use serde::de::DeserializeOwned;
 use std::fs::{self, Permissions};
-use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream as Client;
+use std::os::unix::net::UnixStream as Connection;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// The socket's name in the run directory.
 pub const SOCKET: &str = "route-sync.sock";
-/// How long one who asks, or answers, may take for all of it.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How many are served at once; others wait.
-const AT_ONCE: usize = 16;
 /// Longer than any command, in bytes.
 const COMMAND_LIMIT: u64 = 64;
 /// More than the report of any cluster, in bytes.
@@ -45,16 +41,21 @@ pub fn listen(run_dir: &Path, queries: mpsc::Sender<Query>) -> io::Result<()> {
     let listener = Arc::new(listener);
     let accept = move || {
         let listener = Arc::clone(&listener);
-        async move { Ok(listener.accept().await?.0) }
+        async move { Ok((listener.accept().await?.0, None)) }
     };
-    tokio::spawn(serve(accept, move |stream| answer(stream, queries.clone())));
+    tokio::spawn(serve(accept, move |stream, client| answer(stream, client, queries.clone())));
     Ok(())
 }
 
-async fn answer(mut stream: UnixStream, queries: mpsc::Sender<Query>) -> io::Result<()> {
+async fn answer(
+    mut stream: UnixStream,
+    client: Client,
+    queries: mpsc::Sender<Query>,
+) -> io::Result<()> {
     let mut command = String::new();
     let (from, _) = stream.split();
-    BufReader::new(from.take(COMMAND_LIMIT)).read_line(&mut command).await?;
+    let mut from = BufReader::new(from.take(COMMAND_LIMIT));
+    client.asks(from.read_line(&mut command)).await?;
     let text = match command.trim_end() {
         "status" => match ask(&queries, Query::Status).await {
             Some(report) => serde_json::to_vec(&report).map_err(io::Error::other)?,
@@ -79,31 +80,6 @@ pub(crate) async fn ask<T>(
     let (sender, receiver) = oneshot::channel();
     queries.send(query(sender)).await.ok()?;
     receiver.await.ok()
-}
-
-/// Accepts and answers until the runtime ends, [`AT_ONCE`] at once and each for [`PATIENCE`].
-pub(crate) async fn serve<S, A, H>(mut accept: impl FnMut() -> A, handle: impl Fn(S) -> H)
-where
-    A: Future<Output = io::Result<S>>,
-    H: Future<Output = io::Result<()>> + Send + 'static,
-{
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
-        match accept().await {
-            Ok(stream) => {
-                let handled = tokio::time::timeout(PATIENCE, handle(stream));
-                tokio::spawn(async move {
-                    // Whoever is slow or went away is no concern of the daemon.
-                    let _ = handled.await;
-                    drop(slot);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
 }
 
 /// Why there is no report.
@@ -138,7 +114,7 @@ pub enum Error {
 pub fn status<T: DeserializeOwned>(run_dir: &Path, command: &str) -> Result<T, Error> {
     let path = run_dir.join(SOCKET);
     let socket = || path.display().to_string();
-    let stream = Client::connect(&path).map_err(|error| match error.kind() {
+    let stream = Connection::connect(&path).map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => Error::NoDaemon(socket()),
         _ => Error::Silent { socket: socket(), error },
     })?;
@@ -147,7 +123,7 @@ pub fn status<T: DeserializeOwned>(run_dir: &Path, command: &str) -> Result<T, E
     serde_json::from_slice(&text).map_err(|error| Error::Foreign { socket: socket(), error })
 }
 
-fn exchange(mut stream: Client, command: &str) -> io::Result<Vec<u8>> {
+fn exchange(mut stream: Connection, command: &str) -> io::Result<Vec<u8>> {
     let end = Instant::now() + PATIENCE;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(format!("{command}\n").as_bytes())?;
@@ -176,6 +152,7 @@ fn exchange(mut stream: Client, command: &str) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::query::Report;
+    use crate::serve::AT_ONCE;
     use crate::status::tests::report;
 
     /// A daemon's loop that answers every question.
@@ -211,11 +188,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_say_nothing_do_not_keep_others_out_for_long() {
+    async fn those_who_say_nothing_keep_nobody_out() {
         let dir = tempfile::tempdir().unwrap();
         daemon(dir.path());
         let mut hung = Vec::new();
-        for _ in 0..AT_ONCE {
+        for _ in 0..AT_ONCE * 2 {
             hung.push(UnixStream::connect(dir.path().join(SOCKET)).await.unwrap());
         }
         let mut stream = UnixStream::connect(dir.path().join(SOCKET)).await.unwrap();

@@ -133,7 +133,8 @@ impl Daemon {
         let listens = config.bgp.as_ref().is_some_and(|bgp| !bgp.listen.is_empty());
         privileges::keep_net_admin(listens).map_err(io_error("give up privileges"))?;
         let updates = source::start(&config);
-        let sync = Sync::new(config.clone())?;
+        let mut sync = Sync::new(config.clone())?;
+        sync.receive_neighbours_by(monitor.get_ref().neighbour_filter()?);
         let speaker = config.bgp.clone().map(Speaker::new).transpose()?;
         let mut daemon = Daemon {
             sync,

@@ -6,6 +6,7 @@
 //! event of the kernel.
 
 pub mod admission;
+mod aside;
 pub mod bgp;
 pub mod cleanup;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod nodes;
 pub mod privileges;
 pub mod query;
 pub mod reload;
+mod serve;
 pub mod source;
 pub mod status;
 pub mod sync;

@@ -1,4 +1,8 @@
-//! The log, on stderr.
+//! The log, on stderr, which never holds up the daemon.
+
+mod stderr;
+
+pub(crate) use stderr::dropped;
 
 use std::fmt;
 use std::io;
@@ -15,9 +19,35 @@ pub(crate) fn start(level: LevelFilter) {
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr)
+        .with_writer(move || Lines { journal })
         .event_format(Line { journal })
         .init();
+}
+
+/// A line that is no event's.
+pub(crate) fn tell(line: impl fmt::Display) {
+    stderr::line(format!("{line}\n").as_bytes());
+}
+
+/// Writes each line whole, or drops it; later ones say how many were dropped.
+struct Lines {
+    journal: bool,
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let dropped = stderr::newly_dropped();
+        if dropped > 0 {
+            let begin = if self.journal { "<4>" } else { "WARN  " };
+            tell(format_args!("{begin}{dropped} lines of this log were dropped: nobody read it"));
+        }
+        stderr::line(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A line for each event: for the journal its priority, as sd-daemon(3) has it, else time and

@@ -3,8 +3,9 @@
 
 mod text;
 
-use crate::control::{ask, serve};
+use crate::control::ask;
 use crate::query::{Figures, Query};
+use crate::serve::{Client, serve};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,13 +37,20 @@ fn start(listener: TcpListener, queries: mpsc::Sender<Query>) {
     let listener = Arc::new(listener);
     let accept = move || {
         let listener = Arc::clone(&listener);
-        async move { Ok(listener.accept().await?.0) }
+        async move {
+            let (stream, from) = listener.accept().await?;
+            Ok((stream, Some(from.ip().to_canonical())))
+        }
     };
-    tokio::spawn(serve(accept, move |stream| answer(stream, queries.clone())));
+    tokio::spawn(serve(accept, move |stream, client| answer(stream, client, queries.clone())));
 }
 
-async fn answer(mut stream: TcpStream, queries: mpsc::Sender<Query>) -> io::Result<()> {
-    let head = head(&mut stream).await?;
+async fn answer(
+    mut stream: TcpStream,
+    client: Client,
+    queries: mpsc::Sender<Query>,
+) -> io::Result<()> {
+    let head = client.asks(head(&mut stream)).await?;
     let (answer, body) = match request(&head) {
         Ok(request) => (respond(request.path, &queries).await, !request.head),
         Err(answer) => (answer, true),

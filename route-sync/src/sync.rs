@@ -12,7 +12,7 @@ use failures::{Aim, Failure, aim};
 use ipnetwork::IpNetwork;
 use local::{facts, is_own};
 use net::vxlan::{Ensured, Tunnel, Vxlan};
-use net::{Link, Socket, address, fdb, link, neighbour, route, vxlan};
+use net::{Link, NeighbourFilter, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::{Nft, NodeRules};
 use node::vtep;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -77,6 +77,8 @@ pub struct Sync {
     /// Something that only a full pass sets right.
     pending: Option<&'static str>,
     dirty: Vec<Change>,
+    /// Lets neighbours of this link through, the tunnel's.
+    neighbour_filter: Option<(NeighbourFilter, Option<u32>)>,
 }
 
 /// Seconds since 1970.
@@ -114,6 +116,7 @@ impl Sync {
             figures: Figures::default(),
             pending: None,
             dirty: Vec::new(),
+            neighbour_filter: None,
         })
     }
 
@@ -223,6 +226,7 @@ impl Sync {
         self.remove_devices(&elsewhere, false);
         let guarded = wants_guard && self.rules(why);
         self.tunnel = self.ensure_tunnel(why, vtep.as_ref(), guarded)?;
+        self.filter_neighbours();
         let changes = self.changes()?;
         // What the diff does not name is as desired.
         let still: HashSet<Aim> = changes.iter().map(aim).collect();

@@ -24,7 +24,7 @@ pub use deletion::delete;
 pub use libc::ENOENT;
 pub use link::Link;
 pub use mac::Mac;
-pub use monitor::{Event, Monitor};
+pub use monitor::{Event, Monitor, NeighbourFilter};
 pub use netlink::{Answer, Error, Result, Verb};
 pub use netns::{NetNs, not_astray};
 pub use socket::Socket;

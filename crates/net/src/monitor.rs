@@ -1,12 +1,16 @@
 //! What changes, as the kernel tells it.
 
+mod filter;
+
+pub use filter::NeighbourFilter;
+
 use crate::address::{self, Address, RTM_DELADDR, RTM_NEWADDR};
 use crate::fdb::{self, FdbEntry};
 use crate::link::{self, Link, RTM_DELLINK, RTM_NEWLINK};
 use crate::neighbour::{self, Neighbour, RTM_DELNEIGH, RTM_NEWNEIGH};
 use crate::route::{self, RTM_DELROUTE, RTM_NEWROUTE, Route};
 use crate::socket::{RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK};
-use netlink::{Protocol, Result};
+use netlink::{Error, Protocol, Result};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -70,6 +74,16 @@ impl Monitor {
     /// No netlink, or no descriptors left.
     pub fn open() -> Result<Monitor> {
         netlink::Monitor::open(Protocol::Route, &GROUPS, SPACE, "listen to netlink").map(Monitor)
+    }
+
+    /// Limits which neighbours are received; at first those of every link are.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn neighbour_filter(&self) -> Result<NeighbourFilter> {
+        let socket = self.as_fd().try_clone_to_owned();
+        let socket = socket.map_err(|error| Error::io("filter neighbours", &error))?;
+        Ok(NeighbourFilter { socket })
     }
 
     /// What happened since, in its order; some 1,000 events at once. It is empty only when there

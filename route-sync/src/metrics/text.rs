@@ -49,6 +49,12 @@ pub(super) fn metrics(figures: &Figures) -> String {
         "Times that the source failed.",
         figures.source_failures,
     );
+    text.one(
+        "log_lines_dropped_total",
+        "counter",
+        "Lines of the log that nobody read in time.",
+        crate::logs::dropped(),
+    );
     if !figures.bgp.is_empty() {
         bgp(&mut text, &figures.bgp);
     }

@@ -1,11 +1,11 @@
 //! The source `file`: TOML with a `[[node]]` for each node.
 
 use super::{Update, kept};
+use crate::aside::aside;
 use crate::config::line;
 use crate::nodes::NodeSet;
 use crate::watch::Watch;
 use node::files;
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,35 +29,57 @@ async fn follow(path: &Path, kept: &Path, updates: &Sender<Update>) {
     let mut told: Option<Result<u64, String>> = None;
     let mut watch = Watch::new(path);
     loop {
-        let (now, form) = match read(path) {
-            Ok((hash, set)) => {
-                let now = Some(Ok(hash));
-                let form = (now != told).then(|| kept::form(&set).ok()).flatten();
-                if now != told && updates.send(Update::Set { set, kept: false }).await.is_err() {
+        match look(path, told.clone()).await {
+            Look::Same => {}
+            Look::New { hash, set, form } => {
+                told = Some(Ok(hash));
+                if updates.send(Update::Set { set, kept: false }).await.is_err() {
                     return;
                 }
-                (now, form)
+                keep(kept.to_owned(), form).await;
             }
-            Err(why) => {
-                let now = Some(Err(why.clone()));
+            Look::Failed(why) => {
                 if told.is_none()
-                    && let Some(set) = kept::read(kept)
+                    && let Some(set) = read_kept(kept).await
                     && updates.send(Update::Set { set, kept: true }).await.is_err()
                 {
                     return;
                 }
-                if now != told && updates.send(Update::Failed(why)).await.is_err() {
+                told = Some(Err(why.clone()));
+                if updates.send(Update::Failed(why)).await.is_err() {
                     return;
                 }
-                (now, None)
             }
-        };
-        told = now;
-        if let Some(form) = form {
-            keep(kept.to_owned(), form).await;
         }
         watch = wait(path, watch).await;
     }
+}
+
+/// What a look at the file shows.
+enum Look {
+    /// What was told last.
+    Same,
+    /// Another set, its text's hash, and its form to keep.
+    New { hash: u64, set: NodeSet, form: Vec<u8> },
+    /// No set, and why.
+    Failed(String),
+}
+
+/// Looks at the file, beside the loop: 10 MB of nodes take a second to parse.
+async fn look(path: &Path, told: Option<Result<u64, String>>) -> Look {
+    let file = path.to_owned();
+    let looked = aside(move || match read(&file, told.as_ref()) {
+        Ok(look) => look,
+        Err(why) if told == Some(Err(why.clone())) => Look::Same,
+        Err(why) => Look::Failed(why),
+    });
+    looked.await.unwrap_or_else(|error| Look::Failed(format!("{}: {error}", path.display())))
+}
+
+/// As [`look`].
+async fn read_kept(path: &Path) -> Option<NodeSet> {
+    let path = path.to_owned();
+    aside(move || kept::read(&path)).await.ok().flatten()
 }
 
 /// Waits for a change, and has the file watched when it returns.
@@ -76,23 +98,23 @@ async fn wait(path: &Path, watch: std::io::Result<Watch>) -> std::io::Result<Wat
 /// Beside the loop: fsync may take long.
 async fn keep(path: PathBuf, form: Vec<u8>) {
     let shown = path.display().to_string();
-    let written = tokio::task::spawn_blocking(move || kept::write(&path, &form)).await;
-    if let Ok(Err(error)) = written {
+    if let Ok(Err(error)) | Err(error) = aside(move || kept::write(&path, &form)).await {
         tracing::warn!("cannot keep the node set in {shown}: {error}");
     }
 }
 
-fn read(path: &Path) -> Result<(u64, NodeSet), String> {
+fn read(path: &Path, told: Option<&Result<u64, String>>) -> Result<Look, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    let about = fs::metadata(path).map_err(failed)?;
-    if !about.is_file() || about.len() > LIMIT {
-        return Err(format!("{} is not a file of less than {LIMIT} bytes", path.display()));
-    }
     let text = files::text(path, LIMIT).map_err(failed)?;
-    let set = parse(&text).map_err(|why| format!("{}: {why}", path.display()))?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    Ok((hasher.finish(), set))
+    let hash = hasher.finish();
+    if told == Some(&Ok(hash)) {
+        return Ok(Look::Same);
+    }
+    let set = parse(&text).map_err(|why| format!("{}: {why}", path.display()))?;
+    let form = kept::form(&set).map_err(failed)?;
+    Ok(Look::New { hash, set, form })
 }
 
 fn parse(text: &str) -> Result<NodeSet, String> {
@@ -143,6 +165,7 @@ mod tests {
     use super::*;
     use crate::nodes::Node;
     use proptest::prelude::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
     use tokio::sync::mpsc::{self, Receiver};
 

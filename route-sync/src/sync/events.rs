@@ -4,9 +4,10 @@ use super::{Sync, is_own};
 use crate::desired::{PROTOCOL, is_ours};
 use crate::diff::{self, Change, Object, RouteKey};
 use crate::facts::GATEWAY_PROTOCOLS;
-use net::{Event, Link, address, fdb, neighbour, route};
+use net::{Event, Link, NeighbourFilter, address, fdb, neighbour, route};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use tracing::warn;
 
 impl Sync {
     /// What the kernel tells. Single objects are noted as dirty, more is left to a full pass.
@@ -24,6 +25,27 @@ impl Sync {
             let noted = nth.next().zip(well.get(&change.object()));
             change.deletes() || noted.is_none_or(|(nth, well)| nth >= *well)
         });
+    }
+
+    /// From now on neighbours of the tunnel's device alone are received by this filter's monitor.
+    pub fn receive_neighbours_by(&mut self, filter: NeighbourFilter) {
+        match filter.only(None) {
+            Ok(()) => self.neighbour_filter = Some((filter, None)),
+            // What is not the tunnel's is dropped later, at a higher price.
+            Err(error) => warn!("{error}"),
+        }
+    }
+
+    /// Receives those of the device that there is, before they are read.
+    pub(super) fn filter_neighbours(&mut self) {
+        let link = self.tunnel.as_ref().map(|link| link.index);
+        let Some((filter, of)) = &mut self.neighbour_filter else { return };
+        if *of != link {
+            match filter.only(link) {
+                Ok(()) => *of = link,
+                Err(error) => self.trouble("neighbours", &error),
+            }
+        }
     }
 
     /// Gives what is as it shall be.

@@ -18,4 +18,5 @@ mod plugin;
 mod rules;
 mod seen;
 mod sources;
+mod strain;
 mod underlay;

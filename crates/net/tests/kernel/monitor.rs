@@ -189,3 +189,43 @@ fn a_flood_that_fits_is_told_whole() {
         assert!(told.iter().eq(routes.iter().map(|route| &route.dst)), "{} events", told.len());
     });
 }
+
+#[test]
+fn neighbours_of_one_link_alone_are_received() {
+    in_netns(|| {
+        let mut monitor = Monitor::open().unwrap();
+        let filter = monitor.neighbour_filter().unwrap();
+        for name in ["pods", "tunnel"] {
+            ip(&format!("link add {name} type bridge"));
+            ip(&format!("link set {name} up"));
+        }
+        let index = |name: &str| open().get(&link::by_name(name)).unwrap().unwrap().index;
+        let (pods, tunnel) = (index("pods"), index("tunnel"));
+        let told = |monitor: &mut Monitor, octet: u8| {
+            drain(monitor);
+            for name in ["pods", "tunnel"] {
+                let at = format!("192.0.2.{octet} lladdr 02:00:00:00:00:01 dev {name}");
+                ip(&format!("neighbour replace {at} nud permanent"));
+            }
+            // Whatever else there is still passes, and comes last.
+            ip(&format!("link set pods mtu {}", 1000 + u32::from(octet)));
+            let mut links = Vec::new();
+            for event in drain(monitor) {
+                match event {
+                    Event::Neighbour(neighbour) => links.push(neighbour.link),
+                    Event::Link(link) if link.mtu == 1000 + u32::from(octet) => links.push(0),
+                    _ => {}
+                }
+            }
+            links.dedup();
+            links
+        };
+        assert_eq!(told(&mut monitor, 1), [pods, tunnel, 0]);
+        filter.only(Some(tunnel)).unwrap();
+        assert_eq!(told(&mut monitor, 2), [tunnel, 0]);
+        filter.only(None).unwrap();
+        assert_eq!(told(&mut monitor, 3), [0]);
+        filter.only(Some(pods)).unwrap();
+        assert_eq!(told(&mut monitor, 4), [pods, 0]);
+    });
+}
