@@ -138,9 +138,17 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
     let mut desired = Desired::default();
     let Some(own) = &nodes.own else {
         let what = format!("node {}", config.node_name);
-        let advice = "it is not in the node set: give it an entry, or set node-name to the name \
-                      that it has there";
-        desired.problems.insert((what, advice.to_owned()));
+        let advice = match &nodes.near {
+            None => "it is not in the node set: give it an entry, or set node-name to the name \
+                     that it has there"
+                .to_owned(),
+            Some(near) => format!(
+                "it is not in the node set, and {near} is: set node-name = \"{near}\", or name \
+                 the entry {}",
+                config.node_name
+            ),
+        };
+        desired.problems.insert((what, advice));
         desired.incomplete = true;
         return desired;
     };

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 mod places;
 
+mod near;
+
 /// One node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -37,6 +39,8 @@ pub struct NodeSet {
 pub struct Accepted {
     /// This node; `None` when it is not in the set.
     pub own: Option<Node>,
+    /// Where it is not: a node of the set whose name differs by case or domain alone.
+    pub near: Option<String>,
     /// The others, by name.
     pub others: Vec<Node>,
     /// What is not served, and why.
@@ -108,6 +112,9 @@ impl NodeSet {
             }
         }
         accepted.refused = refusals.refused;
+        if accepted.own.is_none() {
+            accepted.near = near::name(own, self.nodes.iter().map(|node| node.name.as_str()));
+        }
         accepted
     }
 }

@@ -25,7 +25,7 @@ pub struct NetConf {
     pub dns: Dns,
     /// `prevResult`, of whatever version.
     pub prev_result: Option<CniResult>,
-    /// `cni.dev/valid-attachments`; `None` when absent.
+    /// `cni.dev/valid-attachments`; `None` when absent, and outside of GC.
     pub valid_attachments: Option<Vec<ValidAttachment>>,
     /// All keys.
     pub object: Map<String, Value>,
@@ -70,7 +70,7 @@ impl NetConf {
     pub fn read(object: Map<String, Value>, command: Command) -> Result<NetConf> {
         let version = version_of(&object)?;
         version_allows(version, command)?;
-        let name = network_name(&object)?;
+        let name = network_name(&object, command)?;
         let lenient = command == Command::Del;
         let ipam: Ipam = key(&object, "ipam", lenient)?.unwrap_or_default();
         let prev_result = match json::get(&object, "prevResult") {
@@ -165,11 +165,15 @@ fn version_allows(version: Version, command: Command) -> Result<()> {
         return Ok(());
     }
     let command = command.as_str();
-    Err(Error::new(code::INCOMPATIBLE_VERSION, format!("config version does not allow {command}"))
-        .details(format!("cniVersion is {version}; {command} needs {least} or newer")))
+    // Without details, as the reference has it: Go clients compare `msg; details`.
+    Err(Error::new(code::INCOMPATIBLE_VERSION, format!("config version does not allow {command}")))
 }
 
-fn network_name(object: &Map<String, Value>) -> Result<String> {
+/// The longest name of a network, in bytes: leases are in a directory of that name (NAME_MAX of
+/// limits.h).
+const NAME_MAX: usize = 255;
+
+fn network_name(object: &Map<String, Value>, command: Command) -> Result<String> {
     let name: String = key(object, "name", false)?.unwrap_or_default();
     if name.is_empty() {
         return Err(Error::config("missing network name").details("set the key \"name\""));
@@ -178,6 +182,13 @@ fn network_name(object: &Map<String, Value>) -> Result<String> {
         return Err(Error::config("invalid characters found in network name").details(format!(
             "name is {name:?}; it must start with an alphanumeric character, followed by \
              alphanumerics, '_', '.' or '-'"
+        )));
+    }
+    // DEL removes what an earlier release made for it without leases.
+    if name.len() > NAME_MAX && command != Command::Del {
+        return Err(Error::config("network name is too long").details(format!(
+            "name has {} bytes and may have {NAME_MAX}; nothing was changed",
+            name.len()
         )));
     }
     Ok(name)
@@ -195,10 +206,7 @@ fn valid_attachments(
     let Some((name, value)) =
         names.into_iter().find_map(|name| object.get(name).map(|value| (name, value)))
     else {
-        return Err(Error::config("GC without cni.dev/valid-attachments").details(
-            "without that key every attachment would count as gone; nothing was changed; an empty \
-             list says that none is valid",
-        ));
+        return Ok(None);
     };
     // A Go runtime writes an empty list as null.
     let list: Vec<ValidAttachment> =
@@ -251,6 +259,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_names_no_directory_is_refused_but_in_del() {
+        let conf = |length: usize| json!({"name": "n".repeat(length), "cniVersion": "1.1.0"});
+        for command in [Command::Add, Command::Check, Command::Gc, Command::Status] {
+            assert!(read(command, &conf(255)).is_ok());
+            let error = read(command, &conf(256)).unwrap_err();
+            assert_eq!((error.code, error.msg.as_str()), (7, "network name is too long"));
+        }
+        assert!(read(Command::Del, &conf(256)).is_ok());
+    }
+
+    #[test]
     fn del_forgives_all_but_the_name() {
         let broken = json!({"cniVersion": "1.0.0", "name": "n", "type": 5, "ipam": [], "dns": 1,
                             "prevResult": {"ips": [{"address": "x"}]}});
@@ -261,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn gc_needs_its_list() {
+    fn an_absent_list_of_gc_is_no_empty_one() {
         let conf = |list: Value| {
             read(
                 Command::Gc,
@@ -273,7 +292,7 @@ mod tests {
         assert!(!gc.is_valid_attachment("a", "eth1") && !gc.is_valid_attachment("b", ""));
         assert_eq!(conf(Value::Null).unwrap().valid_attachments, Some(Vec::new()));
         let absent = read(Command::Gc, &json!({"cniVersion": "1.1.0", "name": "n"}));
-        assert_eq!(absent.unwrap_err().code, code::INVALID_CONFIG);
+        assert_eq!(absent.unwrap().valid_attachments, None);
     }
 
     #[test]

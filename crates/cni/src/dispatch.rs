@@ -2,7 +2,7 @@
 
 use crate::attachment::Attachment;
 use crate::config::{self, NetConf};
-use crate::env::{Command, Env};
+use crate::env::{Command, Env, Uses};
 use crate::error::{Error, Result, code};
 use crate::json;
 use crate::log;
@@ -50,6 +50,12 @@ impl Request {
 /// A CNI plugin. Each call gets a request whose environment and configuration are valid as far as
 /// the protocol defines them, and prints nothing.
 pub trait Plugin {
+    /// Whether it enters the network namespace of `CNI_NETNS`. Otherwise any path is taken as it
+    /// is: the namespace may be out of the plugin's sight.
+    const ENTERS_NETNS: bool = true;
+    /// Whether it takes arguments by `CNI_ARGS`. Otherwise what it holds is not looked at.
+    const TAKES_ARGS: bool = true;
+
     /// Makes the attachment; on an error nothing of it is left.
     ///
     /// # Errors
@@ -132,8 +138,9 @@ fn version_in_use() -> Version {
     VERSION_IN_USE.get().copied().unwrap_or(Version::NEWEST)
 }
 
-fn serve(command: &str, about: &About, plugin: &impl Plugin) -> Result<Vec<u8>> {
-    let env = Env::read(command, &|name| std::env::var_os(name))?;
+fn serve<P: Plugin>(command: &str, about: &About, plugin: &P) -> Result<Vec<u8>> {
+    let uses = Uses { netns: P::ENTERS_NETNS, args: P::TAKES_ARGS };
+    let env = Env::read_for(command, uses, &|name| std::env::var_os(name))?;
     let stdin = read_stdin()?;
     if env.command == Command::Version {
         return version_document(&stdin);
@@ -156,6 +163,10 @@ fn serve(command: &str, about: &About, plugin: &impl Plugin) -> Result<Vec<u8>> 
         Command::Add => return add(plugin, request),
         Command::Del => plugin.del(&request)?,
         Command::Check => plugin.check(&request)?,
+        Command::Gc if request.conf.valid_attachments.is_none() => log::warn(
+            "GC without cni.dev/valid-attachments, the list of what is alive: nothing was \
+             changed; an empty list says that nothing is",
+        ),
         Command::Gc => plugin.gc(&request)?,
         Command::Status => plugin.status(&request)?,
         Command::Version => {}

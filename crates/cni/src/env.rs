@@ -52,6 +52,15 @@ impl Command {
     }
 }
 
+/// What of the environment a plugin uses; the rest is not looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uses {
+    /// The namespace of `CNI_NETNS`.
+    pub netns: bool,
+    /// `CNI_ARGS`.
+    pub args: bool,
+}
+
 /// The validated environment.
 #[derive(Clone, Debug)]
 pub struct Env {
@@ -76,6 +85,15 @@ impl Env {
     /// # Errors
     /// Code 4 naming the variable.
     pub fn read(command: &str, var: &dyn Fn(&str) -> Option<OsString>) -> Result<Env> {
+        Env::read_for(command, Uses { netns: true, args: true }, var)
+    }
+
+    /// As [`Env::read`], for a plugin that does not use all of it.
+    pub(crate) fn read_for(
+        command: &str,
+        uses: Uses,
+        var: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Env> {
         let text = |name: &str| -> Result<String> {
             let value = var(name).unwrap_or_default();
             value.into_string().map_err(|value| {
@@ -115,14 +133,31 @@ impl Env {
         }
         valid_container_id(&env.container_id)?;
         valid_ifname(&env.ifname)?;
-        env.args = match Args::parse(&text("CNI_ARGS")?) {
-            // What ADD accepted once must not hold up its DEL.
-            Err(_) if command == Command::Del => Args::default(),
-            args => args?,
+        if uses.args {
+            env.args = match text("CNI_ARGS").and_then(|args| Args::parse(&args)) {
+                // What ADD accepted once must not hold up its DEL.
+                Err(_) if command == Command::Del => Args::default(),
+                args => args?,
+            };
+        }
+        env.netns = if uses.netns {
+            let overridden =
+                matches!(&*text("CNI_NETNS_OVERRIDE")?, "1" | "true" | "TRUE" | "True");
+            checked_netns(&netns, command, overridden)?
+        } else {
+            Some(PathBuf::from(netns)).filter(|path| !path.as_os_str().is_empty())
         };
-        let overridden = matches!(&*text("CNI_NETNS_OVERRIDE")?, "1" | "true" | "TRUE" | "True");
-        env.netns = checked_netns(&netns, command, overridden)?;
         Ok(env)
+    }
+
+    /// Whether a path, such as a `sandbox` of `prevResult`, is that of the namespace of
+    /// `CNI_NETNS`: one namespace has many paths, as /run/netns/NAME, /var/run/netns/NAME and
+    /// /proc/PID/ns/net.
+    pub fn is_netns(&self, path: &str) -> bool {
+        let Some(netns) = self.netns.as_deref() else { return path.is_empty() };
+        let identity = |path: &str| namespace(path).ok().flatten();
+        let same = |netns: &str| identity(netns).is_some_and(|own| identity(path) == Some(own));
+        netns.as_os_str() == path || netns.to_str().is_some_and(same)
     }
 }
 
@@ -262,7 +297,11 @@ mod tests {
 
     fn read(vars: &[(&str, &str)]) -> Result<Env> {
         let command = vars.iter().find(|(k, _)| *k == "CNI_COMMAND").map_or("ADD", |(_, v)| v);
-        Env::read(command, &|name| {
+        read_for(command, Uses { netns: true, args: true }, vars)
+    }
+
+    fn read_for(command: &str, uses: Uses, vars: &[(&str, &str)]) -> Result<Env> {
+        Env::read_for(command, uses, &|name| {
             vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         })
     }
@@ -310,6 +349,43 @@ mod tests {
             ("CNI_NETNS_OVERRIDE", "true"),
         ]);
         assert!(overridden.unwrap().netns.is_some());
+    }
+
+    #[test]
+    fn what_a_plugin_does_not_use_is_not_looked_at() {
+        let uses = Uses { netns: false, args: false };
+        for netns in ["/nonexistent", "/etc/passwd", "/proc/self/ns/net"] {
+            let env = read_for(
+                "ADD",
+                uses,
+                &[
+                    ("CNI_CONTAINERID", "c"),
+                    ("CNI_IFNAME", "eth0"),
+                    ("CNI_NETNS", netns),
+                    ("CNI_ARGS", "a=b=c;;"),
+                ],
+            );
+            assert_eq!(env.unwrap().netns.as_deref(), Some(Path::new(netns)));
+        }
+        let missing = [("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "eth0")];
+        assert!(read_for("ADD", uses, &missing).is_err());
+    }
+
+    #[test]
+    fn a_namespace_has_many_paths() {
+        let env = read(&[
+            ("CNI_CONTAINERID", "c"),
+            ("CNI_IFNAME", "eth0"),
+            ("CNI_NETNS", "/proc/self/ns/net"),
+            ("CNI_NETNS_OVERRIDE", "1"),
+        ]);
+        let env = env.unwrap();
+        for same in ["/proc/self/ns/net", "/proc/thread-self/ns/net", "/proc/self/../self/ns/net"] {
+            assert!(env.is_netns(same), "{same}");
+        }
+        for other in ["", "/nonexistent", "/proc/self/ns/mnt", "/etc/passwd"] {
+            assert!(!env.is_netns(other), "{other}");
+        }
     }
 
     #[test]

@@ -160,8 +160,8 @@ fn ipam_key<T: DeserializeOwned + Default>(ipam: &Map<String, Value>, key: &str)
 fn ready_when_full(ipam: &Map<String, Value>) -> Result<bool> {
     let text: String = ipam_key(ipam, "statusWhenFull")?;
     match text.as_str() {
-        "" | "not-ready" => Ok(false),
-        "ready" => Ok(true),
+        "" | "ready" => Ok(true),
+        "not-ready" => Ok(false),
         _ => Err(Error::config("invalid ipam.statusWhenFull")
             .details(format!("it is {text:?}; use \"ready\" or \"not-ready\""))),
     }
@@ -242,7 +242,8 @@ fn one_per_family(version: Version, sets: &[RangeSet]) -> Result<()> {
         return Ok(());
     }
     let msg = format!("CNI version {version} does not support more than 1 address per family");
-    Err(Error::config(msg).details("use cniVersion 0.3.1 or newer, or fewer range sets"))
+    // Without details, as the reference has it: Go clients compare `msg; details`.
+    Err(Error::config(msg))
 }
 
 fn runtime<'a>(conf: &'a NetConf, key: &str) -> Option<&'a Value> {

@@ -29,6 +29,8 @@ pub(crate) fn lock_dir(dir: &Path) -> io::Result<File> {
 pub(crate) fn lock_existing(dir: &Path) -> io::Result<Option<File>> {
     until_held(|| match lock_in(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(None)),
+        // A network's name that no directory can have.
+        Err(error) if error.kind() == ErrorKind::InvalidFilename => Ok(Some(None)),
         // A full disk, on which not even the lock can be made: what frees leases is done here.
         Err(_) if is_empty(dir) => Ok(Some(None)),
         tried => Ok(tried?.map(Some)),

@@ -24,7 +24,7 @@ pub mod range;
 pub mod resolv;
 pub mod store;
 
-use cni::{CniResult, Error, Ip, Plugin, Request, Result, code};
+use cni::{CniResult, Error, Ip, Plugin, Request, Result, code, log};
 use config::Config;
 use host::Host;
 use ipnetwork::IpNetwork;
@@ -42,6 +42,8 @@ pub struct HostLocal {
 }
 
 impl Plugin for HostLocal {
+    const ENTERS_NETNS: bool = false;
+
     fn add(&self, request: &Request) -> Result<CniResult> {
         let config = Config::load(request)?;
         let plan = config.plan()?;
@@ -84,9 +86,6 @@ impl Plugin for HostLocal {
 
     fn status(&self, request: &Request) -> Result<()> {
         let config = Config::read(&request.conf)?;
-        if config.ready_when_full {
-            return Ok(());
-        }
         let full = match self.existing(request)? {
             Some(mut store) => store.exhausted(&config.sets)?,
             None => pool::exhausted_when_new(&config.sets),
@@ -95,10 +94,15 @@ impl Plugin for HostLocal {
             return Ok(());
         }
         let figures: Vec<String> = full.iter().map(Exhausted::to_string).collect();
-        Err(Error::new(code::NOT_AVAILABLE, "no IP addresses available")
+        let error = Error::new(code::NOT_AVAILABLE, "no IP addresses available")
             .details(figures.join(", "))
-            .also("delete pods, run GC, or configure a larger range")
-            .also("ipam.statusWhenFull \"ready\" turns this off"))
+            .also(full.first().map_or("", Exhausted::remedy));
+        if config.ready_when_full {
+            // A runtime calls the whole node not ready otherwise, pods that need no address included.
+            log::warn(&format!("STATUS is ready all the same: {error}"));
+            return Ok(());
+        }
+        Err(error.also("ipam.statusWhenFull \"ready\", the default, turns this off"))
     }
 }
 

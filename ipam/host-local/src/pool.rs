@@ -28,7 +28,24 @@ pub struct Exhausted {
 impl std::fmt::Display for Exhausted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Exhausted { index, set, leased, capacity } = self;
+        if *capacity == 0 {
+            return write!(
+                f,
+                "range set {index} ({set}) has no address to lease: it holds nothing but its \
+                 gateway, network or broadcast address"
+            );
+        }
         write!(f, "range set {index} ({set}): {leased} of {capacity} addresses leased")
+    }
+}
+
+impl Exhausted {
+    /// What to do.
+    pub fn remedy(&self) -> &'static str {
+        match self.capacity {
+            0 => "configure a larger range, or another gateway",
+            _ => "delete pods, run GC, or configure a larger range",
+        }
     }
 }
 
@@ -146,9 +163,10 @@ impl Store<'_> {
                     continue;
                 }
                 let figures = self.figures(index, set);
+                let remedy = figures.remedy();
                 return Err(refused(format!("no IP addresses available in range set: {set}"))
                     .also(figures)
-                    .also("delete pods, run GC, or configure a larger range"));
+                    .also(remedy));
             };
             if self.take(address, holder)? {
                 last.write(address);

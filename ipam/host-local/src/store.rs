@@ -214,6 +214,12 @@ impl<'a> Store<'a> {
                     let path = lease::path(&self.dir, address);
                     return Err(Error::io(format!("cannot read {}", path.display()), &error));
                 }
+                // A file that was written in place shows in no time of the directory: whose leases
+                // these are by now only reading all of them tells.
+                Found::Lease(..) if !self.scanned_now => {
+                    self.rescan(&Sweep::Stale)?;
+                    return self.held_by(holder);
+                }
                 _ => self.forget(holder, address),
             }
         }

@@ -102,11 +102,13 @@ fn status_tells_the_figures() {
         assert!(call(&net, "STATUS", "", json!({})).is_ok());
         call(&net, "ADD", &format!("c{n}"), json!({})).addresses();
     }
-    let answer = call(&net, "STATUS", "", json!({}));
+    assert!(call(&net, "STATUS", "", json!({})).is_ok());
+    let mut ipam = net.conf()["ipam"].clone();
+    ipam["statusWhenFull"] = json!("not-ready");
+    let answer = call(&net, "STATUS", "", json!({ "ipam": ipam }));
     assert_eq!(answer.document["code"], 50);
     let text = "range set 0 (10.0.0.1-10.0.0.6): 5 of 5 addresses leased";
     assert!(answer.error().contains(text), "{answer:?}");
-    let mut ipam = net.conf()["ipam"].clone();
     ipam["statusWhenFull"] = json!("ready");
     assert!(call(&net, "STATUS", "", json!({ "ipam": ipam })).is_ok());
     let add = call(&net, "ADD", "x", json!({}));

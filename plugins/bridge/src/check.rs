@@ -65,8 +65,8 @@ fn pod_interface<'a>(request: &Request, result: &'a CniResult) -> Result<&'a Int
         return Err(Error::new(code::CHECK_FAILED, format!("prevResult has no interface {name}"))
             .details("its interfaces must hold CNI_IFNAME with a sandbox"));
     };
-    let netns = request.env.netns.as_deref().unwrap_or_else(|| "".as_ref());
-    if netns.as_os_str() != pod.sandbox.as_str() {
+    if !request.env.is_netns(&pod.sandbox) {
+        let netns = request.env.netns.as_deref().unwrap_or_else(|| "".as_ref());
         return Err(Error::new(
             code::CHECK_FAILED,
             format!(

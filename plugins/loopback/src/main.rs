@@ -15,6 +15,8 @@ fn main() -> ExitCode {
 struct Loopback;
 
 impl Plugin for Loopback {
+    const TAKES_ARGS: bool = false;
+
     fn add(&self, request: &Request) -> Result<CniResult> {
         let mut kernel = open(request)?;
         kernel.apply(&plan(), &mut Vec::new()).map_err(failed)?;

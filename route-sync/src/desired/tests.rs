@@ -143,6 +143,8 @@ fn a_tunnel_over_ipv6_costs_more_and_takes_no_ipv4() {
 fn what_is_not_known_of_this_node_is_said_and_nothing_removed() {
     let cases = [
         ("near 192.0.2.2 10.1.2.0/24", "node own", "not in the node set"),
+        ("Own 192.0.2.2 10.1.2.0/24", "node own", "set node-name = \"Own\""),
+        ("own.example 192.0.2.2 10.1.2.0/24", "node own", "and own.example is"),
         ("own - 10.1.1.0/24", "node own", "gives it no address"),
         ("own 192.0.2.77 10.1.1.0/24", "node own", "no link here holds 192.0.2.77"),
     ];

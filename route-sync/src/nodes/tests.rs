@@ -28,7 +28,10 @@ fn a_sound_set_is_taken_whole() {
     let b = node("b", &["192.0.2.2", "2001:db8::2"], &["10.1.2.0/24"]);
     let a = node("a", &["192.0.2.3"], &[]);
     let accepted = accept(vec![b.clone(), own.clone(), a.clone()]);
-    assert_eq!(accepted, Accepted { own: Some(own), others: vec![a, b], refused: vec![] });
+    assert_eq!(
+        accepted,
+        Accepted { own: Some(own), near: None, others: vec![a, b], refused: vec![] }
+    );
     assert_eq!(accept(vec![]).own, None);
 }
 

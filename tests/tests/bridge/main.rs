@@ -20,6 +20,7 @@ mod learning;
 mod links;
 mod masquerade;
 mod pods;
+mod records;
 mod regressions;
 mod regressions_chain;
 mod regressions_loss;

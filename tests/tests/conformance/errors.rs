@@ -252,6 +252,7 @@ fn host_local_errors(rows: &[Row]) {
         json!({"runtimeConfig": {"ips": ["192.0.2.1"]}}),
         json!({"ipam": {"resolvConf": "/run/nowhere"}}),
         json!({"ipam": {"statusWhenFull": "perhaps"}}),
+        json!({"name": "n".repeat(256)}),
         json!({"cniVersion": "0.2.0", "ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}],
             [{"subnet": "10.2.0.0/24"}]]}}),
     ];
@@ -265,7 +266,8 @@ fn host_local_errors(rows: &[Row]) {
     in_the_page(&attachment.try_add(), rows);
     attachment.del(None);
     in_the_page(&attachment.try_check(&result), rows);
-    let tiny = attachment.with(&json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/30"}]]}}));
+    let tiny = attachment.with(&json!({"ipam": {"statusWhenFull": "not-ready",
+        "ranges": [[{"subnet": "10.1.0.0/30"}]]}}));
     tiny.add();
     in_the_page(&tiny.status(), rows);
     in_the_page(&node.attach(&tiny.config, &Pod::new()).try_add(), rows);

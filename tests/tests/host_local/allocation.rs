@@ -99,7 +99,8 @@ fn the_ranges_of_a_set_are_one_pool() {
     assert_eq!(got, ["10.1.0.2", "10.2.0.2", "10.3.0.2"]);
     let error = node.attach(&config, &Pod::new()).try_add().err();
     assert!(error.text().contains("no IP addresses available in range set"), "{error:?}");
-    assert_eq!(node.attach(&config, &Pod::new()).status().err().code, 50);
+    let strict = conf::with(&config, &json!({"ipam": {"statusWhenFull": "not-ready"}}));
+    assert_eq!(node.attach(&strict, &Pod::new()).status().err().code, 50);
 }
 
 #[test]

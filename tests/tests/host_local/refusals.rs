@@ -80,6 +80,16 @@ fn more_than_one_address_of_a_family_before_0_3_0() {
 
 /// Names that would leave the lease directory.
 #[test]
+fn a_pool_of_only_its_gateway_says_so() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let range = json!({"subnet": "10.1.0.0/30", "rangeStart": "10.1.0.1", "rangeEnd": "10.1.0.1"});
+    let error = node.attach(&set(&json!([range])), &pod).try_add().err();
+    error.expect(102, "no IP addresses available in range set: 10.1.0.1-10.1.0.1");
+    error.expect(102, "holds nothing but its gateway");
+    assert!(!error.text().contains("delete pods"), "{error:?}");
+}
+
+#[test]
 fn names_that_are_paths() {
     for name in ["../escape", "a/b", "..", ".", "", "a\u{0}b"] {
         refused_anyhow(&conf::with(&five(), &json!({"name": name})));

@@ -83,13 +83,13 @@ fn gc_releases_what_is_not_listed() {
 }
 
 #[test]
-fn gc_without_a_list_is_refused() {
+fn gc_without_a_list_changes_nothing() {
     let node = Node::new();
     let (pod, _) = lease(&node, &five());
     let call = node.attach(&five(), &pod).call("GC", None);
     let outcome =
         call.without("CNI_NETNS").without("CNI_CONTAINERID").without("CNI_IFNAME").run(&node);
-    outcome.err().expect(7, "GC without cni.dev/valid-attachments");
+    outcome.ok();
     assert_eq!(node.leases(), ["10.1.0.2"]);
 }
 
@@ -97,6 +97,7 @@ fn gc_without_a_list_is_refused() {
 fn status_counts_each_range_set() {
     let node = Node::new();
     let config = ranges(&[json!({"subnet": "10.1.0.0/24"}), json!({"subnet": "fd00:1::/126"})]);
+    let config = conf::with(&config, &json!({"ipam": {"statusWhenFull": "not-ready"}}));
     let attachment_of = |pod: &Pod| node.attach(&config, pod).status();
     let one = lease(&node, &config);
     attachment_of(&one.0).ok();
@@ -107,13 +108,20 @@ fn status_counts_each_range_set() {
 }
 
 #[test]
-fn status_when_full_can_be_ready() {
+fn status_when_full_is_ready_with_a_warning_unless_asked() {
     let node = Node::new();
     let config = ranges(&[json!({"subnet": "10.1.0.0/30"})]);
     let (pod, _) = lease(&node, &config);
-    node.attach(&config, &pod).status().err().expect(50, "10.1.0");
-    let ready = json!({"ipam": {"statusWhenFull": "ready"}});
-    node.attach(&config, &pod).with(&ready).status().ok();
+    let full = node.attach(&config, &pod);
+    let log = json!({"logFile": "/run/log"});
+    for keys in [json!({}), json!({"ipam": {"statusWhenFull": "ready"}})] {
+        node.write("/run/log", "");
+        full.clone().with(&log).with(&keys).status().ok();
+        let said = node.read("/run/log");
+        assert!(said.contains("1 of 1 addresses leased") && said.contains("warning"), "{said}");
+    }
+    let strict = json!({"ipam": {"statusWhenFull": "not-ready"}});
+    full.with(&strict).status().err().expect(50, "10.1.0");
     let nonsense = json!({"ipam": {"statusWhenFull": "sometimes"}});
     assert_eq!(node.attach(&config, &pod).with(&nonsense).status().err().code, 7);
 }
@@ -171,4 +179,54 @@ fn a_lease_rewritten_by_another_survives_a_boot() {
     node.write(&format!("{LEASES}/10.1.0.2"), &format!("{}\r\neth0", pod.id()));
     reboot(&node, BOOTS[1]);
     node.attach(&one_address(), &Pod::new()).try_add().err();
+}
+
+/// As the reference once wrote it, and a person may.
+#[test]
+fn a_lease_rewritten_to_the_container_alone_is_released() {
+    let node = Node::new();
+    let config = ranges(&[json!({"subnet": "10.1.0.0/24"})]);
+    let (pod, address) = lease(&node, &config);
+    let (other, _) = lease(&node, &config);
+    let file = format!("/var/lib/cni/networks/pods/{address}");
+    node.sh(&format!("printf %s {} >{file}", pod.id()));
+    node.attach(&config, &pod).del(None);
+    assert!(!node.exists(&file));
+    assert_eq!(node.leases().len(), 1);
+    node.attach(&config, &other).del(None);
+    assert!(node.leases().is_empty());
+}
+
+/// Callers whose pods' namespaces are out of sight: host-local enters none.
+#[test]
+fn any_netns_will_do() {
+    let node = Node::new();
+    let config = ranges(&[json!({"subnet": "10.1.0.0/24"})]);
+    node.write("/run/no-netns", "");
+    for netns in ["/var/run/netns/cni-1234", "/run/no-netns", "/proc/self/ns/net"] {
+        for overridden in ["", "1", "true"] {
+            let pod = Pod::new();
+            let attachment = node.attach(&config, &pod).netns(Some(netns));
+            let call = |command: &str, result: Option<&Value>| {
+                attachment.call(command, result).env("CNI_NETNS_OVERRIDE", overridden).run(&node)
+            };
+            let result = call("ADD", None).ok();
+            assert_eq!(node.leases().len(), 1, "{netns}");
+            call("CHECK", Some(&result)).ok();
+            call("DEL", Some(&result)).ok();
+            assert!(node.leases().is_empty(), "{netns}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_no_directory_can_have() {
+    let node = Node::new();
+    let long = json!({"name": "n".repeat(256)});
+    let config = conf::with(&ranges(&[json!({"subnet": "10.1.0.0/24"})]), &long);
+    let pod = Pod::new();
+    let attachment = node.attach(&config, &pod);
+    attachment.try_add().err().expect(7, "network name is too long");
+    attachment.del(None);
+    assert_eq!(node.sh("ls /var/lib"), "");
 }

@@ -38,6 +38,19 @@ fn lo_comes_up_and_is_listed() {
     }
 }
 
+/// Callers that have to write something: it takes no arguments.
+#[test]
+fn any_arguments_will_do() {
+    for args in ["none", "K8S_POD_NAME", "a=b=c;;", ";"] {
+        let (node, pod) = (Node::new(), Pod::new());
+        let attachment = loopback(&node, &pod, "1.1.0").args(args);
+        let result = attachment.add();
+        ping(&pod, "127.0.0.1");
+        attachment.check(&result);
+        attachment.del(Some(&result));
+    }
+}
+
 #[test]
 fn check_is_up() {
     for version in ["0.4.0", "1.0.0", "1.1.0"] {

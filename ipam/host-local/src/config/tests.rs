@@ -53,19 +53,19 @@ fn the_old_style_the_new_one_and_the_runtime_s_in_their_order() {
     assert_eq!(config.sets[1].ranges()[0].gateway.to_string(), "10.1.0.2");
     assert_eq!(config.data_dir, PathBuf::from("/d"));
     assert_eq!((config.routes[0].mtu, config.routes[0].table), (Some(1400), Some(7)));
-    assert_eq!((config.resolv_conf, config.ready_when_full), (None, false));
+    assert_eq!((config.resolv_conf, config.ready_when_full), (None, true));
 }
 
 #[test]
 fn empty_and_null_are_absent() {
     let config = load(ipam(json!({
         "subnet": "10.1.0.0/24", "rangeStart": "", "gateway": null, "dataDir": "", "resolvConf": "",
-        "routes": null, "ranges": null, "statusWhenFull": "ready",
+        "routes": null, "ranges": null, "statusWhenFull": "not-ready",
     })));
     let config = config.unwrap();
     assert_eq!(texts(&config), ["10.1.0.1-10.1.0.254"]);
     assert_eq!(config.data_dir, PathBuf::from(DATA_DIR));
-    assert!(config.ready_when_full);
+    assert!(!config.ready_when_full);
 }
 
 #[test]
