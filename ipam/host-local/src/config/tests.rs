@@ -104,7 +104,7 @@ fn errors() {
         (
             json!({"cniVersion": "0.2.0", "ipam": {"ranges": [[{"subnet": subnet}], [{"subnet": "10.2.0.0/24"}]]}}),
             "CNI version 0.2.0 does not support more than 1 address per family",
-            "0.3.1",
+            "",
         ),
         (ipam(json!({"subnet": "10.1.0.0"})), "", "ipam.subnet: invalid CIDR address: 10.1.0.0"),
         (ipam(json!({"subnet": ""})), "", "ipam.subnet: invalid CIDR address: "),
