@@ -18,7 +18,7 @@ mod sources;
 mod tunnel;
 
 /// The routing protocol number of all routes that come from a node set: `ferrule-node`.
-pub const PROTOCOL: u8 = 118;
+pub const PROTOCOL: u8 = node::PROTOCOL;
 /// That of what is heard by BGP: `ferrule-bgp`.
 pub const LEARNED: u8 = 119;
 /// That of the plugins' routes to their pods: `ferrule-pod`. They are never touched.

@@ -84,9 +84,9 @@ impl NodeSet {
             cidrs: BTreeMap::new(),
             refused: Vec::new(),
         };
-        refusals
-            .places
-            .find_intruders(&sorted, |cidr| refusals_of(cluster, services, cidr).is_none());
+        let possible =
+            |cidr| impossible(services, cidr).or_else(|| outside(cidr, cluster)).is_none();
+        refusals.places.find_intruders(&sorted, possible);
         let mut known: Vec<(&Node, Vec<IpAddr>)> = Vec::with_capacity(sorted.len());
         for node in sorted {
             if known.last().is_some_and(|(last, _)| last.name == node.name) {
@@ -120,12 +120,12 @@ impl NodeSet {
 }
 
 /// Why a CIDR is no node's, whatever the other nodes have.
-fn refusals_of(cluster: &[IpNetwork], services: &[IpNetwork], cidr: IpNetwork) -> Option<String> {
+fn impossible(services: &[IpNetwork], cidr: IpNetwork) -> Option<String> {
     let first = cidr.network();
     if cidr.ip() != first {
         return Some(format!("it has host bits; did you mean {first}/{}?", cidr.prefix()));
     }
-    if let Some(reason) = martian(cidr).or_else(|| outside(cidr, cluster)) {
+    if let Some(reason) = martian(cidr) {
         return Some(reason);
     }
     let service = services.iter().find(|service| overlap(**service, cidr))?;
@@ -226,8 +226,9 @@ impl<'a> Refusals<'a> {
 
     fn fault_of_cidr(&mut self, node: &'a Node, cidr: IpNetwork) -> Option<String> {
         let first = cidr.network();
-        let fault = refusals_of(self.cluster, self.services, cidr);
-        if let Some(reason) = fault.or_else(|| self.places.covered(node, cidr)) {
+        let fault = impossible(self.services, cidr);
+        let fault = fault.or_else(|| self.places.covered(node, cidr));
+        if let Some(reason) = fault.or_else(|| outside(cidr, self.cluster)) {
             return Some(reason);
         }
         // CIDRs are disjoint or nested: the neighbours in order are all that can overlap.

@@ -14,11 +14,12 @@ use local::{facts, is_own};
 use net::vxlan::{Ensured, Tunnel, Vxlan};
 use net::{Link, NeighbourFilter, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::{Nft, NodeRules};
-use node::vtep;
+use node::{Earlier, vtep};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 use tracing::{debug, info, warn};
 
+mod earlier;
 mod events;
 mod failures;
 mod learned;
@@ -66,6 +67,8 @@ pub struct Sync {
     told: bool,
     /// What the kernel refuses, until that very object is as it must be.
     failures: BTreeMap<Aim, Failure>,
+    /// Earlier pod CIDRs of this node that something is left of.
+    earlier: Vec<Earlier>,
     /// What fails as a whole: `vxlan …`, `nftables`.
     troubles: HashMap<String, Failure>,
     /// Since when each CIDR is on its path and in its state.
@@ -109,6 +112,7 @@ impl Sync {
             sweep: false,
             told: false,
             failures: BTreeMap::new(),
+            earlier: Vec::new(),
             troubles: HashMap::new(),
             since: HashMap::new(),
             counts: BTreeMap::new(),
@@ -197,7 +201,9 @@ impl Sync {
 
     fn whole(&mut self, why: &'static str) -> net::Result<()> {
         let links = self.socket.list(&link::list())?;
-        self.facts = facts(&links, &self.socket.list(&address::list())?);
+        let mut held = self.socket.list(&address::list())?;
+        self.clear_earlier(&links, &mut held)?;
+        self.facts = facts(&links, &held);
         self.facts.gateways = self.gateways()?;
         // Not both at once: of 5,000 nodes one takes 4 MB.
         let before = std::mem::take(&mut self.desired);
@@ -208,6 +214,7 @@ impl Sync {
         if self.nodes.own.is_none() {
             self.learn_without_own(source);
         }
+        self.tell_of_earlier();
         let new = self.desired.problems.difference(&problems);
         for (what, error) in new.clone().take(LOGGED) {
             warn!("{what}: {error}");

@@ -27,6 +27,8 @@ pub struct Address {
     pub dad_failed: bool,
     /// Its scope is global.
     pub global: bool,
+    /// Who added it (IFA_PROTO, since 5.18); 0 where nothing says so.
+    pub protocol: u8,
 }
 
 fn message(link: u32, address: IpNetwork) -> AddressMessage {
@@ -47,7 +49,15 @@ fn family(address: IpAddr) -> AddressFamily {
 /// Adds an address. `dad`: whether IPv6 waits for duplicate address detection before it may be
 /// used, a second or more.
 pub fn add(link: u32, address: IpNetwork, dad: bool) -> Verb<()> {
+    add_of(link, address, dad, 0)
+}
+
+/// As [`add`], marked as `protocol`'s where that is not 0. A kernel before 5.18 ignores the mark.
+pub fn add_of(link: u32, address: IpNetwork, dad: bool, protocol: u8) -> Verb<()> {
     let mut message = message(link, address);
+    if protocol > 0 {
+        message.attributes.push(AddressAttribute::Protocol(protocol.into()));
+    }
     if address.ip().is_loopback() {
         message.header.scope = AddressScope::Host;
     }
@@ -155,11 +165,13 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<Address> {
     let mut local = None;
     let mut far = None;
     let mut flags = AddressFlags::empty();
+    let mut protocol = 0;
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(address) => local = Some(*address),
             AddressAttribute::Address(address) => far = Some(*address),
             AddressAttribute::Flags(present) => flags = *present,
+            AddressAttribute::Protocol(present) => protocol = u8::from(*present),
             _ => {}
         }
     }
@@ -169,6 +181,7 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<Address> {
         tentative: flags.contains(AddressFlags::Tentative),
         dad_failed: flags.contains(AddressFlags::Dadfailed),
         global: message.header.scope == AddressScope::Universe,
+        protocol,
     })
 }
 

@@ -35,8 +35,20 @@ pub struct Node {
     /// The BGP speaker; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bgp: Option<Bgp>,
+    /// Earlier pod CIDRs of this node that something is left of here.
+    #[serde(default, rename = "earlierPodCIDRs", skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Earlier>,
     /// The daemon has carried out a complete node set once since it started, each entry tried.
     pub synced: bool,
+}
+
+/// A pod CIDR that was this node's, and what is left of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The CIDR.
+    pub cidr: IpNetwork,
+    /// What is left, in words: `2 pods: cluster/c1/eth0, cluster/c2/eth0`.
+    pub left: String,
 }
 
 /// The VXLAN device of a node.
@@ -104,6 +116,14 @@ pub enum Error {
 }
 
 impl Node {
+    /// What is left of earlier pod CIDRs, in words; `None` where nothing is.
+    #[must_use]
+    pub fn left_behind(&self) -> Option<String> {
+        let left = self.earlier.iter().map(|earlier| format!("{}: {}", earlier.cidr, earlier.left));
+        let left: Vec<String> = left.collect();
+        (!left.is_empty()).then(|| left.join("; "))
+    }
+
     /// The version of the file that this code reads and writes.
     pub const VERSION: u32 = 1;
 
@@ -184,6 +204,7 @@ mod tests {
             mtu: 1450,
             vxlan: None,
             bgp: None,
+            earlier: vec![],
             synced: true,
         }
     }

@@ -7,7 +7,11 @@ pub mod files;
 mod lock;
 pub mod vtep;
 
-pub use file::{Bgp, Error, Node, Vxlan};
+pub use file::{Bgp, Earlier, Error, Node, Vxlan};
+
+/// The protocol number of what comes from the node set: the daemon's routes, and the addresses of
+/// gateways inside of the node's own pod CIDRs.
+pub const PROTOCOL: u8 = 118;
 pub use lock::Lock;
 
 /// Where node.json and the daemon's lock are by default.

@@ -261,7 +261,7 @@ impl Kernel {
                 _ => {}
             }
         }
-        match self.host.set(&net::address::add(index, wanted, false)) {
+        match self.host.set(&net::address::add_of(index, wanted, false, gateway.protocol)) {
             Err(error) if !error.is_exists() => return Err(error.into()),
             _ => {}
         }

@@ -231,6 +231,9 @@ pub struct Gateway {
     pub address: IpNetwork,
     /// Whether a conflicting address is replaced.
     pub force: bool,
+    /// What a new address is marked with (IFA_PROTO); 0 for nothing. CHECK does not ask: one that
+    /// was there before has no mark, or another's.
+    pub protocol: u8,
 }
 
 impl Item {

@@ -99,7 +99,13 @@ pub(crate) fn ready(run_dir: &Path, node: Option<&Node>) -> Result<()> {
             "route-sync has not installed the routes to other nodes yet",
             "see `route-sync status`".to_owned(),
         ),
-        Some(_) => Ok(()),
+        Some(node) => match node.left_behind() {
+            Some(left) => unready(
+                &format!("an earlier pod CIDR of this node is in use: {left}"),
+                "delete these pods, or give the node that CIDR again".to_owned(),
+            ),
+            None => Ok(()),
+        },
     }
 }
 

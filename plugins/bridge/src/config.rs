@@ -19,6 +19,9 @@ pub struct Config {
     pub default_gateway: bool,
     /// `forceAddress`.
     pub force_address: bool,
+    /// What the gateway's address is marked with; 0, for nothing, unless a plugin that is built on
+    /// this one says otherwise.
+    pub address_protocol: u8,
     /// `ipMasq`.
     pub masquerade: bool,
     /// `mtu` in bytes; `None` leaves the kernel's default.
@@ -123,6 +126,7 @@ impl Config {
             gateway,
             default_gateway: wire.is_default_gateway,
             force_address: wire.force_address,
+            address_protocol: 0,
             masquerade: wire.ip_masq,
             mtu: valid_mtu(wire.mtu)?,
             metric: valid_metric(wire.metric)?,

@@ -331,7 +331,8 @@ fn gateways(config: &Config, result: &CniResult) -> Vec<Item> {
     }
     for ip in &result.ips {
         let Some(address) = ip.gateway.and_then(|gw| gateway_net(gw, ip.address)) else { continue };
-        let gateway = Gateway { link: link.clone(), address, force: config.force_address };
+        let (force, protocol) = (config.force_address, config.address_protocol);
+        let gateway = Gateway { link: link.clone(), address, force, protocol };
         add_once(&mut items, Item::Gateway(gateway));
     }
     for ip in &result.ips {

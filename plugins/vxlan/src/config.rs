@@ -15,6 +15,10 @@ pub(crate) struct Overlay {
     pub(crate) run_dir: PathBuf,
     /// A daemon said so, in node.json; otherwise the configuration did.
     pub(crate) daemon: bool,
+    /// The gateways' addresses follow from node.json, and go when that says otherwise.
+    pub(crate) gateways_of_node: bool,
+    /// What is left of earlier pod CIDRs of the node, in words.
+    pub(crate) left_behind: Option<String>,
     /// The daemon has carried out its node set.
     pub(crate) synced: bool,
     /// VXLAN network identifier.
@@ -51,7 +55,13 @@ impl Overlay {
         let run_dir = PathBuf::from(if wire.run_dir.is_empty() { RUN_DIR } else { &wire.run_dir });
         let node = Node::read(&run_dir).map_err(|error| Error::config(error.to_string()))?;
         match node {
-            Some(node) => of_node(&wire, run_dir, node),
+            Some(node) => {
+                let ranges = ranges::of(&request.conf.object);
+                Ok(Overlay {
+                    gateways_of_node: ranges.is_empty(),
+                    ..of_node(&wire, run_dir, node)?
+                })
+            }
             None => of_keys(&wire, run_dir, ranges::of(&request.conf.object)),
         }
     }
@@ -65,6 +75,7 @@ impl Overlay {
 
 /// node.json decides; a key that says something else is an error rather than ignored.
 fn of_node(wire: &Wire, run_dir: PathBuf, node: Node) -> Result<Overlay> {
+    let left_behind = node.left_behind();
     let Some(vxlan) = node.vxlan else {
         return Err(Error::config("route-sync runs without a tunnel (mode = \"direct\")")
             .details("set its mode to \"auto\" or \"vxlan\", or use the plugin type \"bridge\""));
@@ -93,6 +104,8 @@ fn of_node(wire: &Wire, run_dir: PathBuf, node: Node) -> Result<Overlay> {
     Ok(Overlay {
         run_dir,
         daemon: true,
+        gateways_of_node: true,
+        left_behind,
         synced: node.synced,
         vni: vxlan.vni,
         port: vxlan.port,
@@ -139,6 +152,8 @@ fn of_keys(wire: &Wire, run_dir: PathBuf, pod_cidrs: Vec<IpNetwork>) -> Result<O
     Ok(Overlay {
         run_dir,
         daemon: false,
+        gateways_of_node: false,
+        left_behind: None,
         synced: false,
         vni,
         port,

@@ -22,7 +22,11 @@ impl Plugin for Overlay {
         let wanted = Wanted::read(request)?;
         let (mut kernel, tunnel, request) = prepare(request, &wanted)?;
         // What the bridge plugin would refuse makes no device.
-        let config = bridge::Config::read(&request)?;
+        let mut config = bridge::Config::read(&request)?;
+        if wanted.gateways_of_node {
+            left_behind(&wanted, code::TRY_AGAIN)?;
+            config.address_protocol = node::PROTOCOL;
+        }
         request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
         if wanted.daemon {
             leave_to_daemon(&mut kernel, &tunnel, &wanted)?;
@@ -91,11 +95,19 @@ fn is_held(wanted: &Wanted) -> Result<bool> {
 /// Whether the daemon has carried out its node set, and keeps it.
 fn ready(wanted: &Wanted) -> Result<()> {
     match (wanted.synced, is_held(wanted)?) {
-        (true, true) => Ok(()),
+        (true, true) => left_behind(wanted, code::NOT_AVAILABLE),
         (true, false) => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
             .details("routes to other nodes stand as it left them, and are not kept; start it")),
         (false, _) => Err(not_synced()),
     }
+}
+
+/// An error of this code while something is left of an earlier pod CIDR of the node: its bridge has
+/// another gateway, and what is left is reached by nobody.
+fn left_behind(wanted: &Wanted, code: u32) -> Result<()> {
+    let Some(left) = &wanted.left_behind else { return Ok(()) };
+    Err(Error::new(code, format!("an earlier pod CIDR of this node is in use: {left}"))
+        .details("delete these pods, or give the node that CIDR again; route-sync does the rest"))
 }
 
 fn not_synced() -> Error {

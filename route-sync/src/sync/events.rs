@@ -62,7 +62,8 @@ impl Sync {
                     // It may be what held VNI and port.
                     None => self.desired.vtep.is_some(),
                 };
-                if tunnel || self.facts.links.contains_key(&index) {
+                // It may be the last pod's.
+                if tunnel || !self.earlier.is_empty() || self.facts.links.contains_key(&index) {
                     self.pending = Some("a link is gone");
                 }
             }

@@ -26,6 +26,7 @@ impl Sync {
             mtu: desired.mtu,
             vxlan,
             bgp: self.config.bgp.as_ref().map(|bgp| node::Bgp { asn: bgp.asn }),
+            earlier: self.earlier.clone(),
             synced: self.figures.synced,
         })
     }

@@ -103,6 +103,7 @@ fn bare_cards_count_where_the_loopback_device_or_a_dummy_has_the_address() {
             tentative: false,
             dad_failed: false,
             global: true,
+            protocol: 0,
         };
         facts(&links, &[held]).links.into_keys().collect::<Vec<_>>()
     };

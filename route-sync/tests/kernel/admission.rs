@@ -89,3 +89,42 @@ fn nothing_outside_of_the_clusters_cidrs_is_routed() {
         nothing_else_is_routed();
     });
 }
+
+/// Pods of the plugin bgp have no bridge: each has a route.
+#[test]
+fn routed_pods_of_an_earlier_cidr_are_told_until_they_are_gone() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        ip("link add veth1 type veth peer name pod1");
+        ip("link set veth1 up alias ferrule");
+        ip("route add 10.1.1.5/32 dev veth1 proto 117");
+        ip("route add fd00:1::5/128 dev veth1 proto 117");
+        let mut set = cluster(0);
+        set.nodes[0].pod_cidrs = ["10.1.7.0/24", "fd00:7::/64"].map(|c| c.parse().unwrap()).into();
+        node.sync.set(&set, false);
+        node.sync.work();
+        node.settle();
+        let left = || -> Vec<String> {
+            let file = node::Node::read(node.run_dir.path()).unwrap().unwrap();
+            file.earlier
+                .iter()
+                .map(|earlier| format!("{} {}", earlier.cidr, earlier.left))
+                .collect()
+        };
+        assert_eq!(
+            left(),
+            ["10.1.1.0/24 1 pod is left (veth1)", "fd00:1::/64 1 pod is left (veth1)"]
+        );
+        assert_eq!(node.sync.report().problems.len(), 2);
+        // A restart forgets nothing.
+        node.sync = route_sync::sync::Sync::new(config(node.run_dir.path())).unwrap();
+        node.sync.set(&set, false);
+        node.sync.work();
+        node.settle();
+        assert_eq!(node.sync.report().problems.len(), 2);
+        ip("link del veth1");
+        node.settle();
+        let file = node::Node::read(node.run_dir.path()).unwrap().unwrap();
+        assert!(file.earlier.is_empty() && node.sync.report().problems.is_empty());
+    });
+}

@@ -15,6 +15,7 @@ mod masquerade;
 mod node_set;
 mod packets;
 mod plugin;
+mod rejoin;
 mod rules;
 mod seen;
 mod sources;

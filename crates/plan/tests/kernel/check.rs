@@ -41,7 +41,7 @@ pub fn sysctl(place: Place, key: &str, value: &'static str) -> Item {
 
 pub fn gateway(address: &str, force: bool) -> Item {
     let address = address.parse().unwrap();
-    Item::Gateway(Gateway { link: BRIDGE.to_owned(), address, force })
+    Item::Gateway(Gateway { link: BRIDGE.to_owned(), address, force, protocol: 0 })
 }
 
 pub fn route(dst: &str, gateway: Option<&str>) -> NetRoute {

@@ -26,6 +26,7 @@ fn a_node() -> Node {
         mtu: 1420,
         vxlan: None,
         bgp: Some(Bgp { asn: 64512 }),
+        earlier: vec![],
         synced: true,
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn defaults() -> Config {
         gateway: false,
         default_gateway: false,
         force_address: false,
+        address_protocol: 0,
         masquerade: false,
         mtu: None,
         metric: None,

@@ -202,6 +202,7 @@ fn with_a_vlan_the_gateway_is_on_a_device_of_its_own() {
         link: "cni0.100".to_owned(),
         address: "10.1.0.1/24".parse().unwrap(),
         force: false,
+        protocol: 0,
     });
     assert!(at(&device).unwrap() < at(&gateway).unwrap());
     let [Item::Bridge(bridge), ..] = &super::bridge(&config)[..] else { panic!() };
@@ -234,6 +235,7 @@ fn scenario() -> impl Strategy<Value = (Config, CniResult)> {
             gateway: flags[0] || flags[1],
             default_gateway: flags[1],
             force_address: flags[2],
+            address_protocol: 0,
             masquerade: flags[3],
             hairpin: flags[4],
             promiscuous: !flags[4] && flags[5],

@@ -26,6 +26,7 @@ fn rich() -> Config {
         gateway: true,
         default_gateway: true,
         force_address: false,
+        address_protocol: 0,
         masquerade: true,
         mtu: Some(1400),
         metric: None,

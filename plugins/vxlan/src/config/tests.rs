@@ -38,6 +38,7 @@ fn a_node() -> Node {
         }),
         pod_cidrs,
         bgp: None,
+        earlier: vec![],
         synced: true,
     }
 }

@@ -1,0 +1,149 @@
+//! Pod CIDRs that were this node's before its entry changed: the gateway's address that nobody
+//! needs any more goes, and pods that are left are told.
+
+use super::Sync;
+use crate::desired::{POD, PROTOCOL};
+use ipnetwork::IpNetwork;
+use net::address::{self, Address};
+use net::{Link, route};
+use node::{Earlier, Node};
+use std::collections::{BTreeMap, BTreeSet};
+use tracing::info;
+
+/// Pods that are named; of more only their number.
+const NAMED: usize = 3;
+
+/// CIDR → what is left of it: the names of pods, or none where an address alone is left.
+type Left = BTreeMap<IpNetwork, BTreeSet<String>>;
+
+impl Sync {
+    /// Removes the addresses of gateways of earlier pod CIDRs where no pod is left on their bridge,
+    /// from `held` too, and notes what is left. Only addresses that carry our mark are removed, and
+    /// only once a set of this run says what this node is.
+    pub(super) fn clear_earlier(
+        &mut self,
+        links: &[Link],
+        held: &mut Vec<Address>,
+    ) -> net::Result<()> {
+        let Some(own) = self.nodes.own.as_ref().map(|own| own.pod_cidrs.clone()) else {
+            return Ok(());
+        };
+        let earlier = self.earlier_cidrs(&own);
+        let mut left = Left::new();
+        let mut removed = Vec::new();
+        for gateway in held.iter().filter(|held| is_stale(held, links, &own, &earlier)) {
+            let ports = ports(gateway, links);
+            if ports.is_empty() && gateway.protocol == PROTOCOL && self.sweep {
+                self.remove_gateway(gateway, links)?;
+                removed.push(gateway.clone());
+            } else {
+                left.entry(network(gateway)).or_default().extend(ports);
+            }
+        }
+        held.retain(|held| !removed.contains(held));
+        self.routed_pods(links, &own, &earlier, &mut left)?;
+        self.earlier = left.into_iter().map(|(cidr, pods)| tell(cidr, &pods)).collect();
+        Ok(())
+    }
+
+    /// What node.json says of earlier ones: it lives as long as the pods.
+    fn earlier_cidrs(&self, own: &[IpNetwork]) -> Vec<IpNetwork> {
+        let Ok(Some(node)) = Node::read(&self.config.run_dir) else { return Vec::new() };
+        let mut cidrs = node.pod_cidrs;
+        cidrs.extend(node.earlier.iter().map(|earlier| earlier.cidr));
+        cidrs.retain(|cidr| !own.contains(cidr));
+        cidrs
+    }
+
+    fn remove_gateway(&mut self, gateway: &Address, links: &[Link]) -> net::Result<()> {
+        let address = gateway.address;
+        let link = links.iter().find(|link| link.index == gateway.link);
+        match self.socket.set(&address::del(gateway.link, address)) {
+            Err(error) if !error.is_gone() => Err(error),
+            _ => {
+                let link = link.map(|link| link.name.as_str());
+                info!(link, "removed {address}, the gateway of an earlier pod CIDR without pods");
+                self.figures.changes += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Pods of the plugin bgp, which have a route each.
+    fn routed_pods(
+        &mut self,
+        links: &[Link],
+        own: &[IpNetwork],
+        earlier: &[IpNetwork],
+        left: &mut Left,
+    ) -> net::Result<()> {
+        for v6 in [false, true] {
+            if !earlier.iter().any(|cidr| cidr.is_ipv6() == v6) {
+                continue;
+            }
+            for route in self.socket.list(&route::list_of(v6, POD))? {
+                let within = |cidrs: &[IpNetwork]| {
+                    cidrs.iter().find(|cidr| cidr.contains(route.dst.ip())).copied()
+                };
+                if let (Some(cidr), None) = (within(earlier), within(own)) {
+                    let on = |link: &&Link| route.hops.iter().any(|hop| hop.link == link.index);
+                    let pod = links.iter().find(on).map_or_else(|| route.dst.to_string(), name);
+                    left.entry(cidr).or_default().insert(pod);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As problems of the node.
+    pub(super) fn tell_of_earlier(&mut self) {
+        for Earlier { cidr, left } in &self.earlier {
+            let remedy = "nobody routes to it any more: delete these pods, or what holds the \
+                          address, or give the node that CIDR again";
+            let problem = (format!("earlier pod CIDR {cidr}"), format!("{left}; {remedy}"));
+            self.desired.problems.insert(problem);
+        }
+    }
+}
+
+fn network(held: &Address) -> IpNetwork {
+    IpNetwork::new(held.address.network(), held.address.prefix()).unwrap_or(held.address)
+}
+
+/// Whether an address is the gateway of pods that would not be this node's now.
+fn is_stale(held: &Address, links: &[Link], own: &[IpNetwork], earlier: &[IpNetwork]) -> bool {
+    let of = network(held);
+    let of_pods = |link: &Link| link.kind == "bridge" || link.kind == "vlan";
+    let ours = held.protocol == PROTOCOL || earlier.contains(&of);
+    let on_bridge = || links.iter().any(|link| link.index == held.link && of_pods(link));
+    ours && !own.contains(&of) && on_bridge()
+}
+
+/// Who is on the bridge of a gateway's address.
+fn ports(gateway: &Address, links: &[Link]) -> BTreeSet<String> {
+    let holder = links.iter().find(|link| link.index == gateway.link);
+    // A VLAN device is over the bridge, and a port of none.
+    let bridge = holder.map(|link| if link.kind == "vlan" { link.peer } else { link.index });
+    links.iter().filter(|link| link.master > 0 && Some(link.master) == bridge).map(name).collect()
+}
+
+/// A pod as its link's alias has it (`ferrule`, the key, network, container and interface), or the
+/// name of a link that is not ours.
+fn name(link: &Link) -> String {
+    let mut words = link.alias.split(' ');
+    match (words.next(), words.next()) {
+        (Some("ferrule"), Some(_)) => words.collect::<Vec<_>>().join("/"),
+        _ => link.name.clone(),
+    }
+}
+
+fn tell(cidr: IpNetwork, pods: &BTreeSet<String>) -> Earlier {
+    let named: Vec<&str> = pods.iter().take(NAMED).map(String::as_str).collect();
+    let more = if pods.len() > NAMED { ", …" } else { "" };
+    let left = match pods.len() {
+        0 => "the gateway's address is left".to_owned(),
+        1 => format!("1 pod is left ({})", named.join(", ")),
+        count => format!("{count} pods are left ({}{more})", named.join(", ")),
+    };
+    Earlier { cidr, left }
+}
