@@ -3,6 +3,7 @@
 use crate::kernel::{Kernel, Result};
 use crate::{Mac, Place};
 use ipnetwork::IpNetwork;
+use net::sysctl;
 use net::vxlan::{self, Tunnel, Vxlan};
 use std::net::IpAddr;
 
@@ -40,7 +41,7 @@ impl Kernel {
         }
         let underlay = self.underlay(device)?;
         vxlan::ensure(&mut self.host, &spec(device, underlay))?;
-        Ok(())
+        forwarding(device).try_for_each(|key| Ok(sysctl::set(&key, "1")?))
     }
 
     /// The index of the link that its packets leave by; 0: the routes choose.
@@ -55,8 +56,24 @@ impl Kernel {
     /// The underlay is missing, or the kernel could not be asked.
     pub fn tunnel_differences(&mut self, device: &TunnelDevice) -> Result<Vec<String>> {
         let underlay = self.underlay(device)?;
-        Ok(vxlan::differences(&mut self.host, &spec(device, underlay))?)
+        let mut differences = vxlan::differences(&mut self.host, &spec(device, underlay))?;
+        for key in forwarding(device) {
+            if sysctl::get(&key)?.is_some_and(|value| value != "1") {
+                differences
+                    .push(format!("{key} is off: pods of other nodes reach none of this one"));
+            }
+        }
+        Ok(differences)
     }
+}
+
+/// The switches of its forwarding, for the families that it carries. It inherits those of
+/// `conf.default`, which hardened nodes leave off.
+fn forwarding(device: &TunnelDevice) -> impl Iterator<Item = String> {
+    let carries = |six| device.addresses.iter().any(|address| address.is_ipv6() == six);
+    let families = [("ipv4", carries(false)), ("ipv6", carries(true))];
+    let carried = families.into_iter().filter(|(_, carried)| *carried);
+    carried.map(|(family, _)| format!("net/{family}/conf/{}/forwarding", device.name))
 }
 
 fn spec(device: &TunnelDevice, underlay: u32) -> Tunnel<'_> {

@@ -4,6 +4,7 @@
 use crate::config::Config;
 use ::plan::{Family, HostRoute, Item, Kernel, Link, Masquerade, Neighbour, Place, Rpfilter, Veth};
 use bridge::Network;
+use bridge::forwarding::{self, Forwarder};
 use bridge::plan::{self, Names, accept_ra, sysctl};
 use bridge::routes;
 use cni::{Attachment, CniResult, Error, Result, Route};
@@ -152,7 +153,7 @@ impl Network for Config {
             items.extend(self.pod_on_host(names, address.ip()));
         }
         items.extend(routes::items(&names.pod, result, self.metric));
-        items.extend(families(result).map(Item::Forwarding));
+        items.extend(forwarding::items(&names.host, families(result)));
         if self.masquerade {
             items.extend(result.ips.iter().map(|ip| {
                 Item::Masquerade(Masquerade {
@@ -179,6 +180,10 @@ impl Network for Config {
         let addresses = result.ips.iter().map(|ip| ip.address.ip());
         kernel.wait_reachable(Place::Pod, &names.pod, addresses)?;
         Ok(vec![host, pod])
+    }
+
+    fn forwarder(&self) -> Forwarder {
+        Forwarder::EachPods
     }
 
     fn needs_nft(&self) -> bool {

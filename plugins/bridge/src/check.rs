@@ -1,5 +1,6 @@
 //! CHECK and STATUS.
 
+use crate::forwarding;
 use crate::network::Network;
 use crate::plan::Names;
 use crate::{PLUGIN, del, failed};
@@ -115,6 +116,7 @@ pub fn status(request: &Request, network: &impl Network) -> Result<()> {
         let probed = kernel.nft().and_then(|nft| Ok(nft.probe()?));
         probed.map_err(|error| not_available(failed(&error)))?;
     }
+    forwarding::status(request, network, &mut kernel)?;
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose();
     let ipam = ipam.map_err(not_available)?;
     ipam.map_or(Ok(()), |ipam| del::ask_newer(&ipam, Command::Status, &request.stdin))

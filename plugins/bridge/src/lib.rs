@@ -13,6 +13,7 @@ mod check;
 mod config;
 mod del;
 mod foreign;
+pub mod forwarding;
 mod gc;
 mod network;
 pub mod plan;

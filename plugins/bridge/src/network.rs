@@ -1,6 +1,7 @@
 //! What differs between the plugins that attach a pod by a veth pair and are built on this library.
 
 use crate::config::Config;
+use crate::forwarding::Forwarder;
 use crate::plan::{self, Names};
 use ::plan::{Item, Kernel, Link, Mac, Place};
 use cni::{Attachment, CniResult, Result};
@@ -54,6 +55,9 @@ pub trait Network {
         names: &Names,
         result: &CniResult,
     ) -> ::plan::Result<Vec<Link>>;
+
+    /// Which links of the node pass on what the pods send.
+    fn forwarder(&self) -> Forwarder;
 
     /// Whether nothing goes without nf_tables.
     fn needs_nft(&self) -> bool;
@@ -132,6 +136,10 @@ impl Network for Config {
             links.push(kernel.known_link(Place::Host, &plan::gateway_link(self))?);
         }
         Ok(links)
+    }
+
+    fn forwarder(&self) -> Forwarder {
+        if self.gateway { Forwarder::Link(plan::gateway_link(self)) } else { Forwarder::None }
     }
 
     fn needs_nft(&self) -> bool {

@@ -2,7 +2,7 @@
 //! what IPAM said.
 
 use crate::config::Config;
-use crate::routes;
+use crate::{forwarding, routes};
 use cni::{Attachment, CniResult, Error, Result, code};
 use ipnetwork::IpNetwork;
 use plan::{
@@ -344,11 +344,8 @@ fn gateways(config: &Config, result: &CniResult) -> Vec<Item> {
             }
         }
     }
-    for family in [Family::V4, Family::V6] {
-        if result.ips.iter().any(|ip| Family::of(ip.address.ip()) == family) {
-            items.push(Item::Forwarding(family));
-        }
-    }
+    let has = |family: &Family| result.ips.iter().any(|ip| Family::of(ip.address.ip()) == *family);
+    items.extend(forwarding::items(&link, [Family::V4, Family::V6].into_iter().filter(has)));
     items
 }
 

@@ -10,6 +10,7 @@ mod check;
 mod crowd;
 mod del;
 mod failure;
+mod forwarding;
 mod gc_status;
 mod node_file;
 mod pods;

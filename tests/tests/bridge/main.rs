@@ -12,6 +12,7 @@ mod del;
 mod delegation;
 mod failure;
 mod first_packet;
+mod forwarding;
 mod gateways;
 mod gc_status;
 mod ipv6_rules;
