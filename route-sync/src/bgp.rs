@@ -6,6 +6,7 @@
 //! [`crate::sync`]'s.
 
 pub mod config;
+mod dial;
 mod driver;
 mod follow;
 mod lookup;
@@ -16,6 +17,7 @@ mod reload;
 mod remarks;
 pub mod report;
 pub mod status;
+mod steady;
 pub mod table;
 mod tcp;
 

@@ -91,9 +91,11 @@ pub fn run() -> ExitCode {
     logs::start(cli.log_level.into());
     match cli.command {
         None => with_config(&cli.config, |config| run_daemon(&cli.config, config)),
-        Some(Command::CheckConfig { file }) => {
-            with_config(&file, |config| print(&described(&file, &config)))
-        }
+        Some(Command::CheckConfig { file }) => with_config(&file, |config| {
+            let warning = config.bgp.as_ref().and_then(|bgp| bgp.warning());
+            warning.into_iter().for_each(|it| complain(format_args!("warning: {it}")));
+            print(&described(&file, &config))
+        }),
         Some(Command::Status { part, json }) => show_status(&cli.config, part, json),
         Some(Command::Cleanup) => with_config(&cli.config, |config| clean(&config)),
     }

@@ -14,6 +14,9 @@ pub struct Facts {
     pub links: BTreeMap<u32, Link>,
     /// Next hops of routes that others made: those of [`GATEWAY_PROTOCOLS`].
     pub gateways: BTreeSet<IpAddr>,
+    /// Addresses among them that the kernel takes away by itself: temporary ones of IPv6 (RFC 8981),
+    /// and those that are deprecated.
+    pub passing: BTreeSet<IpAddr>,
 }
 
 /// Who makes routes by which a node reaches the rest of the world: an administrator (`boot` and
@@ -45,11 +48,42 @@ pub fn is_tunnel(link: &net::Link) -> bool {
     link.kind == "vxlan" && (link.alias == vtep::ALIAS || (link.alias.is_empty() && made))
 }
 
+impl Link {
+    /// Whether it holds an address.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|held| held.ip() == address)
+    }
+}
+
 impl Facts {
+    /// The address of a family that others on a link should know this node by: the first of `own`,
+    /// the node set's, that the link holds; else the lowest that stays, one of a network before a
+    /// floating /32 or /128.
+    pub fn known_as(&self, link: &Link, own: &[IpAddr], v4: bool) -> Option<IpAddr> {
+        let held = own.iter().copied().find(|own| own.is_ipv4() == v4 && link.holds(*own));
+        let of_family = link.addresses.iter().filter(|held| held.is_ipv4() == v4);
+        let single = |held: &IpNetwork| held.prefix() == if v4 { 32 } else { 128 };
+        let least = || {
+            of_family
+                .min_by_key(|held| (self.passing.contains(&held.ip()), single(held), held.ip()))
+        };
+        held.or_else(|| least().map(IpNetwork::ip))
+    }
+
+    /// The first of `own`, the node set's addresses, that is of one network with an address on a
+    /// link, and held by that link.
+    pub fn source(&self, toward: IpAddr, own: &[IpAddr]) -> Option<IpAddr> {
+        let link = self.links.get(&self.on_link(toward)?)?;
+        let shared = |address: &IpAddr| {
+            let both = |held: &IpNetwork| held.contains(toward) && held.contains(*address);
+            link.holds(*address) && link.addresses.iter().any(both)
+        };
+        own.iter().copied().find(shared)
+    }
+
     /// The link that holds an address.
     pub fn holder(&self, address: IpAddr) -> Option<(u32, &Link)> {
-        let holds = |link: &Link| link.addresses.iter().any(|held| held.ip() == address);
-        self.links.iter().find(|(_, link)| holds(link)).map(|(index, link)| (*index, link))
+        self.links.iter().find(|(_, link)| link.holds(address)).map(|(index, link)| (*index, link))
     }
 
     /// The MTU of what is routed, in bytes, where `link` holds the node's address: the link's own,

@@ -3,7 +3,7 @@
 //! [`frame`] finds the end of a message in a stream, [`decode`] reads one, the `encode` functions
 //! write. OPEN, UPDATE, NOTIFICATION, KEEPALIVE (RFC 4271 section 4) and ROUTE-REFRESH (RFC 2918);
 //! IPv4 and IPv6 unicast (RFC 4760); 4-octet AS numbers (RFC 6793); IPv4 over IPv6 next hops
-//! (RFC 8950); communities (RFC 1997). What is broken in an UPDATE costs as little as RFC 7606
+//! (RFC 8950); communities (RFC 1997, RFC 8092). What is broken in an UPDATE costs as little as RFC 7606
 //! allows: see [`Update`].
 //!
 //! # Why it is ours
@@ -13,6 +13,7 @@
 //! oracle of `tests/differential.rs`, which also lists where the two differ on purpose.
 
 mod attributes;
+mod community;
 mod encode;
 mod nlri;
 mod notification;
@@ -20,7 +21,10 @@ mod open;
 mod reader;
 mod update;
 
-pub use attributes::{Attributes, Community, Origin, ParseCommunityError};
+pub use attributes::{Attributes, Origin};
+pub use community::{
+    Communities, Community, GRACEFUL_SHUTDOWN, LargeCommunity, ParseCommunityError,
+};
 pub(crate) use encode::capabilities;
 pub use encode::{TooLong, keepalive, notification, open, route_refresh, update};
 pub(crate) use nlri::canonical;

@@ -65,11 +65,12 @@
 //!                         address: self.peer,
 //!                         router_id: negotiated.router_id,
 //!                         internal: negotiated.context.internal,
+//!                         own_as: 0,
 //!                     });
 //!                     let local = LocalAddresses { // getsockname() of negotiated.connection
 //!                         session: self.address, ipv4: None, ipv6: None, link_local: None,
 //!                     };
-//!                     let own = BTreeMap::from([(self.own.parse().unwrap(), vec![])]);
+//!                     let own = BTreeMap::from([(self.own.parse().unwrap(), Default::default())]);
 //!                     let asn = self.session.config().local_asn;
 //!                     let (exports, _) = exports(&own, asn, &local, &negotiated.context);
 //!                     self.told = AdjRibOut::new();

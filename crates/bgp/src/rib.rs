@@ -132,9 +132,11 @@ impl Rib {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
         let unread = |prefix: &IpNetwork| update.disabled.contains(&Family::of(prefix));
         if !update.disabled.is_empty() {
-            let gone = peer.paths.keys().filter(|prefix| unread(prefix));
-            self.dirty.extend(gone);
-            peer.paths.retain(|prefix, _| !unread(prefix));
+            let gone = peer.paths.keys().copied().filter(unread);
+            for prefix in gone.collect::<Vec<_>>() {
+                peer.remove(&prefix);
+                self.dirty.insert(prefix);
+            }
         }
         for prefix in &update.withdrawn {
             if peer.remove(prefix).is_some() {
@@ -270,6 +272,11 @@ impl Rib {
     /// How many prefixes a peer announced that the policy admits.
     pub fn count(&self, peer: IpAddr) -> usize {
         self.peers.get(&peer).map_or(0, |peer| peer.paths.len())
+    }
+
+    /// A peer's path to a prefix, if the policy admits it.
+    pub fn path(&self, peer: IpAddr, prefix: &IpNetwork) -> Option<&Path> {
+        self.peers.get(&peer)?.paths.get(prefix).map(AsRef::as_ref)
     }
 
     /// Whether a peer announced a prefix that the policy admits.

@@ -3,7 +3,8 @@
 
 use bgp_speaker::codec::{
     self, Announced, Attributes, Capabilities, Community, Context, Family, GracefulRestart,
-    MAX_MESSAGE, Message, NextHop, Notification, Open, Origin, Update, decode, frame,
+    LargeCommunity, MAX_MESSAGE, Message, NextHop, Notification, Open, Origin, Update, decode,
+    frame,
 };
 use ipnetwork::IpNetwork;
 use proptest::prelude::*;
@@ -45,6 +46,7 @@ prop_compose! {
     fn attributes()(origin in 0..3u8, as_path in prop::collection::vec(1u32.., 0..300),
                     med: Option<u32>, local_pref: Option<u32>,
                     communities in prop::collection::vec(any::<u32>(), 0..100),
+                    large in prop::collection::btree_set(any::<[u32; 3]>(), 0..20),
                     originator: Option<u32>, clusters in prop::collection::vec(any::<u32>(), 0..4))
                     -> Attributes {
         Attributes {
@@ -53,6 +55,7 @@ prop_compose! {
             med,
             local_pref,
             communities: communities.into_iter().map(Community).collect(),
+            large_communities: large.into_iter().map(LargeCommunity).collect(),
             originator_id: originator.map(Ipv4Addr::from),
             cluster_list: clusters.into_iter().map(Ipv4Addr::from).collect(),
         }

@@ -1,7 +1,9 @@
 //! The decision, the policy, what is told to whom.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation fails the test")]
 
-use bgp_speaker::codec::{Announced, Attributes, Context, Family, NextHop, Origin, Update};
+use bgp_speaker::codec::{
+    Announced, Attributes, Communities, Context, Family, GRACEFUL_SHUTDOWN, NextHop, Origin, Update,
+};
 use bgp_speaker::rib::{
     AdjRibOut, LocalAddresses, Path, Policy, Rejected, Rib, Source, Unannounced, Via, exports,
     select,
@@ -13,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 fn source(n: u8, internal: bool) -> Source {
     let address = Ipv4Addr::new(192, 0, 2, n);
-    Source { address: address.into(), router_id: address, internal }
+    Source { address: address.into(), router_id: address, internal, own_as: 0 }
 }
 
 fn path(n: u8, as_path: &[u32]) -> Path {
@@ -208,6 +210,30 @@ fn only_what_the_policy_admits_is_taken() {
     assert_eq!(refused, Err(Rejected::OriginatorLoop));
 }
 
+/// "allowas-in": a fabric whose nodes have one AS number.
+#[test]
+fn a_peer_may_have_our_as_in_its_paths() {
+    let prefix = "10.244.1.0/24".parse().unwrap();
+    for (allowed, taken) in [(0, 1), (1, 2), (2, 3)] {
+        for times in 0..4 {
+            let mut path = path(1, &[vec![65001], vec![65000; times]].concat());
+            path.source.own_as = allowed;
+            let expected = if times < taken { Ok(()) } else { Err(Rejected::AsLoop) };
+            assert_eq!(policy().admits(&prefix, &path), expected, "{allowed} {times}");
+        }
+    }
+}
+
+/// RFC 8326: a path that is about to go is used where there is no other.
+#[test]
+fn a_path_that_says_graceful_shutdown_counts_least() {
+    let (mut going, stays) = (path(1, &[65001]), path(2, &[65002, 65009]));
+    going.attributes.communities = vec![GRACEFUL_SHUTDOWN];
+    going.attributes.local_pref = Some(900);
+    assert_eq!(chosen(&[(&going, 0), (&stays, 0)]), (2, vec![2]));
+    assert_eq!(chosen(&[(&going, 0)]), (1, vec![1]));
+}
+
 #[test]
 fn only_a_wider_policy_is_asked_for_more() {
     type Alter = fn(&mut Policy);
@@ -303,7 +329,8 @@ fn only_what_changed_is_decided_on() {
 
 #[test]
 fn we_announce_ourselves() {
-    let own = ["10.244.0.0/24", "fd00::/64"].map(|cidr| (cidr.parse().unwrap(), vec![]));
+    let own =
+        ["10.244.0.0/24", "fd00::/64"].map(|cidr| (cidr.parse().unwrap(), Communities::default()));
     let own = BTreeMap::from(own);
     let mut context = Context {
         families: BTreeSet::from([Family::Ipv4, Family::Ipv6]),
@@ -336,6 +363,10 @@ fn we_announce_ourselves() {
     let v4 = &told[&"10.244.0.0/24".parse().unwrap()];
     assert_eq!(v4.next_hop.address, Ipv4Addr::new(192, 0, 2, 1));
     assert_eq!((v4.attributes.as_path.as_slice(), v4.attributes.local_pref), (&[][..], Some(100)));
+    let going = Communities { standard: vec![GRACEFUL_SHUTDOWN], large: vec![] };
+    let going = own.keys().map(|cidr| (*cidr, going.clone())).collect();
+    let (going, _) = exports(&going, 65000, &local, &context);
+    assert!(going.values().all(|export| export.attributes.local_pref == Some(0)), "{going:?}");
     let changed = out.sync(told);
     assert_eq!(changed.iter().flat_map(|update| &update.announced).count(), 2);
     assert_eq!(out.sync(BTreeMap::new())[0].withdrawn.len(), 2);

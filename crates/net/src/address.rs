@@ -25,6 +25,9 @@ pub struct Address {
     pub tentative: bool,
     /// Duplicate address detection found another owner.
     pub dad_failed: bool,
+    /// The kernel will take it away by itself: of IPv6 a temporary one (RFC 8981), or one that is
+    /// deprecated, of either family.
+    pub passing: bool,
     /// Its scope is global.
     pub global: bool,
     /// Who added it (IFA_PROTO, since 5.18); 0 where nothing says so.
@@ -179,6 +182,10 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<Address> {
         link: message.header.index,
         address: IpNetwork::new(local.or(far)?, message.header.prefix_len).ok()?,
         tentative: flags.contains(AddressFlags::Tentative),
+        // IFA_F_TEMPORARY is IFA_F_SECONDARY, which of IPv4 passes nothing.
+        passing: flags.contains(AddressFlags::Deprecated)
+            || flags.contains(AddressFlags::Secondary)
+                && message.header.family == AddressFamily::Inet6,
         dad_failed: flags.contains(AddressFlags::Dadfailed),
         global: message.header.scope == AddressScope::Universe,
         protocol,

@@ -83,7 +83,7 @@ fn what_this_node_needs_to_reach_is_refused() {
         (4, link("lo", &["203.0.113.7/32"])),
     ];
     let gateways = ["172.31.1.1", "fd00:9::1"].map(|gateway| gateway.parse().unwrap());
-    let facts = Facts { links: links.into(), gateways: gateways.into() };
+    let facts = Facts { links: links.into(), gateways: gateways.into(), ..Facts::default() };
     let reserved = Reserved::of(&facts);
     for (text, part) in [
         ("10.244.7.0/24", "10.244.0.0/16, a network of this node on eth0"),

@@ -2,7 +2,7 @@
 
 use crate::config::read::{absolute, cidr};
 use crate::config::table::{Faults, Table, boolean, number, text};
-use bgp_speaker::codec::Community;
+use bgp_speaker::codec::Communities;
 use ipnetwork::IpNetwork;
 use net::tcp::MD5_KEY_MAX;
 use std::collections::BTreeSet;
@@ -25,10 +25,12 @@ pub struct Bgp {
     pub listen: Vec<SocketAddr>,
     /// `announce`; by default the node's pod CIDRs.
     pub announce: Option<Vec<IpNetwork>>,
-    /// `communities` of what is announced (RFC 1997).
-    pub communities: Vec<Community>,
+    /// `communities` of what is announced (RFC 1997, RFC 8092).
+    pub communities: Communities,
     /// `import-cidrs`, by default `cluster-cidrs`: what is heard counts only inside of them.
     pub import_cidrs: Vec<IpNetwork>,
+    /// The key `import-cidrs` is written: an empty list is meant.
+    pub import_written: bool,
     /// `import-max-length-ipv4` and `-ipv6`: more specific prefixes do not count.
     pub import_max_length: (u8, u8),
     /// `hold-time` to offer, in seconds; 0 for a session without keepalives.
@@ -54,12 +56,17 @@ pub struct Peer {
     pub password: Option<Password>,
     /// `multihop`: TTL of what is sent. By default 1 to peers of another AS, the kernel's for iBGP.
     pub multihop: Option<u8>,
+    /// `ttl-security`: packets of the session have a TTL of 255, and of the peer's those with less
+    /// than that less its `multihop` are dropped (RFC 5082).
+    pub ttl_security: bool,
     /// `passive`: never dialled.
     pub passive: bool,
     /// `local-address` of the session; by default the kernel's choice.
     pub local_address: Option<IpAddr>,
     /// `extended-next-hop`: offer IPv6 next hops for IPv4 (RFC 8950).
     pub extended_next_hop: bool,
+    /// `allowas-in`: how often the speaker's own AS may be in a path.
+    pub allowas_in: u8,
     /// `enforce-first-as`: what comes by a path that does not begin with `asn` counts as withdrawn.
     pub enforce_first_as: bool,
 }
@@ -75,7 +82,23 @@ impl fmt::Debug for Password {
     }
 }
 
+impl Peer {
+    /// With `ttl-security`, the lowest TTL that a packet of the peer can have here: one less for
+    /// each router between.
+    pub fn least_ttl(&self) -> Option<u8> {
+        self.ttl_security.then(|| u8::MAX - (self.multihop.unwrap_or(1) - 1))
+    }
+}
+
 impl Bgp {
+    /// What the configuration can hardly mean, and what to do.
+    pub fn warning(&self) -> Option<&'static str> {
+        (self.import_cidrs.is_empty() && !self.import_written).then_some(
+            "[bgp] has neither import-cidrs nor cluster-cidrs, so nothing that peers announce is \
+             taken; write cluster-cidrs, or import-cidrs under [bgp] ([] if this is meant)",
+        )
+    }
+
     /// This peer is of the speaker's own AS.
     pub fn is_internal(&self, peer: &Peer) -> bool {
         self.asn == peer.asn
@@ -99,8 +122,9 @@ pub(crate) fn read(top: &mut Table, cluster: &[IpNetwork], faults: &mut Faults) 
         router_id: table.read("router-id", faults, router_id),
         listen: table.list("listen", faults, |value, _| listen(value)),
         announce: announced.then_some(announce),
-        communities: table.list("communities", faults, |value, _| community(value)),
+        communities: communities(&mut table, faults),
         import_cidrs: if imported { import_cidrs } else { cluster.to_vec() },
+        import_written: imported,
         import_max_length: (
             table.read("import-max-length-ipv4", faults, number(1, 32)).unwrap_or(32),
             table.read("import-max-length-ipv6", faults, number(1, 128)).unwrap_or(128),
@@ -135,11 +159,13 @@ fn peers(table: &mut Table, bgp: &Bgp, faults: &mut Faults) -> Vec<Peer> {
             asn: asn.unwrap_or(0),
             password: table.read("password-file", faults, password),
             multihop: table.read("multihop", faults, number(2, 255)),
+            ttl_security: table.read("ttl-security", faults, boolean).unwrap_or(false),
             passive: passive.unwrap_or(false),
             local_address: table.read("local-address", faults, |value| local(value, address)),
             extended_next_hop: table
                 .read("extended-next-hop", faults, boolean)
                 .unwrap_or_else(|| address.is_some_and(|address| address.is_ipv6())),
+            allowas_in: table.read("allowas-in", faults, number(0, 10)).unwrap_or(0),
             enforce_first_as: table.read("enforce-first-as", faults, boolean).unwrap_or(true),
         };
         table.finish(faults);
@@ -197,9 +223,16 @@ fn listen(value: &DeValue) -> Result<SocketAddr, String> {
     })
 }
 
-fn community(value: &DeValue) -> Result<Community, String> {
-    let community = text(value)?.parse::<Community>();
-    community.map_err(|_| "write two numbers up to 65535, as \"65001:100\"".to_owned())
+fn communities(table: &mut Table, faults: &mut Faults) -> Communities {
+    let mut communities = Communities::default();
+    table.list("communities", faults, |value, _: &[()]| {
+        communities.add(text(value)?).map_err(|_| {
+            "write two numbers up to 65535, as \"65001:100\", three up to 4294967295, as \
+             \"65001:1:2\", or a name, as \"no-export\" or \"graceful-shutdown\""
+                .to_owned()
+        })
+    });
+    communities
 }
 
 fn hold_time(value: &DeValue) -> Result<u16, String> {

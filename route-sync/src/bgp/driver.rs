@@ -2,7 +2,7 @@
 
 use super::config::Bgp;
 use super::lookup::Lookup;
-use super::neighbor::{Neighbor, four, local, now, six};
+use super::neighbor::{Neighbor, four, local, now};
 use super::reload::Deaf;
 use super::table::Table;
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
@@ -39,8 +39,8 @@ const STRANGERS: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub router_id: Ipv4Addr,
-    pub ipv4: Option<Ipv4Addr>,
-    pub ipv6: Option<Ipv6Addr>,
+    /// The node set's, as it has them.
+    pub addresses: Vec<IpAddr>,
     pub own: Vec<IpNetwork>,
 }
 
@@ -72,7 +72,7 @@ pub struct Speaker {
     pub(super) ear: Ear,
     heard: mpsc::Receiver<Heard>,
     /// Of connections and dials.
-    next: u64,
+    pub(super) next: u64,
     strangers: BTreeSet<IpAddr>,
     /// Peers whose key the listening sockets do not ask for, why, and since when.
     pub(super) keyless: BTreeMap<IpAddr, (String, u64)>,
@@ -109,6 +109,7 @@ impl Speaker {
             strangers: BTreeSet::new(),
             keyless: BTreeMap::new(),
         };
+        speaker.warn();
         speaker.listen();
         Ok(speaker)
     }
@@ -117,10 +118,10 @@ impl Speaker {
     pub fn identify(&mut self, own: Option<&Node>) {
         let Some(own) = own else { return };
         self.known = true;
-        let addresses = || own.addresses.iter().copied();
-        let (ipv4, ipv6) = (addresses().find_map(four), addresses().find_map(six));
+        let ipv4 = own.addresses.iter().copied().find_map(four);
         let Some(router_id) = self.bgp.router_id.or(ipv4) else { return };
-        let identity = Identity { router_id, ipv4, ipv6, own: own.pod_cidrs.clone() };
+        let addresses = own.addresses.clone();
+        let identity = Identity { router_id, addresses, own: own.pod_cidrs.clone() };
         if self.identity.as_ref() == Some(&identity) {
             return;
         }
@@ -133,7 +134,8 @@ impl Speaker {
 
     /// Waits for the network or the next timer. It may be called off at any await.
     pub async fn hear(&mut self) -> Option<Heard> {
-        let timers = self.peers.values().filter_map(|peer| peer.session.next_deadline());
+        let sessions = self.peers.values().filter_map(|peer| peer.session.next_deadline());
+        let timers = sessions.chain(self.next_steady());
         // Even if nothing else happens.
         let again = self.moved.then(|| Instant::now() + AGAIN);
         let next = timers
@@ -281,6 +283,7 @@ impl Speaker {
                 Action::Failed(reason) => self.failed(address, &reason),
                 Action::Update(update) => {
                     self.rib.update(address, &update);
+                    self.note_routes(address);
                     self.note(address, &update);
                 }
                 Action::Resend(family) => self.resend(address, family),
@@ -289,29 +292,10 @@ impl Speaker {
         }
     }
 
-    fn dial(&mut self, address: IpAddr) {
-        if self.is_cut(address) {
-            let error = format!(
-                "{address} is on no link of this node that is up; for a peer across a router \
-                 write multihop"
-            );
-            return self.event(address, Event::ConnectFailed { error });
-        }
-        let Some(peer) = self.peers.get_mut(&address) else { return };
-        let internal = self.bgp.is_internal(&peer.config);
-        let dial = tcp::dial(&peer.config, internal, self.next, &self.ear);
-        peer.dialling = Some((self.next, dial));
-        self.next += 1;
-    }
-
-    pub(super) fn hang_up(&mut self, address: IpAddr) {
-        let dialling = self.peers.get_mut(&address).and_then(|peer| peer.dialling.take());
-        dialling.inspect(|(_, dialling)| dialling.abort());
-    }
-
     fn up(&mut self, address: IpAddr, up: &Negotiated) {
         let (router_id, internal) = (up.router_id, up.context.internal);
-        self.rib.up(Source { address, router_id, internal });
+        let own_as = self.peers.get(&address).map_or(0, |peer| peer.config.allowas_in);
+        self.rib.up(Source { address, router_id, internal, own_as });
         let families: Vec<String> = up.context.families.iter().map(Family::to_string).collect();
         let hold = up.hold_time.as_secs();
         info!(peer = %address, %router_id, "established: {}, hold time {hold} s", families.join(" and "));
@@ -446,14 +430,6 @@ impl Speaker {
         }
         // Next hops are addresses of links.
         self.advertise();
-    }
-
-    /// A peer that has to be on a link is on none that carries packets.
-    fn is_cut(&self, address: IpAddr) -> bool {
-        let strict = self.peers.get(&address).is_some_and(|peer| {
-            !self.bgp.is_internal(&peer.config) && peer.config.multihop.is_none()
-        });
-        strict && self.facts.on_live_link(address).is_none()
     }
 }
 

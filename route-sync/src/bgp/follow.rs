@@ -1,7 +1,6 @@
 //! From what peers tell to what the kernel is told.
 
 use super::driver::Speaker;
-use super::neighbor::Neighbor;
 use super::table::{Hops, Learned, Resolver};
 use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
@@ -27,7 +26,8 @@ impl Speaker {
 
     /// A peer has sent its routes: what is heard is of use.
     pub fn is_of_use(&self) -> bool {
-        let sent = self.complete || self.peers.values().any(Neighbor::complete);
+        let sent =
+            self.complete || self.peers.values().any(|peer| peer.complete() || peer.is_steady());
         sent && self.rib.is_decided()
     }
 

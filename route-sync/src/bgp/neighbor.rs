@@ -31,6 +31,8 @@ pub(super) struct Neighbor {
     pub logged: String,
     /// What was wrong with its last UPDATE that was not whole.
     pub fault: Option<String>,
+    /// Since when it has routes in this session.
+    pub routes_since: Option<Instant>,
     /// When a family was last disabled, seconds since 1970.
     pub disabled_since: u64,
 }
@@ -55,6 +57,7 @@ impl Neighbor {
             since: now(),
             logged: String::new(),
             fault: None,
+            routes_since: None,
             disabled_since: 0,
         }
     }
@@ -101,21 +104,23 @@ impl Neighbor {
     pub fn forget(&mut self) {
         self.told = AdjRibOut::new();
         self.untold.clear();
+        self.routes_since = None;
         self.ended.clear();
     }
 }
 
-/// Our addresses as a peer should use them: those of the session's link, where it has such, since
-/// a peer on that link may take no other; else the node's.
+/// Our addresses as a peer should use them: of the session's link, where it has such, since a peer
+/// on that link may take no other, and of those the node set's first; else the node set's.
 pub(super) fn local(session: IpAddr, identity: &Identity, facts: &Facts) -> LocalAddresses {
     let link = facts.holder(session).map(|(_, link)| link);
-    let addresses = || link.into_iter().flat_map(|link| &link.addresses).map(IpNetwork::ip);
-    let v4 = addresses().find_map(four);
-    let v6 = addresses().find_map(six);
+    let own = &identity.addresses;
+    let of_link = |v4| link.and_then(|link| facts.known_as(link, own, v4));
+    let of_node = |v4| own.iter().copied().find(|address| address.is_ipv4() == v4);
+    let of = |v4| of_link(v4).or_else(|| of_node(v4));
     LocalAddresses {
         session,
-        ipv4: v4.or(identity.ipv4),
-        ipv6: v6.or(identity.ipv6),
+        ipv4: of(true).and_then(four),
+        ipv6: of(false).and_then(six),
         link_local: None,
     }
 }

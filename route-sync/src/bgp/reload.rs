@@ -28,6 +28,9 @@ impl Speaker {
     /// Another configuration.
     pub fn reconfigure(&mut self, bgp: Bgp) {
         let before = std::mem::replace(&mut self.bgp, bgp);
+        if before.warning().is_none() {
+            self.warn();
+        }
         if before.listen != self.bgp.listen || self.deaf.is_some() {
             self.listen();
         } else if keys(&before) != keys(&self.bgp) {
@@ -49,6 +52,7 @@ impl Speaker {
                 Some(_) => {}
             }
         }
+        self.set_least_ttl();
         for peer in self.peers.values_mut() {
             peer.session.set_connect_retry(self.bgp.connect_retry);
         }
@@ -100,8 +104,16 @@ impl Speaker {
         let peers = &self.bgp.peers;
         self.keyless.retain(|keyless, _| peers.iter().any(|peer| peer.address == *keyless));
         self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
+        self.set_least_ttl();
         self.round += 1;
         self.listeners.serve(&self.ear, self.round)
+    }
+
+    /// The connections themselves have the peer's own (RFC 5082); this spares those of strangers.
+    fn set_least_ttl(&self) {
+        if let Err(error) = self.listeners.set_least_ttl(&self.bgp.peers) {
+            warn!("{error}");
+        }
     }
 
     /// Sets the key of a peer's incoming connections, or takes it away. Where that fails, the peer's

@@ -1,9 +1,13 @@
 //! What of a peer's routes is not used, and why, with what to do.
 
+use super::driver::Speaker;
 use super::neighbor::{Neighbor, now};
+use super::report::UnusableReport;
 use crate::query::Problem;
 use bgp_speaker::codec::Update;
+use bgp_speaker::rib::Via;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use tracing::warn;
 
 impl Neighbor {
@@ -47,5 +51,29 @@ impl Neighbor {
             since: self.disabled_since,
         };
         self.disabled().into_iter().map(problem).collect()
+    }
+}
+
+/// Next hops of a peer that are reported as not used.
+const SHOWN: usize = 100;
+
+impl Speaker {
+    /// Prefixes of a peer that are not used for their next hop.
+    pub(super) fn unusable(&self, peer: IpAddr) -> Vec<UnusableReport> {
+        let mut found: BTreeMap<Via, UnusableReport> = BTreeMap::new();
+        for (prefix, path) in self.rib.paths(peer) {
+            let Some(why) = self.table.unusable(&self.bgp, path) else { continue };
+            if found.len() >= SHOWN && !found.contains_key(&path.via) {
+                continue;
+            }
+            let report = found.entry(path.via).or_insert_with(|| UnusableReport {
+                next_hop: path.via.address,
+                prefixes: 0,
+                example: *prefix,
+                why: why.to_string(),
+            });
+            report.prefixes += 1;
+        }
+        found.into_values().collect()
     }
 }

@@ -7,7 +7,7 @@ use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Reason, State};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
@@ -19,8 +19,14 @@ pub struct BgpReport {
     pub asn: u32,
     /// BGP Identifier; absent until the node set tells of this node.
     pub router_id: Option<Ipv4Addr>,
+    /// What of the configuration cannot be meant, with the remedy.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What is announced.
     pub announce: Vec<IpNetwork>,
+    /// The communities of what is announced, by name where they have one.
+    #[serde(default)]
+    pub communities: Vec<String>,
     /// Every peer has sent its routes once, or the time for it is over: routes of an earlier run
     /// are gone.
     pub complete: bool,
@@ -51,16 +57,37 @@ pub struct PeerReport {
     pub prefixes_in: u64,
     /// Announcements that are not admitted, since the session came up, by reason.
     pub rejected: BTreeMap<String, u64>,
+    /// What to do about the reasons of `rejected`.
+    #[serde(default)]
+    pub remedies: BTreeMap<String, String>,
+    /// Prefixes that are admitted and not used, by next hop.
+    #[serde(default)]
+    pub unusable: Vec<UnusableReport>,
     /// Prefixes that it was told.
     pub prefixes_out: u64,
     /// Prefixes that it cannot be told, and why.
     pub unannounced: BTreeMap<IpNetwork, String>,
     /// Counters of messages and sessions.
     pub counters: Counters,
-    /// Why the session was last not there; it stays while it is there again.
+    /// Why there is no session: the last NOTIFICATION of either side, else what happened last;
+    /// null while there is one.
     pub last_error: Option<String>,
     /// What was last wrong with an UPDATE of it.
     pub last_fault: Option<String>,
+}
+
+/// A next hop that a peer names and that is not used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnusableReport {
+    /// The next hop.
+    pub next_hop: IpAddr,
+    /// How many of the peer's prefixes have it.
+    pub prefixes: u64,
+    /// One of them.
+    pub example: IpNetwork,
+    /// Why, and what to do.
+    pub why: String,
 }
 
 /// What the OPENs of a session settled.
@@ -114,6 +141,9 @@ pub struct RouteReport {
     pub via: Vec<IpAddr>,
     /// Peers that announce it.
     pub peers: Vec<IpAddr>,
+    /// The communities of all paths to it, by name where they have one.
+    #[serde(default)]
+    pub communities: Vec<String>,
 }
 
 impl Neighbor {
@@ -129,7 +159,9 @@ impl Neighbor {
     }
 
     fn last_error(&self) -> Option<String> {
-        self.session.last_error().map(|reason| self.explain(reason))
+        let cause = self.explain(self.session.last_error()?);
+        let now = self.session.unreachable().map(|reason| self.explain(reason));
+        Some(now.map_or_else(|| cause.clone(), |now| format!("{cause}; now: {now}")))
     }
 }
 
@@ -158,11 +190,14 @@ impl Speaker {
             prefix: *prefix,
             via: hops.iter().filter_map(|hop| hop.gateway).collect(),
             peers: self.peers.keys().copied().filter(|peer| self.rib.has(*peer, prefix)).collect(),
+            communities: self.communities(prefix),
         };
         BgpReport {
             asn: self.bgp.asn,
             router_id: identity.map(|identity| identity.router_id),
             announce: self.bgp.announce.clone().unwrap_or(own),
+            communities: self.bgp.communities.names(),
+            warnings: self.bgp.warning().map(str::to_owned).into_iter().collect(),
             complete: self.is_complete(),
             peers: self.peer_reports(),
             routes: self.learned().iter().map(route).collect(),
@@ -172,6 +207,14 @@ impl Speaker {
     /// The peers, without the routes.
     pub fn peer_reports(&self) -> Vec<PeerReport> {
         self.peers.iter().map(|(address, peer)| self.peer(*address, peer)).collect()
+    }
+
+    /// Those of all paths to a prefix, each once.
+    fn communities(&self, prefix: &IpNetwork) -> Vec<String> {
+        let paths = self.peers.keys().filter_map(|peer| self.rib.path(*peer, prefix));
+        let names: BTreeSet<String> =
+            paths.flat_map(|path| path.attributes.all_communities().names()).collect();
+        names.into_iter().collect()
     }
 
     fn peer(&self, address: IpAddr, peer: &Neighbor) -> PeerReport {
@@ -189,6 +232,11 @@ impl Speaker {
                 .next_deadline()
                 .map(|at| at.saturating_duration_since(instant).as_secs()),
             prefixes_in: self.rib.count(address) as u64,
+            unusable: self.unusable(address),
+            remedies: rejected
+                .keys()
+                .map(|why| (why.to_string(), why.remedy().to_owned()))
+                .collect(),
             rejected: rejected.into_iter().map(|(why, n)| (why.to_string(), n)).collect(),
             prefixes_out: peer.told.len() as u64,
             unannounced: peer.untold.iter().map(|(p, why)| (*p, why.to_string())).collect(),
@@ -252,6 +300,11 @@ impl Speaker {
             let (what, error) = ("bgp".to_owned(), error.to_owned());
             return deaf.chain([Problem { what, error, since: self.begun }]).collect();
         }
+        let warning = self.bgp.warning().map(|warning| Problem {
+            what: "bgp.import-cidrs".to_owned(),
+            error: warning.to_owned(),
+            since: self.begun,
+        });
         let down = |peer: &&Neighbor| peer.session.state() != State::Established;
         let problem = |peer: &Neighbor| {
             let state = peer.session.state();
@@ -268,6 +321,6 @@ impl Speaker {
         });
         let impaired = self.peers.values().flat_map(Neighbor::impaired);
         let peers = self.peers.values().filter(down).map(problem).chain(impaired);
-        peers.chain(keyless).chain(deaf).collect()
+        peers.chain(keyless).chain(deaf).chain(warning).collect()
     }
 }

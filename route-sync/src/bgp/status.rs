@@ -27,7 +27,14 @@ pub fn table(report: &Option<BgpReport>, now: u64) -> String {
     let _ = writeln!(text, "asn        {}", report.asn);
     let _ = writeln!(text, "router ID  {id}");
     let _ = writeln!(text, "announces  {}", announce.join(" "));
-    let _ = writeln!(text, "complete   {complete}\n");
+    if !report.communities.is_empty() {
+        let _ = writeln!(text, "           communities {}", plain(&report.communities.join(" ")));
+    }
+    let _ = writeln!(text, "complete   {complete}");
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning    {}", plain(warning));
+    }
+    text.push('\n');
     let head = ["PEER", "ASN", "STATE", "SINCE", "IN", "OUT", "NEXT TIMER", "LAST ERROR"];
     let head = head.map(str::to_owned);
     let rows: Vec<[String; 8]> = report.peers.iter().map(|peer| row(peer, now)).collect();
@@ -83,7 +90,14 @@ fn remarks(text: &mut String, report: &BgpReport) {
             remark(format!("{family} disabled: {why}"));
         }
         for (why, count) in &peer.rejected {
-            remark(format!("{count} prefixes not taken: {why}"));
+            let remedy = peer.remedies.get(why).map(|remedy| format!(": {remedy}"));
+            remark(format!("{count} prefixes not taken: {why}{}", remedy.unwrap_or_default()));
+        }
+        for unusable in &peer.unusable {
+            let (count, example, next_hop) =
+                (unusable.prefixes, unusable.example, unusable.next_hop);
+            let why = &unusable.why;
+            remark(format!("{count} prefixes not used, as {example}: next hop {next_hop}: {why}"));
         }
         for (prefix, why) in &peer.unannounced {
             remark(format!("{prefix} not announced: {why}"));
@@ -108,11 +122,18 @@ fn routes(text: &mut String, report: &BgpReport) {
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         addresses.join(" ")
     };
-    let head = ["PREFIX", "VIA", "HEARD FROM"].map(str::to_owned);
-    let rows: Vec<[String; 3]> = report
+    let head = ["PREFIX", "VIA", "HEARD FROM", "COMMUNITIES"].map(str::to_owned);
+    let any = report.routes.iter().any(|route| !route.communities.is_empty());
+    let rows: Vec<[String; 4]> = report
         .routes
         .iter()
-        .map(|route| [route.prefix.to_string(), list(&route.via), list(&route.peers)])
+        .map(|route| {
+            let communities = match route.communities.as_slice() {
+                [] if any => "-".to_owned(),
+                names => plain(&names.join(" ")),
+            };
+            [route.prefix.to_string(), list(&route.via), list(&route.peers), communities]
+        })
         .collect();
     columns(text, std::iter::once(&head).chain(&rows));
 }

@@ -3,10 +3,11 @@
 use super::config::Bgp;
 use crate::desired;
 use crate::facts::Facts;
-use bgp_speaker::rib::{Decided, Rib, Source, Via};
+use bgp_speaker::rib::{self, Decided, Rib, Source, Via};
 use ipnetwork::IpNetwork;
 use net::route::{Hop, Kind, Route};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tracing::warn;
@@ -22,9 +23,60 @@ pub struct Resolver<'a> {
     bgp: &'a Bgp,
     facts: &'a Facts,
     lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
-    known: HashMap<Via, Option<Way>>,
+    known: Ways,
+    /// Next hops that this round found not to be of use.
+    fresh: Vec<(Via, Unusable)>,
     /// Hops by the next hops that lead there and the family: prefixes share them.
     shared: HashMap<(bool, Vec<Via>), Option<Hops>>,
+}
+
+/// How next hops are reached, or why they are not used.
+type Ways = HashMap<Via, Result<Way, Unusable>>;
+
+/// Why a next hop must not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It is this node's own address, on the link of this name.
+    Own(String),
+    /// Nothing leads there.
+    Unreachable,
+    /// It is on no link, where it has to be.
+    OffLink,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unusable::Own(link) => {
+                write!(f, "it is this node's own address, on {link}: set next-hop-self at the peer")
+            }
+            Unusable::Unreachable => f.write_str(
+                "it cannot be reached over a link that is up, or by a route that is not BGP's: set \
+                 next-hop-self at the peer, or give this node a route to it",
+            ),
+            Unusable::OffLink => f.write_str(
+                "it is on no link of this node: set next-hop-self at the peer, or write multihop \
+                 for the peer here",
+            ),
+        }
+    }
+}
+
+/// A peer of another AS that is not multihop may name next hops on a link alone.
+fn is_strict(bgp: &Bgp, peer: &Source) -> bool {
+    let mut known = bgp.peers.iter().filter(|known| known.address == peer.address);
+    !peer.internal && !known.any(|known| known.multihop.is_some())
+}
+
+/// Next hops of one round that are logged as not used; `status bgp` has all.
+const LOGGED: usize = 10;
+
+/// Logs which next hops are not used any more.
+fn warn_of(fresh: Vec<(Via, Unusable)>, before: &Ways) {
+    let new = |(via, why): &(Via, Unusable)| before.get(via) != Some(&Err(why.clone()));
+    for (via, why) in fresh.into_iter().filter(new).take(LOGGED) {
+        warn!("routes with the next hop {} are not used: {why}", via.address);
+    }
 }
 
 /// RTPROT_KERNEL: what follows from a link's address.
@@ -48,33 +100,36 @@ impl<'a> Resolver<'a> {
         facts: &'a Facts,
         lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
     ) -> Resolver<'a> {
-        Resolver { bgp, facts, lookup, known: HashMap::new(), shared: HashMap::new() }
+        Resolver {
+            bgp,
+            facts,
+            lookup,
+            known: HashMap::new(),
+            fresh: vec![],
+            shared: HashMap::new(),
+        }
     }
 
     /// The cost to a next hop, as [`Rib::changes`] asks; `None` where it must not be used.
     fn cost(&mut self, via: &Via, source: &Source) -> Option<u32> {
-        let way = self.way(via)?;
-        let strict = !source.internal && !self.is_multihop(source.address);
-        (way.connected || !strict).then_some(way.cost)
+        let way = self.way(via).ok()?;
+        (way.connected || !is_strict(self.bgp, source)).then_some(way.cost)
     }
 
-    fn is_multihop(&self, peer: IpAddr) -> bool {
-        self.bgp.peers.iter().any(|known| known.address == peer && known.multihop.is_some())
-    }
-
-    fn way(&mut self, via: &Via) -> Option<Way> {
+    fn way(&mut self, via: &Via) -> Result<Way, Unusable> {
         if let Some(known) = self.known.get(via) {
             return known.clone();
         }
         let way = self.find(via);
+        self.fresh.extend(way.as_ref().err().map(|why| (*via, why.clone())));
         self.known.insert(*via, way.clone());
         way
     }
 
-    fn find(&mut self, via: &Via) -> Option<Way> {
+    fn find(&mut self, via: &Via) -> Result<Way, Unusable> {
         let gateway = via.address;
-        if self.facts.holder(gateway).is_some() {
-            return None;
+        if let Some((_, link)) = self.facts.holder(gateway) {
+            return Err(Unusable::Own(link.name.clone()));
         }
         let direct = |link| Way {
             cost: 0,
@@ -82,10 +137,11 @@ impl<'a> Resolver<'a> {
             hops: vec![Hop { gateway: Some(gateway), link, onlink: false }],
         };
         // A link-local address is on the link of the peer that named it, or nowhere.
-        match self.facts.on_live_link(via.peer.unwrap_or(gateway)) {
+        let way = match self.facts.on_live_link(via.peer.unwrap_or(gateway)) {
             None if via.peer.is_none() => self.across(gateway),
             link => link.map(direct),
-        }
+        };
+        way.ok_or(Unusable::Unreachable)
     }
 
     /// Across a router, or on a link by a route that somebody wrote: by the route that the kernel has
@@ -122,7 +178,7 @@ impl<'a> Resolver<'a> {
 
     fn find_hops(&mut self, prefix: &IpNetwork, vias: &[Via]) -> Option<Hops> {
         let mut hops: Vec<Hop> =
-            vias.iter().filter_map(|via| self.way(via)).flat_map(|w| w.hops).collect();
+            vias.iter().filter_map(|via| self.way(via).ok()).flat_map(|w| w.hops).collect();
         // IPv6 by a next hop of IPv4 there is not.
         hops.retain(|hop| prefix.is_ipv4() || hop.gateway.is_some_and(|gateway| gateway.is_ipv6()));
         hops.sort_unstable_by_key(|hop| (hop.gateway, hop.link));
@@ -139,7 +195,7 @@ pub const AT_ONCE: usize = 8192;
 pub struct Table {
     learned: Learned,
     /// How next hops are reached, as it was found last.
-    ways: HashMap<Via, Option<Way>>,
+    ways: Ways,
     /// How many of them peers named when they were counted last.
     named: usize,
 }
@@ -157,7 +213,7 @@ impl Table {
         resolver: &mut Resolver<'_>,
         all: bool,
     ) -> BTreeMap<IpNetwork, Option<Hops>> {
-        self.find(rib, resolver, all);
+        let before = self.find(rib, resolver, all);
         let mut new = BTreeMap::new();
         for Decided { prefix, vias, changed } in
             rib.decide(AT_ONCE, |via, source| resolver.cost(via, source))
@@ -168,6 +224,7 @@ impl Table {
             }
             self.note(prefix, hops, &mut new);
         }
+        warn_of(std::mem::take(&mut resolver.fresh), &before);
         self.ways = std::mem::take(&mut resolver.known);
         if self.ways.len() > 2 * self.named + SPARE {
             let named = rib.next_hops();
@@ -177,18 +234,28 @@ impl Table {
         new
     }
 
-    /// Finds the ways to next hops anew, where they may be others.
-    fn find(&mut self, rib: &mut Rib, resolver: &mut Resolver<'_>, all: bool) {
+    /// Finds the ways to next hops anew, where they may be others; gives those of before then.
+    fn find(&mut self, rib: &mut Rib, resolver: &mut Resolver<'_>, all: bool) -> Ways {
         let before = std::mem::take(&mut self.ways);
         if !all {
             resolver.known = before;
-            return;
+            return Ways::new();
         }
         for via in rib.next_hops() {
             let way = resolver.way(&via);
             if before.get(&via).is_none_or(|before| *before != way) {
                 rib.recheck(&via);
             }
+        }
+        before
+    }
+
+    /// Why the next hop of a path is not used.
+    pub fn unusable(&self, bgp: &Bgp, path: &rib::Path) -> Option<Unusable> {
+        match self.ways.get(&path.via)? {
+            Ok(way) if way.connected || !is_strict(bgp, &path.source) => None,
+            Ok(_) => Some(Unusable::OffLink),
+            Err(why) => Some(why.clone()),
         }
     }
 

@@ -178,16 +178,22 @@ pub fn words(error: &io::Error) -> String {
 
 /// Dials a peer on the current runtime, and tells how it went. One that is aborted may have told
 /// already.
-pub fn dial(peer: &Peer, internal: bool, number: u64, ear: &Ear) -> AbortHandle {
+pub fn dial(
+    peer: &Peer,
+    source: Option<IpAddr>,
+    internal: bool,
+    number: u64,
+    ear: &Ear,
+) -> AbortHandle {
     let (peer, ear) = (peer.clone(), ear.clone());
     tokio::spawn(async move {
-        let dialled = connect(&peer, internal).await;
+        let dialled = connect(&peer, source, internal).await;
         let _ = ear.send(Heard::Dialled(peer.address, number, dialled)).await;
     })
     .abort_handle()
 }
 
-async fn connect(peer: &Peer, internal: bool) -> io::Result<TcpStream> {
+async fn connect(peer: &Peer, source: Option<IpAddr>, internal: bool) -> io::Result<TcpStream> {
     let socket = if peer.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     set_hops(&socket, peer, internal)?;
     if let Some(password) = &peer.password {
@@ -198,21 +204,42 @@ async fn connect(peer: &Peer, internal: bool) -> io::Result<TcpStream> {
             let error = words(&error);
             io::Error::other(format!("local-address {local} cannot be used: {error}"))
         })?;
+    } else {
+        choose_source(&socket, source);
     }
     socket.connect(SocketAddr::new(peer.address, peer.port)).await
 }
 
+/// Binds to `source` where that can be; else the kernel chooses, and of IPv6 no temporary address,
+/// which no peer can be configured for.
+fn choose_source(socket: &TcpSocket, source: Option<IpAddr>) {
+    if source.is_some_and(|source| socket.bind(SocketAddr::new(source, 0)).is_ok()) {
+        return;
+    }
+    if let Err(error) = net::tcp::prefer_public_source(socket) {
+        tracing::debug!("{error}");
+    }
+}
+
 /// TTL of what a connection sends: 1 to a peer of another AS, so that none across a router is
-/// reached by mistake (RFC 4271 leaves it open, all speakers do it).
+/// reached by mistake (RFC 4271 leaves it open, all speakers do it). With `ttl-security` it is 255,
+/// and what comes with less than the peer's distance allows is dropped (RFC 5082).
 pub fn set_hops(socket: &impl AsFd, peer: &Peer, internal: bool) -> io::Result<()> {
-    let hops = match peer.multihop {
-        Some(hops) => hops,
-        None if internal => return Ok(()),
-        None => 1,
-    };
-    match peer.address {
-        IpAddr::V4(_) => setsockopt(socket, sockopt::Ipv4Ttl, &hops.into())?,
-        IpAddr::V6(_) => setsockopt(socket, sockopt::Ipv6Ttl, &hops.into())?,
+    if let Some(least) = peer.least_ttl() {
+        net::tcp::set_least_ttl(socket, peer.address.is_ipv4(), least).map_err(io::Error::other)?;
+        return set_ttl(socket, peer.address.is_ipv4(), u8::MAX);
+    }
+    match peer.multihop {
+        Some(hops) => set_ttl(socket, peer.address.is_ipv4(), hops),
+        None if internal => Ok(()),
+        None => set_ttl(socket, peer.address.is_ipv4(), 1),
+    }
+}
+
+fn set_ttl(socket: &impl AsFd, v4: bool, ttl: u8) -> io::Result<()> {
+    match v4 {
+        true => setsockopt(socket, sockopt::Ipv4Ttl, &ttl.into())?,
+        false => setsockopt(socket, sockopt::Ipv6Ttl, &ttl.into())?,
     }
     Ok(())
 }
@@ -274,6 +301,21 @@ impl Listeners {
         served
     }
 
+    /// What comes with a lower TTL than the least that any peer of its family may have is dropped
+    /// before there is a connection. A family of which one peer has no `ttl-security` takes all.
+    ///
+    /// # Errors
+    /// As [`net::tcp::set_least_ttl`].
+    pub fn set_least_ttl(&self, peers: &[Peer]) -> net::Result<()> {
+        for socket in &self.sockets {
+            let Ok(local) = socket.local_addr() else { continue };
+            let of_family = peers.iter().filter(|p| p.address.is_ipv4() == local.is_ipv4());
+            let least = of_family.map(|peer| peer.least_ttl().unwrap_or(0)).min().unwrap_or(0);
+            net::tcp::set_least_ttl(socket, local.is_ipv4(), least)?;
+        }
+        Ok(())
+    }
+
     /// The key that a peer's connections must have; an empty one for none.
     ///
     /// # Errors
@@ -314,6 +356,9 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         // [::] and 0.0.0.0 stand beside each other.
         setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }
+    // Of what answers before a connection is known to be a peer's: one with `ttl-security` takes
+    // no less. What is accepted has its own then.
+    set_ttl(&socket, address.is_ipv4(), u8::MAX)?;
     socket.bind(address)?;
     // The types of both libraries can only bind and listen at once.
     Ok(socket.as_fd().try_clone_to_owned()?.into())

@@ -44,7 +44,9 @@ pub(super) fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     }
     // Nobody asks for those without an address otherwise, and they come and go as pods' too.
     let routed = links.iter().any(|link| link.leads_nowhere() && held.contains_key(&link.index));
-    let mut facts = Facts::default();
+    let passing = addresses.iter().filter(|address| address.passing && is_own(address));
+    let passing = passing.map(|address| address.address.ip()).collect();
+    let mut facts = Facts { passing, ..Facts::default() };
     for link in links.iter().filter(|link| !is_tunnel(link)) {
         let card = matches!(link.kind.as_str(), "" | "bond" | "team" | "vlan") && link.master == 0;
         let bare = routed && card && !link.leads_nowhere();

@@ -101,6 +101,7 @@ fn bare_cards_count_where_the_loopback_device_or_a_dummy_has_the_address() {
             link: holder,
             address: "192.0.2.1/32".parse().unwrap(),
             tentative: false,
+            passing: false,
             dad_failed: false,
             global: true,
             protocol: 0,

@@ -4,6 +4,7 @@ use crate::pair::{Pair, ROUTER, ROUTER6};
 use crate::raw_peer::{
     AS_PATH, KEEPALIVE, NEXT_HOP, NOTIFICATION, OPEN, ORIGIN, RawPeer, UPDATE, message, update,
 };
+use ferrule_tests::node::Place;
 use std::net::Ipv6Addr;
 use std::time::Instant;
 
@@ -236,7 +237,22 @@ fn what_is_not_wanted_is_not_taken() {
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
     pair.node.hears(CIDR, 1);
     assert_eq!(pair.node.learned().lines().count(), 1, "{}", pair.node.learned());
-    let rejected = pair.node.peer(ROUTER)["rejected"].clone();
+    // Why, and what to do.
+    let peer = pair.node.peer(ROUTER);
+    let shown = pair.node.command("status bgp").stdout;
+    for (next_hop, example, why) in [
+        ("172.16.0.1", "10.244.4.0/24", "it is this node's own address, on up0: set next-hop-self"),
+        ("203.0.113.1", "10.244.5.0/24", "it cannot be reached"),
+    ] {
+        let of = |unusable: &&serde_json::Value| unusable["nextHop"] == next_hop;
+        let unusable = peer["unusable"].as_array().unwrap().iter().find(of).unwrap();
+        assert_eq!((&unusable["example"], &unusable["prefixes"]), (&example.into(), &1.into()));
+        assert!(unusable["why"].as_str().unwrap().starts_with(why), "{unusable:#}");
+        let remark = format!("1 prefixes not used, as {example}: next hop {next_hop}: {why}");
+        assert!(shown.contains(&remark), "{shown}");
+    }
+    assert!(pair.node.log().contains("routes with the next hop 172.16.0.1 are not used"));
+    let rejected = peer["rejected"].clone();
     for why in [
         "a default route",
         "outside of import-cidrs",
@@ -246,4 +262,37 @@ fn what_is_not_wanted_is_not_taken() {
     ] {
         assert!(rejected[why].is_u64(), "{why}: {rejected:#}");
     }
+}
+
+/// Without End-of-RIB the first KEEPALIVE would tell that all came, after half a minute.
+#[test]
+fn routes_that_stand_make_a_node_ready() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    raw.open(90);
+    assert!(pair.node.command("status").stdout.contains("synced   not yet"));
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+    pair.node.until("ready", |s| s.command("status").stdout.contains("synced   yes"));
+    // That these are all is not known.
+    assert_eq!(pair.node.bgp()["complete"], false);
+}
+
+/// Neither cluster-cidrs nor import-cidrs.
+#[test]
+fn a_speaker_that_takes_nothing_says_so() {
+    let mut pair = Pair::new();
+    let bgp = format!("[bgp]\nasn = 65001\n[[bgp.peer]]\naddress = \"{ROUTER}\"\nasn = 65100\n");
+    pair.node.configure(&bgp);
+    let text = pair.node.node.read("/run/route-sync.toml");
+    let without: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with("cluster-cidrs")).collect();
+    pair.node.node.write("/run/route-sync.toml", &without.join("\n"));
+    let warning = "[bgp] has neither import-cidrs nor cluster-cidrs";
+    let checked = pair.node.command("check-config /run/route-sync.toml");
+    assert!(checked.status.success() && checked.stderr.contains(warning), "{}", checked.stderr);
+    pair.node.start();
+    pair.node.until("it says so", |s| s.command("status").stdout.contains(warning));
+    assert!(pair.node.command("status bgp").stdout.contains(warning));
+    assert!(pair.node.log().contains(warning));
 }

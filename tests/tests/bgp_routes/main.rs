@@ -14,6 +14,7 @@ mod hostile;
 mod md5;
 mod pair;
 mod plugin;
+mod policies;
 mod raw_peer;
 mod reflector;
 mod sessions;

@@ -1,11 +1,10 @@
 //! Path attributes (RFC 4271 section 5), and what a broken one costs (RFC 7606 section 7).
 
 use super::Context;
+use super::community::{Communities, Community, LargeCommunity};
 use super::open::AS_TRANS;
 use super::reader::{Reader, words};
-use std::fmt;
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 
 pub(super) const ORIGIN: u8 = 1;
 pub(super) const AS_PATH: u8 = 2;
@@ -53,33 +52,6 @@ pub enum Origin {
     Incomplete,
 }
 
-/// A community (RFC 1997), written as `65000:1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Community(pub u32);
-
-impl fmt::Display for Community {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0 >> 16, self.0 & 0xffff)
-    }
-}
-
-/// A text is no community.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no community: it is written as two numbers below 65536, such as 65000:1")]
-pub struct ParseCommunityError(String);
-
-impl FromStr for Community {
-    type Err = ParseCommunityError;
-
-    fn from_str(text: &str) -> Result<Community, ParseCommunityError> {
-        let parts = text.split_once(':');
-        let numbers = parts.and_then(|(high, low)| Some((high.parse().ok()?, low.parse().ok()?)));
-        let (high, low): (u16, u16) =
-            numbers.ok_or_else(|| ParseCommunityError(text.to_owned()))?;
-        Ok(Community(u32::from(high) << 16 | u32::from(low)))
-    }
-}
-
 /// What a path is judged by. Attributes that no decision here needs are checked and dropped: an
 /// end node passes nothing on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,10 +66,19 @@ pub struct Attributes {
     pub local_pref: Option<u32>,
     /// COMMUNITIES.
     pub communities: Vec<Community>,
+    /// LARGE_COMMUNITY (RFC 8092).
+    pub large_communities: Vec<LargeCommunity>,
     /// ORIGINATOR_ID, set by route reflectors (RFC 4456).
     pub originator_id: Option<Ipv4Addr>,
     /// CLUSTER_LIST, set by route reflectors.
     pub cluster_list: Vec<Ipv4Addr>,
+}
+
+impl Attributes {
+    /// Communities of both kinds.
+    pub fn all_communities(&self) -> Communities {
+        Communities { standard: self.communities.clone(), large: self.large_communities.clone() }
+    }
 }
 
 /// What an error costs (RFC 7606 section 2), the cheapest first.
@@ -160,7 +141,7 @@ impl Read {
                 into.communities = list.into_iter().map(Community).collect();
             }
             EXTENDED_COMMUNITIES => whole(value, 8).ok_or_else(withdraw)?,
-            LARGE_COMMUNITIES => whole(value, 12).ok_or_else(withdraw)?,
+            LARGE_COMMUNITIES => into.large_communities = large(value).ok_or_else(withdraw)?,
             ATOMIC_AGGREGATE if !value.is_empty() => return Err(length(AttributeDiscard)()),
             AGGREGATOR => self.aggregator(value, context).ok_or_else(length(AttributeDiscard))?,
             AS4_AGGREGATOR if value.len() != 8 => return Err(length(AttributeDiscard)()),
@@ -208,8 +189,7 @@ fn as_path(value: &[u8], four_octets: bool) -> Result<Vec<u32>, Fault> {
     while let Some(kind) = reader.u8() {
         let count = reader.u8().ok_or_else(|| broken("half a segment"))?;
         if kind != AS_SEQUENCE {
-            // AS_SET: RFC 9774. Confederation segments: RFC 5065 section 5, we are in none.
-            return Err(broken(&format!("a segment of type {kind}")));
+            return Err(broken(&segment(kind)));
         }
         if count == 0 {
             return Err(broken("an empty segment"));
@@ -224,6 +204,16 @@ fn as_path(value: &[u8], four_octets: bool) -> Result<Vec<u32>, Fault> {
         }
     }
     Ok(path)
+}
+
+/// A segment that there must not be, and what to do.
+fn segment(kind: u8) -> String {
+    match kind {
+        1 => "an AS_SET, which RFC 9774 forbids; aggregate without as-set at the peer".to_owned(),
+        // RFC 5065 section 5: we are in none.
+        3 | 4 => "a segment of a confederation; the peer takes this node for a member".to_owned(),
+        _ => format!("a segment of type {kind}"),
+    }
 }
 
 fn origin(value: &[u8]) -> Result<Origin, Fault> {
@@ -249,6 +239,19 @@ fn address(value: &[u8]) -> Option<Ipv4Addr> {
 
 fn list(value: &[u8]) -> Option<Vec<u32>> {
     words(value).filter(|list| !list.is_empty())
+}
+
+/// Each once (RFC 8092 section 3).
+fn large(value: &[u8]) -> Option<Vec<LargeCommunity>> {
+    whole(value, 12)?;
+    let mut list = vec![];
+    for triple in words(value)?.as_chunks::<3>().0 {
+        let community = LargeCommunity(*triple);
+        if !list.contains(&community) {
+            list.push(community);
+        }
+    }
+    Some(list)
 }
 
 fn whole(value: &[u8], unit: usize) -> Option<()> {
@@ -277,18 +280,4 @@ pub(super) fn name(kind: u8) -> String {
         other => return format!("attribute {other}"),
     }
     .to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn communities_are_written_as_two_numbers() {
-        let community: Community = "65000:17".parse().unwrap();
-        assert_eq!((community.0, community.to_string()), (0xfde8_0011, "65000:17".to_owned()));
-        for wrong in ["", "65000", "65536:1", "1:2:3", "a:b", "1:-1"] {
-            assert!(wrong.parse::<Community>().is_err(), "{wrong}");
-        }
-    }
 }

@@ -259,9 +259,14 @@ fn encode_attributes(attributes: &Attributes, context: &Context, into: &mut Vec<
     if !clusters.is_empty() && context.internal {
         attribute(kind::CLUSTER_LIST, &clusters, into);
     }
+    let large = attributes.large_communities.iter().flat_map(|community| community.0);
+    let large = flat(large.collect());
     let wide = attributes.as_path.iter().any(|asn| u16::try_from(*asn).is_err());
     if wide && !context.four_octet_asn {
         attribute(kind::AS4_PATH, &as_path(&attributes.as_path, true), into);
+    }
+    if !large.is_empty() {
+        attribute(kind::LARGE_COMMUNITIES, &large, into);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod collision;
 mod disabled;
+mod errors;
 mod stream;
 
 use super::connection::{Connection, Phase, jittered};
@@ -46,7 +47,9 @@ pub struct Session {
     failures: u32,
     /// When it was established, while it is.
     since: Option<Instant>,
+    /// The cause, and what happened last, since a session stood.
     last_error: Option<Reason>,
+    latest_error: Option<Reason>,
     /// Families that are ignored in the session that is established, and why.
     disabled: BTreeMap<Family, String>,
     counters: Counters,
@@ -69,6 +72,7 @@ impl Session {
             failures: 0,
             since: None,
             last_error: None,
+            latest_error: None,
             disabled: BTreeMap::new(),
             counters: Counters::default(),
             now,
@@ -102,11 +106,6 @@ impl Session {
     pub fn established(&self) -> Option<&Negotiated> {
         let up = self.connections.iter().find(|c| c.state() == State::Established);
         up.and_then(Connection::negotiated)
-    }
-
-    /// Why the session was last not there; kept while it is there again.
-    pub fn last_error(&self) -> Option<&Reason> {
-        self.last_error.as_ref()
     }
 
     /// Counters.
@@ -198,7 +197,7 @@ impl Session {
 
     /// The connection is gone from the list: tells why.
     fn over(&mut self, connection: &Connection, reason: Reason) {
-        self.last_error = Some(reason.clone());
+        self.note_error(&reason);
         if connection.state() == State::Established {
             let lived = self.since.take().map_or(Duration::ZERO, |since| self.now - since);
             if lived >= IDLE_HOLD_MAX {
@@ -264,7 +263,7 @@ impl Session {
     fn connect_failed(&mut self, error: String) {
         if std::mem::take(&mut self.dialling) {
             let reason = Reason::Unreachable(error);
-            self.last_error = Some(reason.clone());
+            self.note_error(&reason);
             self.actions.push(Action::Failed(reason));
             self.restart_retry();
         }
@@ -354,6 +353,7 @@ impl Session {
         connection.heard(now);
         self.since = Some(self.now);
         self.disabled.clear();
+        self.forget_errors();
         self.counters.established += 1;
         self.actions.push(Action::Up(negotiated));
     }
@@ -418,7 +418,7 @@ impl Session {
             if self.dialling {
                 self.cancel();
                 let reason = Reason::ConnectTimeout;
-                self.last_error = Some(reason.clone());
+                self.note_error(&reason);
                 self.actions.push(Action::Failed(reason));
             }
             self.dial();

@@ -1,7 +1,7 @@
 //! The decision process.
 
 use super::Via;
-use crate::codec::Attributes;
+use crate::codec::{Attributes, GRACEFUL_SHUTDOWN};
 use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,6 +17,8 @@ pub struct Source {
     pub router_id: Ipv4Addr,
     /// It is of our AS (iBGP).
     pub internal: bool,
+    /// How often our AS may be in its paths ("allowas-in"); 0 is what RFC 4271 has.
+    pub own_as: u8,
 }
 
 /// A path to a prefix.
@@ -31,8 +33,12 @@ pub struct Path {
 }
 
 impl Path {
-    /// Section 9.1.1: LOCAL_PREF as received from inside of the AS; from outside all are equal.
+    /// Section 9.1.1: LOCAL_PREF as received from inside of the AS; from outside all are equal. A
+    /// path that is about to go counts least (RFC 8326 section 3).
     fn local_pref(&self) -> u32 {
+        if self.attributes.communities.contains(&GRACEFUL_SHUTDOWN) {
+            return 0;
+        }
         self.attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)
     }
 
@@ -78,7 +84,8 @@ impl Selection<'_> {
 ///
 /// RFC 4271 section 9.1: each step drops paths, until one is left.
 ///
-/// 1. Phase 1 and 2 (9.1.1, 9.1.2): the highest LOCAL_PREF stays; 100 where there is none.
+/// 1. Phase 1 and 2 (9.1.1, 9.1.2): the highest LOCAL_PREF stays; 100 where there is none, 0 with
+///    GRACEFUL_SHUTDOWN.
 /// 2. 9.1.2.2 a: the shortest AS_PATH. There are no sets in it (RFC 9774).
 /// 3. b: the lowest ORIGIN.
 /// 4. c: the lowest MULTI_EXIT_DISC, among paths of the same neighbouring AS; a missing one is 0.

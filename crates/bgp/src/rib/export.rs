@@ -1,7 +1,8 @@
 //! What we announce: our own CIDRs, with ourselves as the next hop.
 
 use crate::codec::{
-    Announced, Attributes, Community, Context, Family, NextHop, Origin, Update, canonical,
+    Announced, Attributes, Communities, Context, Family, GRACEFUL_SHUTDOWN, NextHop, Origin,
+    Update, canonical,
 };
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +66,7 @@ impl LocalAddresses {
 /// What one peer should be told of `own`, our CIDRs and the communities of each; and what cannot
 /// be told, and why. `context` is the session's.
 pub fn exports(
-    own: &BTreeMap<IpNetwork, Vec<Community>>,
+    own: &BTreeMap<IpNetwork, Communities>,
     local_asn: u32,
     local: &LocalAddresses,
     context: &Context,
@@ -80,11 +81,15 @@ pub fn exports(
         {
             Err(why) => drop(unannounced.insert(prefix, why)),
             Ok(next_hop) => {
+                // RFC 8326 section 4: it is about to go, and inside of the AS says so by this too.
+                let going = communities.standard.contains(&GRACEFUL_SHUTDOWN);
+                let preference = if going { 0 } else { LOCAL_PREF };
                 let attributes = Attributes {
                     origin: Origin::Igp,
                     as_path: if context.internal { vec![] } else { vec![local_asn] },
-                    local_pref: context.internal.then_some(LOCAL_PREF),
-                    communities: communities.clone(),
+                    local_pref: context.internal.then_some(preference),
+                    communities: communities.standard.clone(),
+                    large_communities: communities.large.clone(),
                     ..Attributes::default()
                 };
                 exports.insert(prefix, Export { next_hop, attributes });

@@ -18,7 +18,8 @@ pub struct Policy {
     pub own_cidrs: Vec<IpNetwork>,
     /// What we announce: they are never taken. What is inside of them may be another node's.
     pub announced: Vec<IpNetwork>,
-    /// Our AS number; a path with it is a loop.
+    /// Our AS number; a path with it is a loop, unless the peer may have it there
+    /// ([`Source::own_as`](super::Source::own_as)).
     pub local_asn: u32,
     /// Our BGP Identifier; a path that we originated, come back through a reflector, is a loop.
     pub router_id: Ipv4Addr,
@@ -54,6 +55,23 @@ impl fmt::Display for Rejected {
     }
 }
 
+impl Rejected {
+    /// What to do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Rejected::Default => "nothing; the peer need not announce it",
+            Rejected::Outside => "if pods have such addresses, add them to import-cidrs",
+            Rejected::TooSpecific => "raise import-max-length, or aggregate at the peer",
+            Rejected::Own => "nothing, unless another node has this CIDR too",
+            Rejected::AsLoop => {
+                "if the nodes have one AS number, write allowas-in = 1 for this peer, or as-override \
+                 at the peer"
+            }
+            Rejected::OriginatorLoop => "nothing; a reflector sends back what it was told",
+        }
+    }
+}
+
 impl Policy {
     /// Whether a path to `prefix` is taken.
     ///
@@ -71,13 +89,19 @@ impl Policy {
             Err(Rejected::Outside)
         } else if prefix.prefix() > length {
             Err(Rejected::TooSpecific)
-        } else if path.attributes.as_path.contains(&self.local_asn) {
+        } else if self.is_loop(path) {
             Err(Rejected::AsLoop)
         } else if path.attributes.originator_id == Some(self.router_id) {
             Err(Rejected::OriginatorLoop)
         } else {
             Ok(())
         }
+    }
+
+    /// Our AS is in the path more often than it may be.
+    fn is_loop(&self, path: &Path) -> bool {
+        let own = path.attributes.as_path.iter().filter(|asn| **asn == self.local_asn);
+        own.count() > usize::from(path.source.own_as)
     }
 
     /// Whether it may admit what another does not.

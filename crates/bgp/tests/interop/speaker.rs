@@ -1,6 +1,6 @@
 //! The smallest driver of a session: std's sockets, polled.
 
-use bgp_speaker::codec::{Community, Family};
+use bgp_speaker::codec::{Communities, Family};
 use bgp_speaker::fsm::{Action, Config, ConnectionId, Event, Reason, Session};
 use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Policy, Rib, Source, exports};
 use ferrule_tests::outside::{OUTSIDE4, OUTSIDE6};
@@ -158,15 +158,17 @@ impl Speaker {
     fn up(&mut self, up: &bgp_speaker::fsm::Negotiated, session: IpAddr) {
         self.downs.clear();
         let internal = up.context.internal;
-        self.rib.up(Source { address: self.peer, router_id: up.router_id, internal });
+        let router_id = up.router_id;
+        self.rib.up(Source { address: self.peer, router_id, internal, own_as: 0 });
         let local = LocalAddresses {
             session,
             ipv4: Some(OUTSIDE4.parse().unwrap()),
             ipv6: Some(OUTSIDE6.parse().unwrap()),
             link_local: None,
         };
-        let community: Community = "65001:7".parse().unwrap();
-        let own = [OWN4, OWN6].map(|cidr| (cidr.parse().unwrap(), vec![community]));
+        let mut communities = Communities::default();
+        communities.add("65001:7").unwrap();
+        let own = [OWN4, OWN6].map(|cidr| (cidr.parse().unwrap(), communities.clone()));
         let asn = self.session.config().local_asn;
         let (exports, _) = exports(&BTreeMap::from(own), asn, &local, &up.context);
         self.told = AdjRibOut::new();

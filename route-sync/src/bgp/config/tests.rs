@@ -25,9 +25,11 @@ fn what_is_left_out_has_defaults() {
         asn: 65100,
         password: None,
         multihop: None,
+        ttl_security: false,
         passive: false,
         local_address: None,
         extended_next_hop: false,
+        allowas_in: 0,
         enforce_first_as: true,
     };
     let bgp = Bgp {
@@ -35,8 +37,9 @@ fn what_is_left_out_has_defaults() {
         router_id: None,
         listen: vec![],
         announce: None,
-        communities: vec![],
+        communities: Communities::default(),
         import_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+        import_written: false,
         import_max_length: (32, 128),
         hold_time: 90,
         connect_retry: Duration::from_secs(10),
@@ -49,6 +52,17 @@ fn what_is_left_out_has_defaults() {
     assert_eq!(config.source, Source::Node { addresses, pod_cidrs });
 }
 
+/// What is heard counts inside of import-cidrs alone, which are the cluster's unless written.
+#[test]
+fn a_speaker_that_takes_nothing_is_warned_of() {
+    let warns = |bgp: &str| with(bgp, "").unwrap().bgp.unwrap().warning().is_some();
+    assert!(warns(""));
+    assert!(!warns("import-cidrs = []") && !warns("import-cidrs = [\"10.0.0.0/8\"]"));
+    let cluster =
+        read(&format!("cluster-cidrs = [\"10.244.0.0/16\"]\n[bgp]\nasn = 65001\n{PEER}{NODE}"));
+    assert_eq!(cluster.unwrap().bgp.unwrap().warning(), None);
+}
+
 #[test]
 fn every_key_is_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -56,23 +70,24 @@ fn every_key_is_read() {
     fs::write(&file, "secret\n").unwrap();
     let config = with(
         "router-id = \"192.0.2.11\"\nlisten = [\"0.0.0.0\", \"[::]:1179\"]\n\
-         announce = [\"10.244.1.0/24\"]\ncommunities = [\"65001:7\"]\n\
+         announce = [\"10.244.1.0/24\"]\ncommunities = [\"65001:7\", \"no-export\", \"65001:1:2\"]\n\
          import-cidrs = [\"10.0.0.0/8\"]\nimport-max-length-ipv4 = 26\n\
          import-max-length-ipv6 = 64\nhold-time = 0\nconnect-retry = 3\nstale-time = 5",
         &format!(
             "port = 1179\npassword-file = \"{}\"\nmultihop = 2\npassive = true\n\
-             local-address = \"192.0.2.11\"\nextended-next-hop = true\nenforce-first-as = false",
+             local-address = \"192.0.2.11\"\nextended-next-hop = true\nallowas-in = 2\nttl-security = true\nenforce-first-as = false",
             file.display()
         ),
     );
     let bgp = config.unwrap().bgp.unwrap();
     assert_eq!(bgp.listen, ["0.0.0.0:179", "[::]:1179"].map(|listen| listen.parse().unwrap()));
     assert_eq!(bgp.announce.as_ref().map(Vec::len), Some(1));
-    assert_eq!(bgp.communities, [Community(65001 << 16 | 7)]);
+    assert_eq!(bgp.communities.names(), ["65001:7", "no-export", "65001:1:2"]);
     assert_eq!((bgp.import_max_length, bgp.hold_time), ((26, 64), 0));
     assert_eq!((bgp.connect_retry.as_secs(), bgp.stale_time.as_secs()), (3, 5));
     let peer = &bgp.peers[0];
     assert_eq!((peer.port, peer.multihop, peer.passive), (1179, Some(2), true));
+    assert_eq!((peer.allowas_in, peer.least_ttl()), (2, Some(254)));
     assert_eq!((peer.extended_next_hop, peer.enforce_first_as), (true, false));
     assert_eq!(peer.password, Some(Password(b"secret".to_vec())));
     assert!(!format!("{bgp:?}").contains("secret"));
@@ -94,6 +109,8 @@ fn each_fault_is_told_with_line_key_value_and_remedy() {
         ("announce = [\"10.244.1.1/24\"]", "", "write \"10.244.1.0/24\""),
         ("typo = 1", "", "line 3: bgp.typo is no key"),
         ("", "multihop = 1", "bgp.peer.multihop is 1: write a number from 2 to 255"),
+        ("", "allowas-in = 11", "bgp.peer.allowas-in is 11: write a number from 0 to 10"),
+        ("", "ttl-security = 255", "bgp.peer.ttl-security is 255: write true or false"),
         ("", "passive = true", "nothing listens: write listen = [\"0.0.0.0\"] under [bgp]"),
         ("listen = [\"::\"]", "passive = true", "write listen = [\"0.0.0.0\"]"),
         ("", "local-address = \"2001:db8::1\"", "of another family than 192.0.2.254"),

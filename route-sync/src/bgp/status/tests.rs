@@ -1,5 +1,5 @@
 use super::*;
-use crate::bgp::report::{Counters, RouteReport, SessionReport};
+use crate::bgp::report::{Counters, RouteReport, SessionReport, UnusableReport};
 
 /// The frozen JSON: scripts read these fields. Add to them; change and remove none.
 const FIXTURE: &str = include_str!("../../../fixtures/status-bgp.json");
@@ -27,6 +27,13 @@ fn up() -> PeerReport {
         next_timer: Some(12),
         prefixes_in: 1,
         rejected: [("a default route".to_owned(), 2)].into(),
+        remedies: [("a default route".to_owned(), "nothing".to_owned())].into(),
+        unusable: vec![UnusableReport {
+            next_hop: "192.0.2.11".parse().unwrap(),
+            prefixes: 2,
+            example: "10.244.5.0/24".parse().unwrap(),
+            why: "it is this node's own address".to_owned(),
+        }],
         prefixes_out: 1,
         unannounced: [(
             "fd00:10:244:1::/64".parse().unwrap(),
@@ -56,6 +63,8 @@ fn down() -> PeerReport {
         next_timer: None,
         prefixes_in: 0,
         rejected: [].into(),
+        remedies: [].into(),
+        unusable: vec![],
         prefixes_out: 0,
         unannounced: [].into(),
         counters: Counters::default(),
@@ -70,12 +79,15 @@ pub(crate) fn report() -> BgpReport {
     BgpReport {
         asn: 65001,
         router_id: Some([192, 0, 2, 11].into()),
+        communities: texts(&["no-export", "65001:1:2"]),
+        warnings: vec![],
         announce: vec!["10.244.1.0/24".parse().unwrap(), "fd00:10:244:1::/64".parse().unwrap()],
         complete: false,
         routes: vec![RouteReport {
             prefix: "10.244.2.0/24".parse().unwrap(),
             via: vec!["192.0.2.254".parse().unwrap()],
             peers: vec![up.address],
+            communities: texts(&["graceful-shutdown"]),
         }],
         peers: vec![up, down()],
     }
@@ -94,6 +106,7 @@ fn the_tables_are_aligned() {
 asn        65001
 router ID  192.0.2.11
 announces  10.244.1.0/24 fd00:10:244:1::/64
+           communities no-export 65001:1:2
 complete   not yet
 
 PEER          ASN    STATE        SINCE  IN  OUT  NEXT TIMER  LAST ERROR
@@ -105,12 +118,13 @@ SESSION      ROUTER ID    LOCAL ADDRESS  HOLD  FAMILIES   CAPABILITIES
 
 PEER         REMARK
 192.0.2.254  IPv6 disabled: MP_REACH_NLRI is cut off
-192.0.2.254  2 prefixes not taken: a default route
+192.0.2.254  2 prefixes not taken: a default route: nothing
+192.0.2.254  2 prefixes not used, as 10.244.5.0/24: next hop 192.0.2.11: it is this node's own address
 192.0.2.254  fd00:10:244:1::/64 not announced: this node has no IPv6 address to name as the next hop
 192.0.2.254  1 UPDATEs treated as withdrawals; last fault: ORIGIN is 7
 
-PREFIX         VIA          HEARD FROM
-10.244.2.0/24  192.0.2.254  192.0.2.254
+PREFIX         VIA          HEARD FROM   COMMUNITIES
+10.244.2.0/24  192.0.2.254  192.0.2.254  graceful-shutdown
 ";
     assert_eq!(table(&Some(report()), 1_700_000_120), expected);
     assert_eq!(table(&None, 0), "the configuration of the daemon has no [bgp]\n");

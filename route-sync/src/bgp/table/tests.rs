@@ -42,7 +42,7 @@ fn rib() -> Rib {
     });
     for (n, peer) in (2..).zip(PEERS) {
         let (address, router_id) = (peer.parse().unwrap(), [192, 0, 2, n].into());
-        rib.up(Source { address, router_id, internal: false });
+        rib.up(Source { address, router_id, internal: false, own_as: 0 });
     }
     rib
 }
