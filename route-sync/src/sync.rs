@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 mod earlier;
 mod events;
 mod failures;
+mod forwarding;
 mod learned;
 mod local;
 mod node_file;
@@ -234,6 +235,7 @@ impl Sync {
         let guarded = wants_guard && self.rules(why);
         self.tunnel = self.ensure_tunnel(why, vtep.as_ref(), guarded)?;
         self.filter_neighbours();
+        self.forwarding(why);
         let changes = self.changes()?;
         // What the diff does not name is as desired.
         let still: HashSet<Aim> = changes.iter().map(aim).collect();

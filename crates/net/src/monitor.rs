@@ -19,19 +19,27 @@ const RTNLGRP_NEIGH: u32 = 3;
 const RTNLGRP_IPV4_IFADDR: u32 = 5;
 const RTNLGRP_IPV4_ROUTE: u32 = 7;
 const RTNLGRP_IPV6_ROUTE: u32 = 11;
+const RTNLGRP_IPV4_NETCONF: u32 = 24;
+const RTNLGRP_IPV6_NETCONF: u32 = 25;
+/// RTM_NEWNETCONF, and the attributes of linux/netconf.h.
+const RTM_NEWNETCONF: u16 = 80;
+const NETCONFA_IFINDEX: u16 = 1;
+const NETCONFA_FORWARDING: u16 = 2;
 
 /// Receive buffer in bytes, of which the kernel makes twice as many: some 17,000 notifications.
 const SPACE: usize = 8 << 20;
 /// Events after which [`Monitor::read`] returns, although there may be more.
 const EVENTS: usize = 1024;
 
-const GROUPS: [u32; 6] = [
+const GROUPS: [u32; 8] = [
     RTNLGRP_LINK,
     RTNLGRP_NEIGH,
     RTNLGRP_IPV4_IFADDR,
     RTNLGRP_IPV6_IFADDR,
     RTNLGRP_IPV4_ROUTE,
     RTNLGRP_IPV6_ROUTE,
+    RTNLGRP_IPV4_NETCONF,
+    RTNLGRP_IPV6_NETCONF,
 ];
 
 /// A change in the network namespace. What was added and what was altered are told alike.
@@ -58,6 +66,9 @@ pub enum Event {
     Fdb(FdbEntry),
     /// An FDB entry of a VXLAN device is gone.
     FdbGone(FdbEntry),
+    /// Forwarding was switched off: of a link, by its index, or of all links (-1) or later ones
+    /// (-2).
+    ForwardingOff(i32),
     /// More happened than there was space for: what is known is out of date.
     Overrun,
 }
@@ -137,8 +148,17 @@ fn event(kind: u16, body: &[u8]) -> Option<Event> {
         RTM_DELROUTE => route().map(Event::RouteGone),
         RTM_NEWNEIGH => neighbour().map(Event::Neighbour).or_else(|| fdb().map(Event::Fdb)),
         RTM_DELNEIGH => neighbour().map(Event::NeighbourGone).or_else(|| fdb().map(Event::FdbGone)),
+        RTM_NEWNETCONF => forwarding_off(body).map(Event::ForwardingOff),
         _ => None,
     }
+}
+
+/// The link that does not forward, as a netconfmsg says: a family in four bytes, attributes.
+fn forwarding_off(body: &[u8]) -> Option<i32> {
+    let attributes = body.get(4..)?;
+    let number = |kind| netlink::find(attributes, kind).and_then(netlink::u32_of);
+    let off = number(NETCONFA_FORWARDING)? == 0;
+    number(NETCONFA_IFINDEX).map(u32::cast_signed).filter(|_| off)
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Sync {
                 self.figures.overruns += 1;
                 self.pending = Some("notifications were lost");
             }
+            Event::ForwardingOff(link) => self.forwarding_off(link),
             Event::Link(link) => self.link(&link),
             Event::LinkGone(index, _) => {
                 let tunnel = match &self.tunnel {

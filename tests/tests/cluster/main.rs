@@ -9,6 +9,7 @@ mod cluster;
 mod doors;
 mod events;
 mod foreign;
+mod forwarding;
 mod guard;
 mod life;
 mod masquerade;

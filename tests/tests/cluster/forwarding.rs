@@ -1,0 +1,49 @@
+//! Forwarding that somebody switches off.
+
+use crate::cluster::{ALL, Cluster};
+use ferrule_tests::node::Place;
+use ferrule_tests::packets::first_ping;
+use ferrule_tests::within;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A reload of sysctls, as hardening profiles bring; nothing else tells the daemon.
+#[test]
+fn what_is_switched_off_is_on_again() {
+    let cluster = Cluster::with("mode = \"vxlan\"", &ALL);
+    let (one, two) = (&cluster.members[0], &cluster.members[1]);
+    let (near, _) = one.pod();
+    let (_far, addresses) = two.pod();
+    let reach = || addresses.iter().all(|address| first_ping(&near, address)).then_some(());
+    within(PATIENCE, reach).expect("pods reach each other");
+    for key in [
+        "net.ipv4.ip_forward",
+        "net.ipv4.conf.all.forwarding",
+        "net.ipv4.conf.fvxlan/100.forwarding",
+        "net.ipv4.conf.eth0.forwarding",
+        "net.ipv6.conf.all.forwarding",
+    ] {
+        one.node.run(&format!("sysctl -qw {key}=0"));
+        let on = || (one.node.run(&format!("sysctl -n {key}")).trim() == "1").then_some(());
+        assert!(within(PATIENCE, on).is_some(), "{key} stays off: {}", one.log());
+        assert!(within(PATIENCE, reach).is_some(), "{key}: pods are cut off");
+    }
+}
+
+/// In containers /proc/sys is often read-only.
+#[test]
+fn what_cannot_be_switched_on_is_told() {
+    let mut cluster = Cluster::with("mode = \"vxlan\"", &["one", "two"]);
+    let one = &mut cluster.members[0];
+    one.kill();
+    one.node.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
+         mount --bind /proc/sys /proc/sys
+         mount -o remount,bind,ro /proc/sys");
+    one.start();
+    let status = one.status_when(|status| status["problems"].to_string().contains("forwarding"));
+    let problems = status["problems"].to_string();
+    assert!(problems.contains("sysctl -w net.ipv4.ip_forward=1"), "{problems}");
+    one.node.run("umount /proc/sys");
+    one.status_when(|status| !status["problems"].to_string().contains("forwarding"));
+}
