@@ -78,7 +78,6 @@ fn more_than_one_address_of_a_family_before_0_3_0() {
     }
 }
 
-/// Names that would leave the lease directory.
 #[test]
 fn a_pool_of_only_its_gateway_says_so() {
     let (node, pod) = (Node::new(), Pod::new());
@@ -89,6 +88,7 @@ fn a_pool_of_only_its_gateway_says_so() {
     assert!(!error.text().contains("delete pods"), "{error:?}");
 }
 
+/// Names that would leave the lease directory.
 #[test]
 fn names_that_are_paths() {
     for name in ["../escape", "a/b", "..", ".", "", "a\u{0}b"] {
