@@ -131,7 +131,7 @@ fn converse(parts: &[&[u8]], open: bool, internal: bool) -> (State, Vec<(IpNetwo
                 assert!(!up && !closed);
                 up = true;
                 let router_id = negotiated.router_id;
-                rib.up(Source { address: PEER, router_id, internal });
+                rib.up(Source { address: PEER, router_id, internal, own_as: 0 });
             }
             Action::Update(update) => {
                 assert!(up, "routes of no session");
