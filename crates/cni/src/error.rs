@@ -1,6 +1,7 @@
 //! The error that a runtime sees: code, message, details.
 
 use crate::version::Version;
+use nix::errno::Errno;
 use serde::Serialize;
 use std::{fmt, io};
 
@@ -106,10 +107,24 @@ impl Error {
         crate::json::pretty(&Document {
             cni_version: version.as_str(),
             code: self.code,
-            msg: &self.msg,
-            details: &self.details,
+            msg: &with_words(&self.msg),
+            details: &with_words(&self.details),
         })
     }
+}
+
+/// A text with words for each errno that musl has none for, such as EUCLEAN of a damaged file
+/// system: musl says `No error information (os error 117)`.
+pub(crate) fn with_words(text: &str) -> String {
+    const NONE: &str = "No error information (os error ";
+    let mut parts = text.split(NONE);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.split(')').next().unwrap_or_default();
+        let errno = digits.parse().map_or(Errno::UnknownErrno, Errno::from_raw);
+        whole.push_str(&format!("{} (os error {part}", errno.desc()));
+    }
+    whole
 }
 
 impl fmt::Display for Error {
@@ -123,3 +138,19 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errnos_without_words_get_some() {
+        let none = |errno: &str| format!("No error information (os error {errno})");
+        let text = format!("a: {}; b: {}: c (d)", none("117"), none("54"));
+        let wanted = "a: Structure needs cleaning (os error 117); \
+                      b: Exchange full (os error 54): c (d)";
+        assert_eq!(with_words(&text), wanted);
+        assert_eq!(with_words("plain (os error 2)"), "plain (os error 2)");
+        assert_eq!(with_words(&none("x")), "Unknown errno (os error x)");
+    }
+}

@@ -1,7 +1,7 @@
 //! Logs: on stderr, and in `logFile` when the configuration names one, since runtimes discard
 //! stderr. stdout belongs to the protocol.
 
-use crate::error::Error;
+use crate::error::{Error, with_words};
 use nix::fcntl::OFlag;
 use serde_json::{Map, Value};
 use std::fs::{File, OpenOptions};
@@ -82,6 +82,7 @@ pub fn debug(line: &str) {
 }
 
 fn write(level: Level, line: &str) {
+    let line = &with_words(line);
     let tag = match level {
         Level::Error => "error",
         Level::Warn => "warning",

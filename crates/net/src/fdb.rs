@@ -3,7 +3,8 @@
 
 use crate::mac::Mac;
 use crate::neighbour::{
-    NDA_DST, NDA_LLADDR, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, dump, message, report,
+    NDA_DST, NDA_LLADDR, NDA_MASTER, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, dump, message,
+    report,
 };
 use netlink::Verb;
 use netlink::{find, ip_of};
@@ -45,6 +46,16 @@ pub fn del(entry: &FdbEntry) -> Verb<()> {
     let what = format!("remove FDB entry {}", entry.mac);
     let message = message(libc::AF_BRIDGE, entry.link, Some(entry.mac), NTF_SELF);
     Verb::change(RTM_DELNEIGH, &message, 0, what)
+}
+
+/// Where a bridge keeps a MAC address: the index of a port, or the bridge's own; without VLAN.
+/// Linux 5.0; an older kernel gives EOPNOTSUPP.
+pub fn of_bridge(bridge: u32, mac: Mac) -> Verb<u32> {
+    let mut message = message(libc::AF_BRIDGE, 0, None, 0);
+    message.put(NDA_LLADDR, &mac.0);
+    message.put_u32(NDA_MASTER, bridge);
+    let parse = |kind, body: &[u8]| report(kind, body).map(|(_, link, ..)| link);
+    Verb::new(RTM_GETNEIGH, &message, 0, parse, format!("look up {mac} in a bridge"))
 }
 
 /// The entries of a VXLAN device.

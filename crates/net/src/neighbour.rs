@@ -16,6 +16,7 @@ pub(crate) const RTM_GETNEIGH: u16 = 30;
 pub(crate) const NDA_DST: u16 = 1;
 pub(crate) const NDA_LLADDR: u16 = 2;
 const NDA_IFINDEX: u16 = 8;
+pub(crate) const NDA_MASTER: u16 = 9;
 const NUD_STALE: u16 = 0x04;
 const NUD_PERMANENT: u16 = 0x80;
 const NTF_EXT_LEARNED: u8 = 0x10;

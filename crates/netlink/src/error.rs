@@ -1,5 +1,6 @@
 //! Errors of the kernel, with what was attempted.
 
+use nix::errno::Errno;
 use std::io;
 
 /// A result with [`Error`].
@@ -17,6 +18,15 @@ pub struct Error {
     pub reason: String,
 }
 
+/// An errno in words. musl has none for what POSIX does not name, EXFULL and EUCLEAN among them.
+fn words(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    match text.strip_prefix("No error information") {
+        Some(number) => format!("{}{number}", Errno::from_raw(errno).desc()),
+        None => text,
+    }
+}
+
 impl Error {
     /// An error of an operation on files or sockets.
     pub fn io(what: impl Into<String>, cause: &io::Error) -> Error {
@@ -32,7 +42,7 @@ impl Error {
 
     /// The kernel's words for it, without what was attempted.
     pub fn cause(&self) -> String {
-        let mut cause = io::Error::from_raw_os_error(self.errno).to_string();
+        let mut cause = words(self.errno);
         if !self.reason.is_empty() {
             cause = format!("{cause}: {}", self.reason);
         }
@@ -40,6 +50,16 @@ impl Error {
             cause.push_str("; it needs the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN");
         }
         cause
+    }
+
+    /// It took too long.
+    pub fn is_timeout(&self) -> bool {
+        self.errno == libc::ETIMEDOUT
+    }
+
+    /// There is no room for more: a bridge has as many ports as it can have (BR_MAX_PORTS).
+    pub fn is_full(&self) -> bool {
+        self.errno == libc::EXFULL
     }
 
     /// It is there already.
@@ -71,5 +91,20 @@ impl Error {
             self.errno,
             libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ENOSYS
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_errno_has_words() {
+        for errno in (1..=133).filter(|errno| Errno::from_raw(*errno) != Errno::UnknownErrno) {
+            let words = words(errno);
+            let wrong = words.contains("No error information") || words.contains("Unknown");
+            assert!(!wrong && words.ends_with(&format!("(os error {errno})")), "{words}");
+        }
+        assert_eq!(words(libc::EXFULL), "Exchange full (os error 54)");
     }
 }

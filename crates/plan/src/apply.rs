@@ -136,18 +136,25 @@ impl Kernel {
         Ok(self.host.set(&link::set_up(bridge.index, &bridge.name))?)
     }
 
-    /// A bridge whose MAC address nobody set takes the lowest of its ports'
-    /// (net/bridge/br_stp_if.c), and zero after the last: its neighbours would lose it as pods
-    /// come and go. netlink does not tell whether it was set, sysfs does.
+    /// A bridge whose MAC address nobody set takes the lowest of its ports' (net/bridge/br_stp_if.c,
+    /// br_stp_recalculate_bridge_id), and zero after the last: its neighbours would lose it as pods
+    /// come and go. Whether it was set (addr_assign_type) only sysfs tells, and /sys may be that of
+    /// another network namespace. So it is set where it is a port's, or where there may be no port
+    /// yet; then no neighbour is known that the kernel would forget (neigh_changeaddr).
     fn pin_mac(&mut self, bridge: &Link) -> Result<()> {
-        const NET_ADDR_SET: &str = "3";
-        let file = format!("/sys/class/net/{}/addr_assign_type", bridge.name);
-        match std::fs::read_to_string(file) {
-            Ok(assigned) if assigned.trim_end() != NET_ADDR_SET => {
-                Ok(self.host.set(&link::set_mac(bridge.index, bridge.mac, &bridge.name))?)
+        // A bridge that never had a port has a carrier, and is in operational state "unknown".
+        if bridge.running {
+            let holder = match self.host.get(&net::fdb::of_bridge(bridge.index, bridge.mac)) {
+                Err(error) if error.is_unsupported() => None,
+                holder => holder?,
+            };
+            let of_a_port = holder.is_some_and(|holder| holder != bridge.index);
+            if !of_a_port || is_set_by_sysfs(bridge) {
+                return Ok(());
             }
-            _ => Ok(()),
         }
+        let mac = if bridge.mac == Mac::default() { Mac::random() } else { bridge.mac };
+        Ok(self.host.set(&link::set_mac(bridge.index, mac, &bridge.name))?)
     }
 
     fn ensure_vlan_filtering(&mut self, bridge: &Link) -> Result<()> {
@@ -206,6 +213,13 @@ impl Kernel {
         };
         let verb = link::add_veth(&new, &self.pod()?.netns);
         if let Err(error) = self.host.set(&verb) {
+            if let (true, Some(bridge)) = (error.is_full(), bridge) {
+                let reason = format!(
+                    "bridge {bridge} has 1023 ports, and the kernel gives a bridge no more; remove \
+                     pods, or put new ones on another bridge"
+                );
+                return Err(net::Error { reason, ..error }.into());
+            }
             if !error.is_exists() {
                 return Err(error.into());
             }
@@ -265,9 +279,7 @@ impl Kernel {
             Err(error) if !error.is_exists() => return Err(error.into()),
             _ => {}
         }
-        let link = self.known_link(Place::Host, name)?;
-        // Again (see pin_mac), for a node without sysfs.
-        Ok(self.host.set(&link::set_mac(link.index, link.mac, name))?)
+        Ok(())
     }
 
     fn ensure_forwarding(&mut self, family: Family) -> Result<()> {
@@ -302,6 +314,18 @@ fn take_port_ipv6(port: &str) -> Result<()> {
         Err(error) if !error.is_gone() && !error.is_read_only() => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Whether sysfs shows this very bridge, and that its MAC address was set (NET_ADDR_SET of
+/// include/linux/netdevice.h).
+fn is_set_by_sysfs(bridge: &Link) -> bool {
+    let shows = |file: &str, wanted: &str| {
+        let text = std::fs::read_to_string(format!("/sys/class/net/{}/{file}", bridge.name));
+        text.is_ok_and(|text| text.trim_end() == wanted)
+    };
+    shows("addr_assign_type", "3")
+        && shows("ifindex", &bridge.index.to_string())
+        && shows("address", &bridge.mac.to_string())
 }
 
 fn no_vlan_filtering(bridge: &str) -> Error {

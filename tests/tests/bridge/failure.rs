@@ -25,6 +25,25 @@ fn fails_clean(config: &Value, node: &Node, pod: &Pod, mend: impl FnOnce(), retr
     attachment.check(&result);
 }
 
+/// A bridge of Linux has at most 1023 ports (BR_MAX_PORTS, and port 0 is none).
+#[test]
+fn a_bridge_without_a_free_port_is_said_in_words() {
+    let (node, pod) = (Node::new(), Pod::new());
+    node.sh("ip link add cni0 type bridge; ip link set cni0 up
+        for i in $(seq 1023); do
+            echo link add x$i type veth peer name y$i; echo link set x$i master cni0
+        done | ip -batch -");
+    let attachment = node.attach(&conf::v4(), &pod);
+    let error = attachment.try_add().err();
+    for part in ["Exchange full", "bridge cni0 has 1023 ports", "another bridge"] {
+        assert!(error.text().contains(part), "{part}: {error:?}");
+    }
+    assert_eq!((node.veths(), node.leases(), pod.links()), (vec![], vec![], vec![]));
+    node.run("ip link del x7");
+    attachment.add();
+    ferrule_tests::packets::ping(&pod, conf::GATEWAY4);
+}
+
 #[test]
 fn an_exhausted_pool() {
     let (node, one, two) = (Node::new(), Pod::new(), Pod::new());

@@ -41,6 +41,11 @@ pub const DIFFERENCES: &[Row] = &[
         "a bridge's port needs no IPv6: its addresses make every change of a link slower",
     ),
     row(
+        EVERY,
+        "*pod/sysctls/ipv6.conf.*.accept_ra",
+        "a pod of ours takes no router advertisement of its neighbours; one of the reference does",
+    ),
+    row(
         "a_backend_that_nobody_knows",
         "ADD*",
         "Debian's 1.1.1 does not know ipMasqBackend (1.6 brought it) and ignores the key",
