@@ -79,6 +79,9 @@ pub struct Kernel {
 /// through duplicate address detection (RFC 4862: a second, with a random delay of up to one).
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a port of a bridge with STP may take beyond the delays: the kernel's timers are seconds.
+const STP_MARGIN: Duration = Duration::from_secs(3);
+
 impl Kernel {
     /// Opens the host's socket and, given a path, the pod's namespace with a socket inside.
     ///
@@ -244,6 +247,33 @@ impl Kernel {
             Ok(self.socket(place)?.wait(&verb, &what, PATIENCE, |link| link.running)?)
         };
         Ok((wait(Place::Host, host)?, wait(Place::Pod, pod)?))
+    }
+
+    /// Waits until the spanning tree of a bridge lets a port forward frames: its forward delay twice
+    /// (IEEE 802.1D section 8.4), and a little more. `begun` is called with the time that it may
+    /// take, where there is something to wait for. Without STP a port forwards at once. Whether it
+    /// does in the end.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait_forwarding(
+        &mut self,
+        port: &Link,
+        bridge: &str,
+        begun: impl FnOnce(Duration),
+    ) -> Result<bool> {
+        if port.forwards {
+            return Ok(true);
+        }
+        let delay = self.known_link(Place::Host, bridge)?.forward_delay;
+        let patience = Duration::from_millis(u64::from(delay) * 20) + STP_MARGIN;
+        begun(patience);
+        let what = format!("see {} forward frames", port.name);
+        let verb = link::by_index(port.index);
+        match self.host.wait(&verb, &what, patience, |port| port.forwards) {
+            Err(error) if error.is_timeout() => Ok(false),
+            waited => Ok(waited.map(|_| true)?),
+        }
     }
 
     /// Waits until a link listens for neighbour solicitations of its IPv6 addresses. The kernel

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::forwarding::Forwarder;
 use crate::plan::{self, Names};
 use ::plan::{Item, Kernel, Link, Mac, Place};
-use cni::{Attachment, CniResult, Result};
+use cni::{Attachment, CniResult, Result, log};
 use std::path::Path;
 
 /// A network's configuration, and what it makes of an attachment. All but [`Network::settle`] are
@@ -114,7 +114,9 @@ impl Network for Config {
         result: &CniResult,
     ) -> ::plan::Result<Vec<Link>> {
         let (host, pod) = if self.pod_up {
-            kernel.wait_running(&names.host, &names.pod)?
+            let (host, pod) = kernel.wait_running(&names.host, &names.pod)?;
+            wait_for_stp(kernel, &self.bridge, &host)?;
+            (host, pod)
         } else {
             let host = kernel.known_link(Place::Host, &names.host)?;
             (host, kernel.known_link(Place::Pod, &names.pod)?)
@@ -145,6 +147,28 @@ impl Network for Config {
     fn needs_nft(&self) -> bool {
         self.masquerade || self.macspoof
     }
+}
+
+/// A port of a bridge with STP passes nothing for twice the forward delay, 30 s by default. ADD
+/// waits for it, or says that the pod has to.
+fn wait_for_stp(kernel: &mut Kernel, bridge: &str, port: &Link) -> ::plan::Result<()> {
+    let mut limit = 0.0;
+    let forwards = kernel.wait_forwarding(port, bridge, |patience| {
+        limit = patience.as_secs_f32();
+        log::info(&format!(
+            "waiting up to {limit} s until the spanning tree (STP) of bridge {bridge} lets {} forward",
+            port.name
+        ));
+    })?;
+    if !forwards {
+        log::warn(&format!(
+            "the spanning tree (STP) of bridge {bridge} still holds {} back after {limit} s: the pod \
+             has no network until it forwards; see `bridge link show dev {}`, switch STP off, or \
+             lower the bridge's forward_delay",
+            port.name, port.name
+        ));
+    }
+    Ok(())
 }
 
 /// Whether a neighbour may remember an address of the pod at another MAC address. An announcement

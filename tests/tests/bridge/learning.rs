@@ -156,6 +156,12 @@ fn no_frame_moves_it_where_the_bridge_forwards_reserved_groups() {
     holds_on("ip link add cni0 type bridge group_fwd_mask 0xfff8; ip link set cni0 up");
 }
 
+/// There the bridge itself takes BPDUs.
+#[test]
+fn no_frame_moves_it_on_a_bridge_with_stp() {
+    holds_on("ip link add cni0 type bridge stp_state 1 forward_delay 200; ip link set cni0 up");
+}
+
 #[test]
 fn no_frame_moves_it_in_a_vlan() {
     let config = conf::with(&checked(), &json!({"vlan": 5}));

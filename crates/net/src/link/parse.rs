@@ -42,6 +42,12 @@ pub struct Link {
     /// For a bridge, whether frames to the group addresses of IEEE 802.1D teach it no source
     /// address; `None` where the kernel does not say (before Linux 5.0).
     pub no_linklocal_learn: Option<bool>,
+    /// For a bridge, how long its spanning tree keeps a new port in each of the states listening and
+    /// learning, in hundredths of a second.
+    pub forward_delay: u32,
+    /// For a port of a bridge: its spanning tree lets it forward frames. Without STP it always does
+    /// when it carries packets.
+    pub forwards: bool,
     /// For a VLAN device its ID.
     pub vlan_id: Option<u16>,
     /// For a port of a bridge: a frame may leave through the port that it came in by.
@@ -100,6 +106,7 @@ const IFLA_LINK_NETNSID: u16 = 37;
 pub(crate) const IFLA_INFO_KIND: u16 = 1;
 pub(crate) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
 const IFLA_VLAN_ID: u16 = 1;
@@ -109,10 +116,12 @@ pub(crate) const IFLA_VXLAN_LOCAL: u16 = 4;
 pub(crate) const IFLA_VXLAN_LEARNING: u16 = 7;
 pub(crate) const IFLA_VXLAN_PORT: u16 = 15;
 pub(crate) const IFLA_VXLAN_LOCAL6: u16 = 17;
+const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 // include/uapi/linux/if_bridge.h
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+const BR_STATE_FORWARDING: u8 = 3;
 const BR_BOOLOPT_NO_LL_LEARN: u32 = 1 << 0;
 const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
 const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
@@ -168,6 +177,8 @@ fn info(link: &mut Link, infos: &[u8]) {
         match kind {
             IFLA_INFO_KIND => link.kind = text(value),
             IFLA_INFO_DATA if link.kind == "bridge" => {
+                let delay = find(value, IFLA_BR_FORWARD_DELAY).and_then(u32_of);
+                link.forward_delay = delay.unwrap_or_default();
                 link.vlan_filtering = on(IFLA_BR_VLAN_FILTERING);
                 // struct br_boolopt_multi: the values, and which of them the kernel knows.
                 let options = find(value, IFLA_BR_MULTI_BOOLOPT).and_then(|value| value.get(..4));
@@ -181,6 +192,8 @@ fn info(link: &mut Link, infos: &[u8]) {
             IFLA_INFO_DATA if link.kind == "vxlan" => link.vxlan = Some(Box::new(vxlan(value))),
             // A port's master is a bridge, or else nobody asks.
             IFLA_INFO_SLAVE_DATA => {
+                let state = find(value, IFLA_BRPORT_STATE).and_then(|state| state.first());
+                link.forwards = state == Some(&BR_STATE_FORWARDING);
                 link.hairpin = on(IFLA_BRPORT_MODE) == Some(true);
                 link.isolated = on(IFLA_BRPORT_ISOLATED) == Some(true);
             }
