@@ -99,18 +99,27 @@ impl<N: Network> Work<'_, N> {
         self.look_into_pod()?;
         self.apply(&self.network.shared())?;
         // The lock is ours and no veth of the attachment lives: a lease from now on is ours to
-        // undo. So IPAM works beside the making of the link.
-        self.ask_ipam()?;
+        // undo. So IPAM works beside the making of the link, if it needs none.
+        let by_link = self.request.conf.ipam.as_deref().is_some_and(asks_by_link);
+        if !by_link {
+            self.ask_ipam()?;
+        }
         self.apply(&link)?;
         if self.kernel.rpfilter_was_made() {
             self.filter_others();
+        }
+        if by_link {
+            self.bring_up(&mut record, claim)?;
+            self.ask_ipam()?;
         }
         let mut result = CniResult::default();
         if let Some(from_ipam) = self.ipam_result()? {
             result = self.network.complete(from_ipam)?;
         }
-        self.network.name(&mut self.names, &result);
-        let up = self.network.up(&self.names, &result);
+        if !by_link {
+            self.network.name(&mut self.names, &result);
+        }
+        let mut up = self.network.up(&self.names, &result);
         let layer3 = match self.ipam {
             Some(_) => self.network.layer3(&self.names, &result),
             None => Vec::new(),
@@ -121,6 +130,7 @@ impl<N: Network> Work<'_, N> {
         if record.macspoof.is_some() || !record.addresses.is_empty() || !record.routes.is_empty() {
             claim.write(&record)?;
         }
+        up.retain(|item| !self.done.contains(item));
         self.apply(&up)?;
         self.apply(&layer3)?;
         let links = self.settle(&result)?;
@@ -132,6 +142,19 @@ impl<N: Network> Work<'_, N> {
         record.complete = true;
         claim.write(&record)?;
         Ok(result)
+    }
+
+    /// Brings the link up, with the MAC address that it keeps, before IPAM is asked, and waits until
+    /// it carries packets.
+    fn bring_up(&mut self, record: &mut Record, claim: &mut Claim) -> Result<()> {
+        let nothing = CniResult::default();
+        let up = self.network.up(&self.names, &nothing);
+        record.macspoof = up.iter().find_map(source_mac);
+        if record.macspoof.is_some() {
+            claim.write(record)?;
+        }
+        self.apply(&up)?;
+        self.settle(&nothing).map(drop)
     }
 
     /// Gives the pods that live their filters back, after somebody flushed nf_tables.
@@ -242,6 +265,11 @@ impl<N: Network> Work<'_, N> {
             error.also(format!("and undoing it failed: {problem}; DEL will try again"))
         })
     }
+}
+
+/// Whether an IPAM plugin may need the pod's link to find an address, as `dhcp` does. These do not.
+fn asks_by_link(ipam: &str) -> bool {
+    !matches!(ipam, "host-local" | "static")
 }
 
 fn source_mac(item: &Item) -> Option<String> {

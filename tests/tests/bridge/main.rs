@@ -10,6 +10,7 @@ mod check;
 mod claim;
 mod del;
 mod delegation;
+mod dhcp;
 mod failure;
 mod first_packet;
 mod forwarding;
@@ -29,6 +30,7 @@ mod regressions_reference;
 mod routers;
 mod routes;
 mod spoof;
+mod stp;
 
 use ferrule_tests::{Snapshot, conf};
 use serde_json::Value;
