@@ -49,6 +49,11 @@ fn compare(
     items.extend(network.last(names, result));
     if names.alias.is_empty() {
         items.retain(|item| !is_said_otherwise_by_others(item));
+        for item in &mut items {
+            if let Item::Bridge(bridge) = item {
+                bridge.no_linklocal_learn = false;
+            }
+        }
     }
     kernel.check(&items).map_err(|error| failed(&error))
 }
