@@ -142,16 +142,19 @@ impl Kernel {
     /// another network namespace. So it is set where it is a port's, or where there may be no port
     /// yet; then no neighbour is known that the kernel would forget (neigh_changeaddr).
     fn pin_mac(&mut self, bridge: &Link) -> Result<()> {
-        // A bridge that never had a port has a carrier, and is in operational state "unknown".
-        if bridge.running {
-            let holder = match self.host.get(&net::fdb::of_bridge(bridge.index, bridge.mac)) {
-                Err(error) if error.is_unsupported() => None,
-                holder => holder?,
-            };
-            let of_a_port = holder.is_some_and(|holder| holder != bridge.index);
-            if !of_a_port || is_set_by_sysfs(bridge) {
-                return Ok(());
-            }
+        let holder = match self.host.get(&net::fdb::of_bridge(bridge.index, bridge.mac)) {
+            Err(error) if error.is_unsupported() => None,
+            holder => holder?,
+        };
+        // An entry of the bridge's own is made where its MAC address is set. Without an entry a bridge
+        // that is up has ports, none of which gave it its own.
+        let is_set = match holder {
+            Some(holder) if holder == bridge.index => bridge.mac != Mac::default(),
+            Some(_) => is_set_by_sysfs(bridge),
+            None => bridge.running,
+        };
+        if is_set {
+            return Ok(());
         }
         let mac = if bridge.mac == Mac::default() { Mac::random() } else { bridge.mac };
         Ok(self.host.set(&link::set_mac(bridge.index, mac, &bridge.name))?)
