@@ -9,6 +9,7 @@ pub mod config;
 mod dial;
 mod driver;
 mod follow;
+mod limit;
 mod lookup;
 mod neighbor;
 #[cfg(test)]

@@ -34,7 +34,8 @@
 //! Graceful restart as a restarting speaker: [`GracefulRestart`] is read and offered without
 //! families. Listen ranges: a [`Config`] is made when the connection arrives. TTL security and MD5
 //! are options of the driver's sockets. A prefix limit: the driver counts, and stops the session
-//! with subcode 1 of RFC 4486.
+//! with subcode 1 of RFC 4486
+//! ([`Event::TooManyPrefixes`]).
 
 mod connection;
 mod establish;
@@ -52,6 +53,9 @@ use std::time::Duration;
 
 /// How long a session that fails again and again rests at most.
 pub const IDLE_HOLD_MAX: Duration = Duration::from_secs(60);
+/// How long a session rests that ended for too many prefixes: a peer whose export filter is missing
+/// costs a burst each time.
+pub const PREFIXES_HOLD: Duration = Duration::from_secs(300);
 /// How long an OPEN may take to come (RFC 4271 section 8.2.2 suggests 4 minutes).
 pub const OPEN_HOLD: Duration = Duration::from_secs(240);
 /// How long a connection that loses a collision waits for the other's OPEN. The shortest hold time
@@ -151,6 +155,14 @@ pub enum Event<'a> {
     /// Ask the peer to send a family again (RFC 2918), after the import policy became wider.
     /// Without effect unless established with a peer that can.
     Refresh(Family),
+    /// The peer has announced more prefixes of a family than it may: the session ends, and begins
+    /// anew after [`PREFIXES_HOLD`]. Without effect unless established.
+    TooManyPrefixes {
+        /// Of which family.
+        family: Family,
+        /// How many it may announce.
+        most: u32,
+    },
     /// Time passed.
     Tick,
 }

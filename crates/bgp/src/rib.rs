@@ -48,6 +48,8 @@ struct Peer {
     paths: BTreeMap<IpNetwork, Arc<Path>>,
     /// The prefixes of `paths` by next hop: never empty sets.
     by_via: BTreeMap<Via, BTreeSet<IpNetwork>>,
+    /// How many of `paths` are of IPv4.
+    ipv4: usize,
     rejected: BTreeMap<Rejected, u64>,
 }
 
@@ -55,6 +57,7 @@ impl Peer {
     /// Gives the path of before.
     fn insert(&mut self, prefix: IpNetwork, path: &Arc<Path>) -> Option<Arc<Path>> {
         let old = self.paths.insert(prefix, Arc::clone(path));
+        self.ipv4 += usize::from(old.is_none() && prefix.is_ipv4());
         if old.as_ref().is_none_or(|old| old.via != path.via) {
             self.unlist(&prefix, old.as_deref());
             self.by_via.entry(path.via).or_default().insert(prefix);
@@ -64,6 +67,7 @@ impl Peer {
 
     fn remove(&mut self, prefix: &IpNetwork) -> Option<Arc<Path>> {
         let old = self.paths.remove(prefix);
+        self.ipv4 -= usize::from(old.is_some() && prefix.is_ipv4());
         self.unlist(prefix, old.as_deref());
         old
     }
@@ -114,8 +118,8 @@ impl Rib {
     /// A session came up; the peer begins with nothing.
     pub fn up(&mut self, source: Source) {
         self.down(source.address);
-        let (paths, by_via, rejected) = Default::default();
-        let peer = Peer { source, paths, by_via, rejected };
+        let (paths, by_via, ipv4, rejected) = Default::default();
+        let peer = Peer { source, paths, by_via, ipv4, rejected };
         self.peers.insert(source.address, peer);
     }
 
@@ -277,6 +281,19 @@ impl Rib {
     /// A peer's path to a prefix, if the policy admits it.
     pub fn path(&self, peer: IpAddr, prefix: &IpNetwork) -> Option<&Path> {
         self.peers.get(&peer)?.paths.get(prefix).map(AsRef::as_ref)
+    }
+
+    /// The prefixes that a peer announced and the policy admits, by next hop: never empty sets.
+    pub fn by_next_hop(&self, peer: IpAddr) -> impl Iterator<Item = (&Via, &BTreeSet<IpNetwork>)> {
+        self.peers.get(&peer).into_iter().flat_map(|peer| &peer.by_via)
+    }
+
+    /// As [`count`](Rib::count), of one family.
+    pub fn count_of(&self, peer: IpAddr, family: Family) -> usize {
+        self.peers.get(&peer).map_or(0, |peer| match family {
+            Family::Ipv4 => peer.ipv4,
+            Family::Ipv6 => peer.paths.len() - peer.ipv4,
+        })
     }
 
     /// Whether a peer announced a prefix that the policy admits.

@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn the_text_says_what_was_tried_and_what_the_kernel_said() {
         let error = Error::from(netlink::Error::of("add chain x", 17, "Chain exists"));
-        assert_eq!(error.to_string(), "add chain x: File exists (os error 17) (kernel: Chain exists)");
+        assert_eq!(
+            error.to_string(),
+            "add chain x: File exists (os error 17) (kernel: Chain exists)"
+        );
         assert!(error.is_exists() && !error.is_gone() && !error.is_busy());
         let error = Error::from(netlink::Error::of("delete chain x", 16, ""));
         assert_eq!(error.to_string(), "delete chain x: Device or resource busy (os error 16)");

@@ -69,7 +69,12 @@ pub struct Peer {
     pub allowas_in: u8,
     /// `enforce-first-as`: what comes by a path that does not begin with `asn` counts as withdrawn.
     pub enforce_first_as: bool,
+    /// `max-prefixes`: how many prefixes of each family may be admitted before the session ends.
+    pub max_prefixes: u32,
 }
+
+/// `max-prefixes` unless configured: some times what the largest clusters need, and some 100 MB.
+const MAX_PREFIXES: u32 = 200_000;
 
 /// The key of TCP MD5 (RFC 2385).
 #[derive(Clone, PartialEq, Eq)]
@@ -167,6 +172,9 @@ fn peers(table: &mut Table, bgp: &Bgp, faults: &mut Faults) -> Vec<Peer> {
                 .unwrap_or_else(|| address.is_some_and(|address| address.is_ipv6())),
             allowas_in: table.read("allowas-in", faults, number(0, 10)).unwrap_or(0),
             enforce_first_as: table.read("enforce-first-as", faults, boolean).unwrap_or(true),
+            max_prefixes: table
+                .read("max-prefixes", faults, number(1, u32::MAX))
+                .unwrap_or(MAX_PREFIXES),
         };
         table.finish(faults);
         if address.is_some() && asn.is_some() {

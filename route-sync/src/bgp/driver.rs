@@ -284,6 +284,7 @@ impl Speaker {
                 Action::Update(update) => {
                     self.rib.update(address, &update);
                     self.note_routes(address);
+                    self.hold_to_limit(address);
                     self.note(address, &update);
                 }
                 Action::Resend(family) => self.resend(address, family),

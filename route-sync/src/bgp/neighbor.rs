@@ -23,6 +23,8 @@ pub(super) struct Neighbor {
     pub untold: BTreeMap<IpNetwork, Unannounced>,
     /// Families of which it has sent all its routes in this session.
     pub ended: BTreeSet<Family>,
+    /// Families of which it has announced nearly as much as it may, as was logged.
+    pub warned: BTreeSet<Family>,
     /// The number of the dial under way.
     pub dialling: Option<(u64, AbortHandle)>,
     /// Since when there is a session, or none, seconds since 1970.
@@ -53,6 +55,7 @@ impl Neighbor {
             told: AdjRibOut::new(),
             untold: BTreeMap::new(),
             ended: BTreeSet::new(),
+            warned: BTreeSet::new(),
             dialling: None,
             since: now(),
             logged: String::new(),
@@ -106,6 +109,7 @@ impl Neighbor {
         self.untold.clear();
         self.routes_since = None;
         self.ended.clear();
+        self.warned.clear();
     }
 }
 

@@ -46,6 +46,9 @@ impl Speaker {
             let new = self.bgp.peers.iter().find(|peer| peer.address == old.address).cloned();
             match new {
                 None => self.end(old.address, cease::DECONFIGURED, "it is configured no more"),
+                Some(new) if !every && self.differs_by_limit(old, &new) => {
+                    self.limit(old.address, new.max_prefixes);
+                }
                 Some(new) if every || new != *old => {
                     self.end(old.address, cease::CONFIGURATION, "its configuration changed");
                 }

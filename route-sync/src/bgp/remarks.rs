@@ -6,7 +6,8 @@ use super::report::UnusableReport;
 use crate::query::Problem;
 use bgp_speaker::codec::Update;
 use bgp_speaker::rib::Via;
-use std::collections::BTreeMap;
+use ipnetwork::IpNetwork;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use tracing::warn;
 
@@ -60,20 +61,16 @@ const SHOWN: usize = 100;
 impl Speaker {
     /// Prefixes of a peer that are not used for their next hop.
     pub(super) fn unusable(&self, peer: IpAddr) -> Vec<UnusableReport> {
-        let mut found: BTreeMap<Via, UnusableReport> = BTreeMap::new();
-        for (prefix, path) in self.rib.paths(peer) {
-            let Some(why) = self.table.unusable(&self.bgp, path) else { continue };
-            if found.len() >= SHOWN && !found.contains_key(&path.via) {
-                continue;
-            }
-            let report = found.entry(path.via).or_insert_with(|| UnusableReport {
-                next_hop: path.via.address,
-                prefixes: 0,
-                example: *prefix,
+        let report = |(via, prefixes): (&Via, &BTreeSet<IpNetwork>)| {
+            let example = *prefixes.first()?;
+            let why = self.table.unusable(&self.bgp, self.rib.path(peer, &example)?)?;
+            Some(UnusableReport {
+                next_hop: via.address,
+                prefixes: prefixes.len() as u64,
+                example,
                 why: why.to_string(),
-            });
-            report.prefixes += 1;
-        }
-        found.into_values().collect()
+            })
+        };
+        self.rib.by_next_hop(peer).filter_map(report).take(SHOWN).collect()
     }
 }

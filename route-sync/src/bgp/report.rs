@@ -1,6 +1,7 @@
 //! What the speaker says of itself.
 
 use super::driver::Speaker;
+use super::limit::is_near;
 use super::neighbor::Neighbor;
 use crate::query::Problem;
 use bgp_speaker::codec::Family;
@@ -55,6 +56,10 @@ pub struct PeerReport {
     pub next_timer: Option<u64>,
     /// Prefixes that it announced and that are admitted.
     pub prefixes_in: u64,
+    /// How many prefixes of each family may be admitted before the session ends.
+    pub max_prefixes: u32,
+    /// Families of which more than three quarters of that are: their prefixes.
+    pub near_limit: BTreeMap<String, u64>,
     /// Announcements that are not admitted, since the session came up, by reason.
     pub rejected: BTreeMap<String, u64>,
     /// What to do about the reasons of `rejected`.
@@ -237,6 +242,8 @@ impl Speaker {
                 .keys()
                 .map(|why| (why.to_string(), why.remedy().to_owned()))
                 .collect(),
+            max_prefixes: peer.config.max_prefixes,
+            near_limit: self.near_limit(address, peer.config.max_prefixes),
             rejected: rejected.into_iter().map(|(why, n)| (why.to_string(), n)).collect(),
             prefixes_out: peer.told.len() as u64,
             unannounced: peer.untold.iter().map(|(p, why)| (*p, why.to_string())).collect(),
@@ -251,6 +258,13 @@ impl Speaker {
             last_error: peer.last_error(),
             last_fault: peer.fault.clone(),
         }
+    }
+
+    fn near_limit(&self, address: IpAddr, most: u32) -> BTreeMap<String, u64> {
+        let count = |family| (family, self.rib.count_of(address, family) as u64);
+        let counts = [Family::Ipv4, Family::Ipv6].map(count).into_iter();
+        let near = counts.filter(|(_, count)| is_near(*count, most));
+        near.map(|(family, count)| (family.to_string(), count)).collect()
     }
 
     fn session(&self, peer: &Neighbor) -> Option<SessionReport> {

@@ -99,6 +99,10 @@ fn remarks(text: &mut String, report: &BgpReport) {
             let why = &unusable.why;
             remark(format!("{count} prefixes not used, as {example}: next hop {next_hop}: {why}"));
         }
+        for (family, count) in &peer.near_limit {
+            let most = peer.max_prefixes;
+            remark(format!("{count} {family} prefixes: near to max-prefixes, {most}"));
+        }
         for (prefix, why) in &peer.unannounced {
             remark(format!("{prefix} not announced: {why}"));
         }

@@ -72,6 +72,9 @@ fn bgp(text: &mut Text, peers: &[PeerReport]) {
     gauge("bgp_prefixes_in", "Prefixes that the peer announces and that are admitted.", |peer| {
         peer.prefixes_in
     });
+    gauge("bgp_prefixes_max", "Prefixes of each family that end the session when exceeded.", |p| {
+        p.max_prefixes.into()
+    });
     gauge("bgp_prefixes_out", "Prefixes that the peer was told.", |peer| peer.prefixes_out);
     gauge("bgp_prefixes_rejected", "Announcements of this session not admitted.", |peer| {
         peer.rejected.values().sum()

@@ -1,7 +1,9 @@
 //! Peers that send without end, or more than they may.
 
-use crate::pair::{NODE, Pair};
-use crate::raw_peer::{AS_PATH, KEEPALIVE, NEXT_HOP, ORIGIN, RawPeer, message, update};
+use crate::pair::{NODE, Pair, ROUTER};
+use crate::raw_peer::{
+    AS_PATH, KEEPALIVE, NEXT_HOP, NOTIFICATION, ORIGIN, RawPeer, message, update,
+};
 use ferrule_tests::node::Place;
 use std::io::Write;
 use std::net::TcpStream;
@@ -81,4 +83,43 @@ fn a_connection_that_waits_for_the_other_one_is_closed_for_a_flood() {
     raw.answer(90);
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 7));
     pair.node.hears("10.244.7.0/24", 1);
+}
+
+/// RFC 4486: a peer that announces more than it may loses its session and its routes, until the
+/// configuration says otherwise; what does not reach the limit costs nothing.
+#[test]
+fn a_peer_that_announces_too_much_loses_its_session() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "max-prefixes = 4");
+    raw.open(90);
+    let announce = |raw: &mut RawPeer, thirds: std::ops::Range<u8>| {
+        thirds.for_each(|third| raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], third)));
+    };
+    announce(&mut raw, 20..23);
+    pair.node.hears("10.244.22.0/24", 1);
+    assert!(!pair.node.command("status bgp").stdout.contains("max-prefixes"));
+    announce(&mut raw, 23..24);
+    // The same once more is no more.
+    announce(&mut raw, 20..24);
+    pair.node.until("a warning", |s| {
+        s.command("status bgp").stdout.contains("4 IPv4 prefixes: near to max-prefixes, 4")
+    });
+    announce(&mut raw, 24..25);
+    assert_eq!(raw.expect(NOTIFICATION), [6, 1, 0, 1, 1, 0, 0, 0, 4]);
+    pair.node.until("no route", |s| s.learned().is_empty());
+    assert!(pair.node.peer(ROUTER)["lastError"].to_string().contains("raise max-prefixes"));
+    assert!(pair.node.command("status").stdout.contains("more than 4 IPv4 prefixes"));
+
+    pair.configure("", "max-prefixes = 6");
+    raw.open(90);
+    announce(&mut raw, 20..25);
+    pair.node.hears("10.244.24.0/24", 1);
+    let since = pair.node.peer(ROUTER)["since"].clone();
+    pair.configure("", "max-prefixes = 1000");
+    pair.node.until("another limit", |s| s.peer(ROUTER)["maxPrefixes"] == 1000);
+    let peer = pair.node.peer(ROUTER);
+    assert_eq!((&peer["since"], &peer["counters"]["established"]), (&since, &1.into()));
+    pair.configure("", "max-prefixes = 2");
+    assert_eq!(raw.expect(NOTIFICATION)[..2], [6, 1]);
 }

@@ -20,6 +20,8 @@ pub mod code {
 
 /// Subcodes of Cease (RFC 4486) that are sent, or mean something here.
 pub mod cease {
+    /// Maximum Number of Prefixes Reached.
+    pub const PREFIXES: u8 = 1;
     /// Administrative Shutdown.
     pub const SHUTDOWN: u8 = 2;
     /// Peer De-configured.

@@ -3,6 +3,7 @@
 mod collision;
 mod disabled;
 mod errors;
+mod limit;
 mod stream;
 
 use super::connection::{Connection, Phase, jittered};
@@ -132,6 +133,7 @@ impl Session {
             Event::Received { connection, bytes } => self.received(connection, bytes),
             Event::Advertise(updates) => self.advertise(updates),
             Event::Refresh(family) => self.refresh(family),
+            Event::TooManyPrefixes { family, most } => self.too_many(family, most),
             Event::Tick => self.tick(),
         }
         self.resume();

@@ -31,6 +31,7 @@ fn what_is_left_out_has_defaults() {
         extended_next_hop: false,
         allowas_in: 0,
         enforce_first_as: true,
+        max_prefixes: 200_000,
     };
     let bgp = Bgp {
         asn: 65001,

@@ -26,6 +26,8 @@ fn up() -> PeerReport {
         }),
         next_timer: Some(12),
         prefixes_in: 1,
+        max_prefixes: 200_000,
+        near_limit: [].into(),
         rejected: [("a default route".to_owned(), 2)].into(),
         remedies: [("a default route".to_owned(), "nothing".to_owned())].into(),
         unusable: vec![UnusableReport {
@@ -62,6 +64,8 @@ fn down() -> PeerReport {
         session: None,
         next_timer: None,
         prefixes_in: 0,
+        max_prefixes: 200_000,
+        near_limit: [].into(),
         rejected: [].into(),
         remedies: [].into(),
         unusable: vec![],
@@ -148,4 +152,12 @@ fn well_is_what_is_up_and_told_whole() {
     assert!(is_well(&Some(well.clone())));
     well.complete = false;
     assert!(!is_well(&Some(well)));
+}
+
+#[test]
+fn who_is_near_the_limit_is_shown() {
+    let mut report = report();
+    report.peers[0].near_limit.insert("IPv4".to_owned(), 160_000);
+    let text = table(&Some(report), 0);
+    assert!(text.contains("160000 IPv4 prefixes: near to max-prefixes, 200000"), "{text}");
 }
