@@ -146,13 +146,10 @@ impl Kernel {
             Err(error) if error.is_unsupported() => None,
             holder => holder?,
         };
-        // An entry of the bridge's own is made where its MAC address is set. Without an entry a bridge
-        // that is up has ports, none of which gave it its own.
-        let is_set = match holder {
-            Some(holder) if holder == bridge.index => bridge.mac != Mac::default(),
-            Some(_) => is_set_by_sysfs(bridge),
-            None => bridge.running,
-        };
+        // A bridge that is up has ports; the kernel says so up to a second late
+        // (net/core/link_watch.c). Here none of them gave it its MAC address.
+        let of_a_port = holder.is_some_and(|holder| holder != bridge.index);
+        let is_set = (bridge.running && !of_a_port) || is_set_by_sysfs(bridge);
         if is_set {
             return Ok(());
         }
