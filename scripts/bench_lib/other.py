@@ -122,7 +122,7 @@ def peaks(side):
         side.count += 1
         measured("ADD")
         measured("CHECK", prevResult=json.loads(read(side.output)))
-        # The reference has learned GC later than Debian's package.
+        # Version 1.1.1 of the reference has no GC, and of v1.10.0 only host-local.
         if side.suite == "ferrule":
             valid = [{"containerID": f"bench-{side.count}", "ifname": "eth0"}]
             measured("GC", cniVersion="1.1.0", **{"cni.dev/valid-attachments": valid})

@@ -3,6 +3,13 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::peers;
+
+/// The variable that names another folder of the reference's executables.
+const GIVEN: &str = "FERRULE_REFERENCE_DIR";
+/// Where Debian puts them.
+const OLD: &str = "/usr/lib/cni";
+
 /// A folder of CNI executables.
 #[derive(Clone, Debug)]
 pub struct Bins {
@@ -22,21 +29,27 @@ impl Bins {
         Self { dir }
     }
 
-    /// The reference suite: `$FERRULE_REFERENCE_DIR`, or where Debian puts it.
+    /// The reference suite, at its newest: `$FERRULE_REFERENCE_DIR`, or what scripts/peers builds.
     pub fn reference() -> Self {
-        let dir = reference_dir();
+        let given = env::var_os(GIVEN).filter(|dir| !dir.is_empty());
+        let dir = given.map_or_else(|| peers::folder("reference"), PathBuf::from);
+        assert!(dir.join("bridge").is_file(), "no plugins in {}, named in {GIVEN}", dir.display());
+        Self { dir }
+    }
+
+    /// The reference suite as nodes of four years ago have it: Debian's package, 1.1.1.
+    pub fn old_reference() -> Self {
+        let dir = PathBuf::from(OLD);
         assert!(
             dir.join("bridge").is_file(),
-            "no reference plugins in {}: apt-get install containernetworking-plugins, \
-             or name their folder in FERRULE_REFERENCE_DIR",
-            dir.display()
+            "no reference plugins in {OLD}: apt-get install containernetworking-plugins"
         );
         Self { dir }
     }
 
-    /// Whether these are the reference suite's.
+    /// Whether these are the reference suite's, of any version.
     pub fn is_reference(&self) -> bool {
-        self.dir == reference_dir()
+        is_reference(&self.dir)
     }
 
     /// A folder with executables of the caller's choice.
@@ -55,14 +68,12 @@ impl Bins {
     }
 }
 
-fn reference_dir() -> PathBuf {
-    env::var_os("FERRULE_REFERENCE_DIR")
-        .map_or_else(|| PathBuf::from("/usr/lib/cni"), PathBuf::from)
-}
-
-/// Whether an executable is one of the reference's.
-pub(crate) fn is_reference(exe: &Path) -> bool {
-    exe.starts_with(reference_dir())
+/// Whether a path is in a folder of the reference's executables.
+pub(crate) fn is_reference(path: &Path) -> bool {
+    let given = env::var_os(GIVEN).filter(|dir| !dir.is_empty());
+    given.is_some_and(|dir| path.starts_with(dir))
+        || path.starts_with(OLD)
+        || path.iter().any(|part| part.to_string_lossy().starts_with("reference-v"))
 }
 
 /// The root of the workspace.

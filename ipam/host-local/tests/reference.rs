@@ -20,7 +20,6 @@ fn ipams() -> Vec<Value> {
                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "192.0.2.0/24", "gw": "10.0.0.1"}]}),
         json!({"subnet": "10.0.0.0/29", "ranges": [[{"subnet": "fd00:0:0:8::/64"}],
                           [{"subnet": "10.8.0.0/24"}]]}),
-        json!({"subnet": "10.0.0.0/28", "gateway": "192.0.2.1"}),
     ]
 }
 
@@ -48,12 +47,7 @@ fn the_same_calls_have_the_same_results() {
             let place = format!("step {step} of {ipam}: {command} {id}: {mine:?} {theirs:?}");
             assert_eq!(mine.code, theirs.code, "{place}");
             if mine.is_ok() {
-                let mut told = theirs.document;
-                // Debian's 1.1.1 writes an empty one; the newest does not.
-                if let Some(object) = told.as_object_mut().filter(|o| o["dns"] == json!({})) {
-                    object.remove("dns");
-                }
-                assert_eq!(mine.document, told, "{place}");
+                assert_eq!(mine.document, theirs.document, "{place}");
             } else {
                 assert_eq!(mine.document["msg"], theirs.document["msg"], "{place}");
             }

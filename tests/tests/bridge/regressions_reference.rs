@@ -5,14 +5,8 @@ use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, NODE6, OUTSIDE4, OUTSIDE6};
 use ferrule_tests::packets::{ping, tcp_source};
 use ferrule_tests::{Bins, Node, Outside, Pod};
-use serde_json::{Value, json};
 
 use crate::veth;
-
-/// The reference of Debian speaks 1.0.0 at most.
-fn shared() -> Value {
-    conf::with(&conf::full(), &json!({"cniVersion": "1.0.0"}))
-}
 
 /// The lines of all rulesets that are the reference's.
 fn rules(node: &Node) -> Vec<String> {
@@ -33,7 +27,7 @@ fn one_made_by_the_reference_is_deleted_whole() {
     for netns in [true, false] {
         let (node, pod) = (Node::new(), Pod::new());
         let outside = Outside::beside(&node);
-        let theirs = node.attach(&shared(), &pod).by(&Bins::reference());
+        let theirs = node.attach(&conf::full(), &pod).by(&Bins::reference());
         let result = theirs.add();
         let rules_then = rules(&node).join("\n");
         assert!(rules_then.contains("-j CNI-"), "{rules_then}");
@@ -41,7 +35,7 @@ fn one_made_by_the_reference_is_deleted_whole() {
         assert_eq!(node.leases().len(), 2);
         ping(&pod, GATEWAY4);
         assert_eq!(tcp_source(&pod, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
-        let mut ours = node.attach(&shared(), &pod);
+        let mut ours = node.attach(&conf::full(), &pod);
         ours.check(&result);
         if !netns {
             ours = ours.netns(None);
@@ -60,13 +54,13 @@ fn one_made_by_the_reference_is_deleted_whole() {
 fn deleting_one_made_by_the_reference_leaves_another() {
     let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
     let outside = Outside::beside(&node);
-    let staying = node.attach(&shared(), &two).by(&Bins::reference());
+    let staying = node.attach(&conf::full(), &two).by(&Bins::reference());
     let kept = staying.add();
     let alone = rules(&node);
-    let gone = node.attach(&shared(), &one).by(&Bins::reference()).add();
+    let gone = node.attach(&conf::full(), &one).by(&Bins::reference()).add();
     settled(&node, &[&one, &two]);
     assert_ne!(rules(&node), alone);
-    node.attach(&shared(), &one).del(Some(&gone));
+    node.attach(&conf::full(), &one).del(Some(&gone));
     assert_eq!(rules(&node), alone);
     assert_eq!(tcp_source(&two, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
     assert_eq!(tcp_source(&two, &outside, OUTSIDE6), Ok(NODE6.parse().unwrap()));
@@ -78,8 +72,8 @@ fn deleting_one_made_by_the_reference_leaves_another() {
 fn gc_removes_the_references_masquerade_of_what_is_not_valid() {
     let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
     let outside = Outside::beside(&node);
-    node.attach(&shared(), &one).by(&Bins::reference()).add();
-    node.attach(&shared(), &two).by(&Bins::reference()).add();
+    node.attach(&conf::full(), &one).by(&Bins::reference()).add();
+    node.attach(&conf::full(), &two).by(&Bins::reference()).add();
     settled(&node, &[&one, &two]);
     let masquerade = |pod: &Pod| {
         let saved = node.run("iptables-save") + &node.run("ip6tables-save");

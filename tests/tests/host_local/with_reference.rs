@@ -3,15 +3,10 @@
 use std::collections::BTreeMap;
 
 use ferrule_tests::invoke::addresses;
-use ferrule_tests::{Bins, Node, Pod, conf};
-use serde_json::{Value, json};
+use ferrule_tests::{Bins, Node, Pod};
+use serde_json::json;
 
 use crate::{five, ranges};
-
-/// The reference of Debian speaks 1.0.0 at most.
-fn shared(config: &Value) -> Value {
-    conf::with(config, &json!({"cniVersion": "1.0.0"}))
-}
 
 fn both() -> [(Bins, Bins); 2] {
     let (ours, theirs) = (Bins::ours(), Bins::reference());
@@ -21,7 +16,7 @@ fn both() -> [(Bins, Bins); 2] {
 #[test]
 fn each_honours_the_others_leases() {
     for (one, other) in both() {
-        let (node, config) = (Node::new(), shared(&five()));
+        let (node, config) = (Node::new(), five());
         let mut pods = vec![];
         for (nth, bins) in [&one, &other, &one, &other, &one].into_iter().enumerate() {
             let pod = Pod::new();
@@ -41,7 +36,7 @@ fn each_releases_and_checks_the_others_leases() {
     for (one, other) in both() {
         let (node, pod) = (Node::new(), Pod::new());
         let sets = [json!({"subnet": "10.1.0.0/24"}), json!({"subnet": "fd00:1::/64"})];
-        let attachment = node.attach(&shared(&ranges(&sets)), &pod);
+        let attachment = node.attach(&ranges(&sets), &pod);
         let result = attachment.clone().by(&one).add();
         attachment.clone().by(&other).check(&result);
         attachment.clone().by(&other).del(Some(&result));
@@ -53,7 +48,7 @@ fn each_releases_and_checks_the_others_leases() {
 #[test]
 fn each_goes_on_from_the_others_last_address() {
     for (one, other) in both() {
-        let (node, config) = (Node::new(), shared(&five()));
+        let (node, config) = (Node::new(), five());
         for expected in ["10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6", "10.1.0.2"] {
             let pod = Pod::new();
             let bins = if expected.ends_with(['2', '4', '6']) { &one } else { &other };
@@ -64,20 +59,30 @@ fn each_goes_on_from_the_others_last_address() {
     }
 }
 
+/// What is free by one's GC is leased by the other, which has its own book of the pool.
 #[test]
-fn our_gc_takes_the_references_leases_too() {
-    let (node, pods) = (Node::new(), [Pod::new(), Pod::new()]);
-    for pod in &pods {
-        node.attach(&shared(&five()), pod).by(&Bins::reference()).add();
+fn each_collects_the_others_leases() {
+    for (one, other) in both() {
+        let (node, pods) = (Node::new(), [Pod::new(), Pod::new(), Pod::new()]);
+        for pod in &pods {
+            node.attach(&five(), pod).by(&one).add();
+        }
+        node.attach(&five(), &pods[0]).by(&other).gc(&[(pods[1].id(), "eth0")]).ok();
+        assert_eq!(node.leases(), ["10.1.0.3"]);
+        let next = ["10.1.0.5", "10.1.0.6", "10.1.0.2", "10.1.0.4"];
+        let late = next.map(|expected| {
+            let pod = Pod::new();
+            assert_eq!(addresses(&node.attach(&five(), &pod).by(&one).add()), [expected]);
+            pod
+        });
+        node.attach(&five(), &late[0]).by(&one).try_add().err();
     }
-    node.attach(&five(), &pods[0]).gc(&[(pods[1].id(), "eth0")]).ok();
-    assert_eq!(node.leases(), ["10.1.0.3"]);
 }
 
 /// A long mixed life: at every step each address has one holder, and both agree who.
 #[test]
 fn no_address_is_given_twice_over_a_long_mixed_life() {
-    let (node, config) = (Node::new(), shared(&ranges(&[json!({"subnet": "10.1.0.0/28"})])));
+    let (node, config) = (Node::new(), ranges(&[json!({"subnet": "10.1.0.0/28"})]));
     let bins = [Bins::ours(), Bins::reference()];
     let mut held: BTreeMap<String, Pod> = BTreeMap::new();
     let mut seed = 20_260_101_u64;

@@ -113,8 +113,7 @@ fn gc_with_leases_of_the_reference() {
     let node = Node::new();
     // The reference sits out a second of detection for its IPv6 gateway.
     node.set_sysctl("net/ipv6/conf/default/accept_dad", "0");
-    // Debian's reference has no GC and speaks 1.0.0 at most.
-    let old = conf::with(&full(), &json!({"cniVersion": "1.0.0", "macspoofchk": null}));
+    let old = conf::with(&full(), &json!({"macspoofchk": null}));
     let mut before_us: Vec<(Pod, Value)> = pods(all)
         .into_iter()
         .map(|pod| {

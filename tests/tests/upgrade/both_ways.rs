@@ -10,7 +10,7 @@ use ferrule_tests::{Bins, Node, Outside, Pod};
 use serde_json::{Value, json};
 
 use crate::stream::Stream;
-use crate::{Kind, both_orders, kinds, newest, require_bare, rules};
+use crate::{Kind, Reference, kinds, newest, require_bare, rules};
 
 struct Scene {
     node: Node,
@@ -43,8 +43,8 @@ impl Scene {
     fn del(&self, by: &Bins, pod: &Pod, result: &Value) {
         let attachment = self.node.attach(&self.config, pod).by(by);
         let outcome = attachment.try_del(Some(result));
-        let reference = by.dir() == Bins::reference().dir();
-        if outcome.code != Some(0) && reference && self.kind.masquerade {
+        let old = by.dir() == Bins::old_reference().dir();
+        if outcome.code != Some(0) && old && self.kind.masquerade {
             let error = outcome.err();
             assert!(error.text().contains("Chain 'CNI-"), "{error:?}");
             attachment.del(Some(result));
@@ -116,63 +116,92 @@ fn take_over(kind: Kind, first: &Bins, then: &Bins) {
     require_bare(&scene.node, &format!("{kind:?}"));
 }
 
-#[test]
-fn from_the_reference_to_ours_v4() {
-    let [(theirs, ours), _] = both_orders();
-    kinds(false).for_each(|kind| take_over(kind, &theirs, &ours));
+#[track_caller]
+fn to_ours(reference: Reference, dual: bool) {
+    kinds(reference, dual).for_each(|kind| take_over(kind, &reference.bins(), &Bins::ours()));
+}
+
+#[track_caller]
+fn from_ours(reference: Reference, dual: bool) {
+    kinds(reference, dual).for_each(|kind| take_over(kind, &Bins::ours(), &reference.bins()));
 }
 
 #[test]
-fn from_the_reference_to_ours_dual() {
-    let [(theirs, ours), _] = both_orders();
-    kinds(true).for_each(|kind| take_over(kind, &theirs, &ours));
+fn from_the_old_reference_to_ours_v4() {
+    to_ours(Reference::Old, false);
 }
 
 #[test]
-fn from_ours_to_the_reference_v4() {
-    let [_, (ours, theirs)] = both_orders();
-    kinds(false).for_each(|kind| take_over(kind, &ours, &theirs));
+fn from_the_old_reference_to_ours_dual() {
+    to_ours(Reference::Old, true);
 }
 
 #[test]
-fn from_ours_to_the_reference_dual() {
-    let [_, (ours, theirs)] = both_orders();
-    kinds(true).for_each(|kind| take_over(kind, &ours, &theirs));
+fn from_the_newest_reference_to_ours_dual() {
+    to_ours(Reference::Newest, true);
+}
+
+#[test]
+fn from_the_newest_reference_with_nftables_to_ours_dual() {
+    to_ours(Reference::Nftables, true);
+}
+
+#[test]
+fn from_ours_to_the_old_reference_v4() {
+    from_ours(Reference::Old, false);
+}
+
+#[test]
+fn from_ours_to_the_old_reference_dual() {
+    from_ours(Reference::Old, true);
+}
+
+#[test]
+fn from_ours_to_the_newest_reference_dual() {
+    from_ours(Reference::Newest, true);
+}
+
+#[test]
+fn from_ours_to_the_newest_reference_with_nftables_dual() {
+    from_ours(Reference::Nftables, true);
 }
 
 /// Our stale element goes when its address is leased again, at the latest.
 #[test]
 fn a_stale_element_does_not_outlive_its_address() {
-    let kind = Kind { dual: false, masquerade: true, spoof_check: false };
-    let (scene, one, two) = (Scene::new(kind), Pod::new(), Pod::new());
-    let result = scene.add(&Bins::ours(), &one);
-    scene.del(&Bins::reference(), &one, &result);
-    let same = json!({"runtimeConfig": {"ips": addresses(&result)}});
-    let again = scene.node.attach(&scene.config, &two).with(&same);
-    let leased = again.add();
-    assert_eq!(addresses(&leased), addresses(&result));
-    again.check(&leased);
-    again.del(Some(&leased));
-    let left = rules(&scene.node);
-    assert!(left.is_empty(), "{left:#?}");
+    for reference in [Reference::Old, Reference::Newest] {
+        let kind = Kind { reference, dual: false, masquerade: true, spoof_check: false };
+        let (scene, one, two) = (Scene::new(kind), Pod::new(), Pod::new());
+        let result = scene.add(&Bins::ours(), &one);
+        scene.del(&reference.bins(), &one, &result);
+        let same = json!({"runtimeConfig": {"ips": addresses(&result)}});
+        let again = scene.node.attach(&scene.config, &two).with(&same);
+        let leased = again.add();
+        assert_eq!(addresses(&leased), addresses(&result));
+        again.check(&leased);
+        again.del(Some(&leased));
+        let left = rules(&scene.node);
+        assert!(left.is_empty(), "{left:#?}");
+    }
 }
 
-/// A pool of one family that both fill: neither gives what the other holds, and both say when it
-/// is exhausted.
+/// A pool of one family that all fill: none gives what another holds, and all say when it is
+/// exhausted.
 #[test]
-fn a_pool_is_filled_by_both() {
-    let kind = Kind { dual: false, masquerade: false, spoof_check: false };
+fn a_pool_is_filled_by_all() {
+    let reference = Reference::Old;
+    let kind = Kind { reference, dual: false, masquerade: false, spoof_check: false };
+    let all = [Bins::ours(), Bins::old_reference(), Bins::reference()];
     let scene = Scene::new(kind);
     let ranges = json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/29"}]]}});
     let mut pods = vec![];
     for nth in 0..5 {
-        let by = if nth % 2 == 0 { Bins::ours() } else { Bins::reference() };
         let pod = Pod::new();
-        let attachment = scene.node.attach(&scene.config, &pod).by(&by).with(&ranges);
+        let attachment = scene.node.attach(&scene.config, &pod).by(&all[nth % 3]).with(&ranges);
         assert_eq!(addresses(&attachment.add()), [format!("10.1.0.{}", nth + 2)]);
         pods.push(pod);
     }
-    for by in [Bins::ours(), Bins::reference()] {
+    for by in all {
         let pod = Pod::new();
         let error = scene.node.attach(&scene.config, &pod).by(&by).with(&ranges).try_add().err();
         assert!(error.text().contains("no IP addresses available"), "{error:?}");

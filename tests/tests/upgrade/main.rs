@@ -15,9 +15,34 @@ use ferrule_tests::node::Place;
 use ferrule_tests::{Bins, Node, conf};
 use serde_json::{Value, json};
 
+/// A reference that nodes have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// Debian's 1.1.1, of 2022.
+    Old,
+    /// The newest, which masquerades by iptables unless it is told otherwise.
+    Newest,
+    /// The newest, told to masquerade by nftables.
+    Nftables,
+}
+
+impl Reference {
+    /// Its executables.
+    pub fn bins(self) -> Bins {
+        if self == Self::Old { Bins::old_reference() } else { Bins::reference() }
+    }
+
+    /// The newest version of the specification that it speaks.
+    fn version(self) -> &'static str {
+        if self == Self::Old { "1.0.0" } else { "1.1.0" }
+    }
+}
+
 /// What one pod's network is like.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
+    /// The reference that is replaced, or comes back.
+    pub reference: Reference,
     /// Of both families, not IPv4 alone.
     pub dual: bool,
     /// `ipMasq`.
@@ -27,17 +52,37 @@ pub struct Kind {
 }
 
 /// Every combination of masquerade and macspoofchk in one or two families.
-pub fn kinds(dual: bool) -> impl Iterator<Item = Kind> {
+pub fn kinds(reference: Reference, dual: bool) -> impl Iterator<Item = Kind> {
     let switches = [(false, false), (true, false), (false, true), (true, true)];
-    switches.map(|(masquerade, spoof_check)| Kind { dual, masquerade, spoof_check }).into_iter()
+    let all =
+        switches.map(|(masquerade, spoof_check)| Kind { reference, dual, masquerade, spoof_check });
+    all.into_iter().filter(|kind| kind.masquerade || kind.reference != Reference::Nftables)
+}
+
+/// The kinds of every reference; the newest ones' of both families alone.
+pub fn all_kinds() -> impl Iterator<Item = Kind> {
+    let (old, newest) = (kinds(Reference::Old, false), kinds(Reference::Newest, true));
+    let old = old.chain(kinds(Reference::Old, true));
+    old.chain(newest).chain(kinds(Reference::Nftables, true))
+}
+
+/// All that there is, of each reference.
+pub fn wholes() -> [Kind; 3] {
+    [Reference::Old, Reference::Newest, Reference::Nftables].map(|reference| Kind {
+        reference,
+        dual: true,
+        masquerade: true,
+        spoof_check: true,
+    })
 }
 
 impl Kind {
     /// The network's configuration, in the newest version that both speak.
     pub fn config(self) -> Value {
         let base = if self.dual { conf::dual() } else { conf::v4() };
-        let keys = json!({"cniVersion": "1.0.0", "ipMasq": self.masquerade,
-            "macspoofchk": self.spoof_check});
+        let backend = (self.reference == Reference::Nftables).then_some("nftables");
+        let keys = json!({"cniVersion": self.reference.version(), "ipMasq": self.masquerade,
+            "ipMasqBackend": backend, "macspoofchk": self.spoof_check});
         conf::with(&base, &keys)
     }
 }
@@ -45,12 +90,6 @@ impl Kind {
 /// The same network as ours alone speaks it, for GC.
 pub fn newest(config: &Value) -> Value {
     conf::with(config, &json!({"cniVersion": "1.1.0"}))
-}
-
-/// Each of the two before the other.
-pub fn both_orders() -> [(Bins, Bins); 2] {
-    let (ours, theirs) = (Bins::ours(), Bins::reference());
-    [(theirs.clone(), ours.clone()), (ours, theirs)]
 }
 
 /// Every rule, set element and chain of an attachment that is left, whoever's it is.
@@ -65,7 +104,9 @@ pub fn rules(node: &Node) -> Vec<String> {
         // Base chains that iptables-nft and the reference make stay for all.
         let of_an_attachment =
             |name: &Value| name.as_str().is_some_and(|name| name.starts_with("cni-br-iface"));
-        let rule = !object["rule"].is_null();
+        // As do the three rules by which its table for masquerade begins.
+        let of_all = [&object["rule"]["table"], &object["rule"]["chain"]];
+        let rule = !object["rule"].is_null() && of_all != ["cni_plugins_masquerade", "postrouting"];
         let elements = !object["set"]["elem"].is_null() || !object["map"]["elem"].is_null();
         if rule || elements || of_an_attachment(&object["chain"]["name"]) {
             left.push(object.to_string());

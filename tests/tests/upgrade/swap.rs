@@ -12,7 +12,7 @@ use ferrule_tests::threads::Ended;
 use ferrule_tests::{Bins, Node, Pod};
 use serde_json::Value;
 
-use crate::{Kind, newest, require_bare};
+use crate::{Kind, Reference, newest, require_bare};
 
 /// A folder that a node's runtimes use, with one suite's executables in it.
 fn install(node: &Node, from: &Bins) {
@@ -51,13 +51,16 @@ fn add_all(node: &Node, config: &Value, pods: &[Pod], done: &AtomicUsize) -> Vec
 #[test]
 fn during_many_adds() {
     let node = Node::new();
-    let config = Kind { dual: true, masquerade: true, spoof_check: false }.config();
+    let reference = Reference::Old;
+    let kind = Kind { reference, dual: true, masquerade: true, spoof_check: false };
+    let config = kind.config();
     let pods: Vec<Pod> = (0..64).map(|_| Pod::new()).collect();
-    install(&node, &Bins::reference());
+    install(&node, &Bins::old_reference());
     let (ended, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     let results = thread::scope(|scope| {
         scope.spawn(|| {
-            let mut turns = [Bins::ours(), Bins::reference()].into_iter().cycle();
+            let all = [Bins::ours(), Bins::old_reference(), Bins::reference()];
+            let mut turns = all.into_iter().cycle();
             while !ended.load(Ordering::Relaxed) {
                 install(&node, &turns.next().unwrap());
                 thread::sleep(Duration::from_millis(20));

@@ -6,7 +6,6 @@ use net::{Link, Mac, NetNs, Socket};
 use nix::sched::{CloneFlags, unshare};
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::path::Path;
 use std::process::{Command, Output};
 
 pub const NEAR: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -76,9 +75,8 @@ pub fn traced(args: &str) -> String {
 /// Runs the reference's plugin under strace for a pod in VLAN 100 on a bridge, and gives what it
 /// sent to the kernel, as strace dumps it.
 pub fn traced_reference(bridge: &str) -> String {
-    let folder = std::env::var("FERRULE_REFERENCE_DIR").unwrap_or("/usr/lib/cni".to_owned());
-    let plugin = format!("{folder}/bridge");
-    assert!(Path::new(&plugin).exists(), "{plugin}: apt-get install containernetworking-plugins");
+    let reference = ferrule_tests::Bins::reference();
+    let plugin = reference.exe("bridge").display().to_string();
     let unshared = || {
         unshared();
         File::open("/proc/thread-self/ns/net").unwrap()
@@ -93,7 +91,7 @@ pub fn traced_reference(bridge: &str) -> String {
         format!("exec strace -f -qq -e trace=sendto -e write=all {plugin} <<'END'\n{config}\nEND");
     let mut command = Command::new("sh");
     command.args(["-ec", &script]).env("CNI_COMMAND", "ADD").env("CNI_CONTAINERID", "traced");
-    command.env("CNI_IFNAME", "eth0").env("CNI_NETNS", netns).env("CNI_PATH", folder);
+    command.env("CNI_IFNAME", "eth0").env("CNI_NETNS", netns).env("CNI_PATH", reference.dir());
     // It fails where the kernel has no VLANs: what it asked for is what counts.
     String::from_utf8(command.output().unwrap().stderr).unwrap()
 }

@@ -15,17 +15,9 @@ pub fn ours() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_host-local"))
 }
 
-/// The reference's executable: `$FERRULE_REFERENCE_DIR`, or where Debian puts it.
+/// The reference's executable.
 pub fn reference() -> PathBuf {
-    let dir = std::env::var_os("FERRULE_REFERENCE_DIR").unwrap_or_else(|| "/usr/lib/cni".into());
-    let exe = Path::new(&dir).join("host-local");
-    assert!(
-        exe.is_file(),
-        "{} is missing: apt-get install containernetworking-plugins, or name its folder in \
-         FERRULE_REFERENCE_DIR",
-        exe.display()
-    );
-    exe
+    ferrule_tests::Bins::reference().exe("host-local")
 }
 
 /// What a call left.
