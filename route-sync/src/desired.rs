@@ -195,7 +195,7 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
     // addresses alone. So it hears this node instead.
     let plainly = |address: &IpAddr| match config.mode {
         Mode::Direct => true,
-        Mode::Auto => facts.on_link(*address).is_some(),
+        Mode::Auto => facts.on_shared_link(*address).is_some(),
         Mode::Vxlan => false,
     };
     let others = nodes.others.iter().flat_map(|node| &node.addresses).copied();
@@ -322,7 +322,11 @@ impl Desired {
             return None;
         }
         let mut same = other.addresses.iter().filter(|a| a.is_ipv4() == cidr.is_ipv4());
-        same.find_map(|address| Some((*address, facts.on_link(*address)?)))
+        let on_link = |address| match config.mode {
+            Mode::Direct => facts.on_link(address),
+            Mode::Auto | Mode::Vxlan => facts.on_shared_link(address),
+        };
+        same.find_map(|address| Some((*address, on_link(*address)?)))
     }
 
     fn unreachable(&mut self, other: &Node, cidr: IpNetwork) {

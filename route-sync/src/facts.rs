@@ -31,6 +31,8 @@ pub struct Link {
     pub name: String,
     /// It is the loopback device or a dummy: a place for addresses alone, as in fabrics that route.
     pub leads_nowhere: bool,
+    /// Neighbours are not found on it by their addresses ([`net::Link::point_to_point`]).
+    pub point_to_point: bool,
     /// Its MTU in bytes.
     pub mtu: u32,
     /// Administratively up.
@@ -136,6 +138,14 @@ impl Facts {
     /// The link that an address of another node is on: that of the longest prefix.
     pub fn on_link(&self, address: IpAddr) -> Option<u32> {
         self.on_one_of(address, |link| link.up)
+    }
+
+    /// As [`Facts::on_link`], where whatever is sent to a neighbour's MAC address gets there: what
+    /// carries packets by the other end's choice (WireGuard's allowed IPs, a tunnel's far end) knows
+    /// nothing of pods.
+    pub fn on_shared_link(&self, address: IpAddr) -> Option<u32> {
+        let shared = |index: &u32| self.links.get(index).is_some_and(|link| !link.point_to_point);
+        self.on_link(address).filter(shared)
     }
 
     /// As [`Facts::on_link`], of the links with a carrier: one that is cut carries nothing, although

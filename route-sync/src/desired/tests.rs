@@ -206,7 +206,15 @@ fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
 fn holding(addresses: &[IpAddr]) -> Facts {
     let addresses = addresses.iter().map(|held| IpNetwork::from(*held)).collect();
     let (name, leads_nowhere) = ("eth0".to_owned(), false);
-    let link = Link { name, leads_nowhere, mtu: 1500, up: true, carrier: true, addresses };
+    let link = Link {
+        name,
+        leads_nowhere,
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        addresses,
+        ..Link::default()
+    };
     Facts { links: [(2, link)].into(), ..Facts::default() }
 }
 
@@ -349,7 +357,15 @@ fn the_source_is_inside_the_own_pod_cidr_where_one_is_held() {
     assert_eq!(source(&facts), None);
     let addresses = vec![cidr("10.1.1.1/24"), cidr("fd00:1::1/64")];
     let (name, leads_nowhere) = ("cni0".to_owned(), false);
-    let bridge = Link { name, leads_nowhere, mtu: 1500, up: true, carrier: true, addresses };
+    let bridge = Link {
+        name,
+        leads_nowhere,
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        addresses,
+        ..Link::default()
+    };
     facts.links.insert(9, bridge);
     assert_eq!(source(&facts), Some(ip("10.1.1.1")));
 }
@@ -426,7 +442,10 @@ fn a_node_alone_has_no_tunnel_and_announces_into_a_blackhole() {
     let addresses = vec!["192.0.2.1/32".parse().unwrap()];
     lo.links.get_mut(&2).unwrap().addresses.clear();
     let (name, leads_nowhere, up, carrier) = ("lo".to_owned(), true, true, true);
-    lo.links.insert(1, Link { name, leads_nowhere, mtu: 65_536, up, carrier, addresses });
+    lo.links.insert(
+        1,
+        Link { name, leads_nowhere, mtu: 65_536, up, carrier, addresses, ..Link::default() },
+    );
     assert_eq!(desired(&config, &own, &lo, &Learned::new()).mtu, 1500);
 }
 
@@ -438,7 +457,15 @@ fn a_tunnel_from_the_loopback_device_goes_where_the_routes_say() {
     let link = |name: &str, mtu, up, addresses: &[&str]| {
         let addresses = addresses.iter().map(|address| cidr(address)).collect();
         let leads_nowhere = name == "lo";
-        Link { name: name.to_owned(), leads_nowhere, mtu, up, carrier: up, addresses }
+        Link {
+            name: name.to_owned(),
+            leads_nowhere,
+            mtu,
+            up,
+            carrier: up,
+            addresses,
+            ..Link::default()
+        }
     };
     facts.links.insert(1, link("lo", 65_536, true, &["10.255.0.1/32"]));
     facts.links.insert(4, link("cni0", 1350, true, &["10.1.1.1/24"]));

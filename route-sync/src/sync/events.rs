@@ -87,8 +87,8 @@ impl Sync {
             self.pending = Some("the tunnel's device changed");
         }
         let differs = |fact: &crate::facts::Link| {
-            (&fact.name, fact.mtu, fact.up, fact.carrier)
-                != (&link.name, link.mtu, link.up, link.carrier)
+            (&fact.name, fact.mtu, fact.up, fact.carrier, fact.point_to_point)
+                != (&link.name, link.mtu, link.up, link.carrier, link.point_to_point)
         };
         if self.facts.links.get(&link.index).is_some_and(differs) {
             self.pending = Some("a link changed");

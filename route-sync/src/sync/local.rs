@@ -53,9 +53,16 @@ pub(super) fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
         if let Some(mut addresses) = held.remove(&link.index).or_else(|| bare.then(Vec::new)) {
             addresses.sort_unstable();
             let (leads_nowhere, name) = (link.leads_nowhere(), link.name.clone());
-            let Link { mtu, up, carrier, .. } = *link;
-            let link_facts =
-                crate::facts::Link { name, leads_nowhere, mtu, up, carrier, addresses };
+            let Link { mtu, up, carrier, point_to_point, .. } = *link;
+            let link_facts = crate::facts::Link {
+                name,
+                leads_nowhere,
+                point_to_point,
+                mtu,
+                up,
+                carrier,
+                addresses,
+            };
             facts.links.insert(link.index, link_facts);
         }
     }

@@ -185,3 +185,29 @@ fn one_from_the_loopback_device_is_bound_to_no_link() {
         assert!(problems(&node).is_empty());
     });
 }
+
+/// What a link without ARP or with one other end carries is not this node's choice.
+#[test]
+fn auto_takes_the_tunnel_over_links_that_are_not_shared() {
+    on_a_node(|| {
+        let mut node = Node1::new(&cluster(0));
+        let to_near = || ip("route show 10.1.2.0/24");
+        assert!(to_near().contains("via 192.0.2.2"), "{}", to_near());
+        ip("link set eth0 arp off");
+        node.settle();
+        assert!(to_near().contains("dev fvxlan.100"), "{}", to_near());
+        assert!(ip("-6 route show fd00:2::/64").contains("dev fvxlan.100"));
+        ip("link set eth0 arp on");
+        node.settle();
+        assert!(to_near().contains("via 192.0.2.2"), "{}", to_near());
+        ip("link set eth0 down");
+        ip("tuntap add tun0 mode tun");
+        ip("address add 203.0.113.1/24 dev tun0");
+        ip("link set tun0 up");
+        ip("link set eth0 up");
+        ip("address add 2001:db8::1/64 dev eth0 nodad");
+        node.settle();
+        let to_far = ip("route show 10.1.3.0/24");
+        assert!(to_far.contains("dev fvxlan.100"), "{to_far}");
+    });
+}

@@ -29,6 +29,9 @@ pub struct Link {
     pub promiscuous: bool,
     /// Its operational state is up: it carries packets.
     pub running: bool,
+    /// Neighbours are not found on it by their addresses: it has no broadcast, asks no ARP, or has
+    /// one other end alone, as tun and WireGuard devices.
+    pub point_to_point: bool,
     /// It has a carrier (IFF_LOWER_UP): a cable, or the device below does.
     pub carrier: bool,
     /// Its alias.
@@ -89,6 +92,9 @@ const HEADER: usize = 16;
 
 // include/uapi/linux/if.h
 const IFF_UP: u32 = 1;
+const IFF_BROADCAST: u32 = 1 << 1;
+const IFF_POINTOPOINT: u32 = 1 << 4;
+const IFF_NOARP: u32 = 1 << 7;
 const IFF_PROMISC: u32 = 1 << 8;
 const IFF_LOWER_UP: u32 = 1 << 16;
 const IF_OPER_UP: u8 = 6;
@@ -132,6 +138,7 @@ pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
     let mut link = Link {
         index,
         up: flags & IFF_UP != 0,
+        point_to_point: flags & (IFF_BROADCAST | IFF_POINTOPOINT | IFF_NOARP) != IFF_BROADCAST,
         promiscuous: flags & IFF_PROMISC != 0,
         carrier: flags & IFF_LOWER_UP != 0,
         ..Link::default()
