@@ -112,10 +112,12 @@ pub struct Vxlan {
 }
 
 /// Masquerade of what leaves the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masquerade {
     /// `enabled`.
     pub enabled: bool,
     /// `random-fully`: source ports are chosen at random.
     pub random_fully: bool,
+    /// `exclude-cidrs`: never masqueraded to, neither by the pods' own `ipMasq`.
+    pub exclude_cidrs: Vec<IpNetwork>,
 }

@@ -189,6 +189,7 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
 pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired) -> NodeRules {
     let all = || nodes.others.iter().chain(&nodes.own);
     let mut cluster: BTreeSet<IpNetwork> = config.cluster_cidrs.iter().copied().collect();
+    cluster.extend(&config.masquerade.exclude_cidrs);
     cluster.extend(all().flat_map(|node| &node.pod_cidrs));
     // A node that is not on the link answers a pod through the tunnel, but hears it on its
     // underlay: a strict reverse-path filter drops that, and so do networks that know the nodes'

@@ -93,7 +93,10 @@ impl Kernel {
             }
         };
         if link.kind != "bridge" {
-            return Err(Error::Conflict(format!("{name:?} already exists but is not a bridge")));
+            return Err(Error::Conflict(format!(
+                "{name:?} already exists but is not a bridge: it is a {:?}; set bridge to another name",
+                link.kind
+            )));
         }
         if !link.up {
             self.bring_up_bridge(&link)?;
@@ -266,7 +269,8 @@ impl Kernel {
             if !gateway.force {
                 return Err(Error::Conflict(format!(
                     "{name:?} already has an IP address different from {wanted}: {}; \
-                     remove it, choose another bridge, or set forceAddress",
+                     it may be another network's (flannel's is cni0 too): set bridge to another \
+                     name, remove the address, or set forceAddress",
                     present.address
                 )));
             }

@@ -167,6 +167,7 @@ fn masquerade(top: &mut Table, faults: &mut Faults) -> Masquerade {
     let masquerade = Masquerade {
         enabled: table.read("enabled", faults, boolean).unwrap_or(false),
         random_fully: table.read("random-fully", faults, boolean).unwrap_or(true),
+        exclude_cidrs: table.list("exclude-cidrs", faults, cidr),
     };
     table.finish(faults);
     masquerade

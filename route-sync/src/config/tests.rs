@@ -25,7 +25,7 @@ fn what_is_left_out_has_defaults() {
             source: Source::File { path },
             bgp: None,
             vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
-            masquerade: Masquerade { enabled: false, random_fully: true },
+            masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
             metrics: None,
         }
     );
@@ -38,7 +38,7 @@ fn every_key_is_read() {
          \"fd00:10:244::/48\"]\nservice-cidrs = [\"10.96.0.0/12\"]\nrun-dir = \"/run/other\"\n\
          state-dir = \"/var/lib/other\"\nresync-interval = 0\n{SOURCE}[vxlan]\nvni = 7\n\
          port = 8472\nunderlay = \"eth0\"\nmtu = 1400\n[masquerade]\nenabled = true\n\
-         random-fully = false\n[metrics]\nlisten = \"[::1]:9478\"\n"
+         random-fully = false\nexclude-cidrs = [\"198.51.100.0/24\"]\n[metrics]\nlisten = \"[::1]:9478\"\n"
     );
     let config = parse(&text, None).unwrap();
     assert_eq!((config.node_name.as_str(), config.mode), ("one", Mode::Vxlan));
@@ -49,7 +49,9 @@ fn every_key_is_read() {
     assert_eq!(config.resync_interval, None);
     let vxlan = Vxlan { vni: 7, port: 8472, underlay: Some("eth0".to_owned()), mtu: Some(1400) };
     assert_eq!(config.vxlan, vxlan);
-    assert_eq!(config.masquerade, Masquerade { enabled: true, random_fully: false });
+    let exclude_cidrs = vec!["198.51.100.0/24".parse().unwrap()];
+    let masquerade = Masquerade { enabled: true, random_fully: false, exclude_cidrs };
+    assert_eq!(config.masquerade, masquerade);
     assert_eq!(config.metrics, Some("[::1]:9478".parse().unwrap()));
 }
 

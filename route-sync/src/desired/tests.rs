@@ -18,7 +18,7 @@ pub fn config(mode: Mode) -> Config {
         source: Source::File { path: "/nodes".into() },
         bgp: None,
         vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
-        masquerade: Masquerade { enabled: false, random_fully: true },
+        masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
         metrics: None,
     }
 }
@@ -482,4 +482,14 @@ fn a_tunnel_from_the_loopback_device_goes_where_the_routes_say() {
         let vtep = desired.vtep.unwrap();
         assert_eq!((vtep.underlay, vtep.mtu), ((0, "lo".to_owned()), used));
     }
+}
+
+#[test]
+fn excluded_destinations_are_never_masqueraded_to() {
+    let mut config = config(Mode::Auto);
+    let excluded: IpNetwork = "198.51.100.0/24".parse().unwrap();
+    config.masquerade.exclude_cidrs = vec![excluded];
+    let desired = desired(&config, &nodes(CLUSTER), &facts(), &Learned::default());
+    let rules = rules(&config, &nodes(CLUSTER), &facts(), &desired);
+    assert!(rules.cluster.contains(&excluded));
 }

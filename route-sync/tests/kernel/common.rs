@@ -77,7 +77,7 @@ pub fn config(run_dir: &Path) -> Config {
         source: Source::File { path: "/nodes".into() },
         bgp: None,
         vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
-        masquerade: Masquerade { enabled: false, random_fully: true },
+        masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
         metrics: None,
     }
 }
