@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 /// The socket's name in the run directory.
-pub const SOCKET: &str = "route-sync.sock";
+pub use node::keeper::SOCKET;
 /// Longer than any command, in bytes.
 const COMMAND_LIMIT: u64 = 64;
 /// More than the report of any cluster, in bytes.
@@ -63,6 +63,10 @@ async fn answer(
         },
         "status bgp" => match ask(&queries, Query::Bgp).await {
             Some(report) => serde_json::to_vec(&report).map_err(io::Error::other)?,
+            None => return Ok(()),
+        },
+        node::keeper::ALIVE => match ask(&queries, Query::Alive).await {
+            Some(()) => b"\"alive\"".to_vec(),
             None => return Ok(()),
         },
         _ => b"{\"error\":\"the commands are status and status bgp\"}".to_vec(),

@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How long events are gathered before they are acted on: a device that flaps is one pass.
 const GATHER: Duration = Duration::from_millis(2);
@@ -56,9 +56,10 @@ fn io_error(what: &str) -> impl FnOnce(io::Error) -> Error {
 /// It cannot begin: another daemon runs, or the system refuses.
 pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     let lock = Lock::take(&config.run_dir).map_err(io_error("take the lock"))?;
-    let Some(_lock) = lock else {
+    let Some(lock) = lock else {
         return Err(Error::Running(config.run_dir.display().to_string()));
     };
+    tokio::spawn(beat(lock));
     let (queries, asked) = mpsc::channel(16);
     let mut daemon = Daemon::begin(config_path, config, &queries, asked)?;
     info!(node = daemon.config.node_name, "running");
@@ -75,6 +76,16 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     }
     info!("stopped; routes and tunnel stay");
     Ok(())
+}
+
+/// Holds the lock as long as the runtime lives, and leaves word that it does.
+async fn beat(lock: Lock) {
+    loop {
+        if let Err(error) = lock.beat() {
+            debug!("cannot leave word in the lock: {error}");
+        }
+        sleep(node::keeper::BEAT).await;
+    }
 }
 
 async fn until(instant: Option<Instant>) {
@@ -249,6 +260,7 @@ impl Daemon {
                 report.problems.extend(speaker.map(Speaker::problems).unwrap_or_default());
                 drop(to.send(report));
             }
+            Query::Alive(to) => drop(to.send(())),
             Query::Bgp(to) => drop(to.send(speaker.map(Speaker::report))),
             Query::Figures(to) => {
                 let mut figures = self.sync.figures();

@@ -14,6 +14,8 @@ pub enum Query {
     Status(oneshot::Sender<Report>),
     /// The BGP speaker; `None` where none is configured.
     Bgp(oneshot::Sender<Option<BgpReport>>),
+    /// A sign of life.
+    Alive(oneshot::Sender<()>),
     /// The figures.
     Figures(oneshot::Sender<Figures>),
 }

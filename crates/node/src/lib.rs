@@ -4,6 +4,7 @@
 
 mod file;
 pub mod files;
+pub mod keeper;
 mod lock;
 pub mod vtep;
 
@@ -12,6 +13,7 @@ pub use file::{Bgp, Earlier, Error, Node, Vxlan};
 /// The protocol number of what comes from the node set: the daemon's routes, and the addresses of
 /// gateways inside of the node's own pod CIDRs.
 pub const PROTOCOL: u8 = 118;
+pub use keeper::Keeper;
 pub use lock::Lock;
 
 /// Where node.json and the daemon's lock are by default.

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const NAME: &str = "route-sync.lock";
 /// Who asks whether it is held holds it shared for microseconds ([`Lock::is_held`]); a daemon that
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The lock, held until it is dropped or its process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -38,12 +38,20 @@ impl Lock {
         }
         for _ in 0..TRIES {
             match FileExt::try_lock_exclusive(&file) {
-                Ok(()) => return Ok(Some(Lock { _file: file })),
+                Ok(()) => return Ok(Some(Lock { file })),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
                 Err(error) => return Err(error),
             }
         }
         Ok(None)
+    }
+
+    /// Leaves word that the daemon lives: the time of the file.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn beat(&self) -> io::Result<()> {
+        self.file.set_modified(SystemTime::now())
     }
 
     /// Whether a daemon holds it. It makes nothing.
@@ -63,6 +71,13 @@ impl Lock {
             Err(error) => Err(error),
         }
     }
+}
+
+/// How long ago a daemon left word the last time; `None`: none ever did.
+pub(crate) fn age(run_dir: &Path) -> Option<Duration> {
+    let beat = run_dir.join(NAME).metadata().ok()?.modified().ok()?;
+    // A clock that was set back since then says nothing.
+    Some(SystemTime::now().duration_since(beat).unwrap_or_default())
 }
 
 #[cfg(test)]

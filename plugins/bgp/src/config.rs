@@ -3,7 +3,7 @@
 use bridge::ranges;
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
-use node::Node;
+use node::{Keeper, Node};
 use plan::Mac;
 use std::path::{Path, PathBuf};
 
@@ -75,14 +75,19 @@ pub(crate) fn with_ranges(request: &Request, node: Option<&Node>) -> Request {
 pub(crate) fn ready(run_dir: &Path, node: Option<&Node>) -> Result<()> {
     let unready =
         |msg: &str, details: String| Err(Error::new(code::NOT_AVAILABLE, msg).details(details));
-    let held = match node::Lock::is_held(run_dir) {
-        Ok(held) => held,
+    let keeper = match Keeper::of(run_dir) {
+        Ok(keeper) => keeper,
         Err(error) => return unready("cannot tell whether route-sync runs", error.to_string()),
     };
     match node {
-        Some(_) if !held => unready(
+        Some(_) if keeper == Keeper::Gone => unready(
             "route-sync does not run",
-            "nobody tells other nodes of this one's pods; start it".to_owned(),
+            "nobody has told other nodes of this one's pods for an hour or longer; start it"
+                .to_owned(),
+        ),
+        Some(_) if keeper == Keeper::Hangs => unready(
+            "route-sync does not answer",
+            "nobody tells other nodes of this one's pods; see its log, and restart it".to_owned(),
         ),
         None => {
             let path = Node::path(run_dir);

@@ -12,7 +12,7 @@ use ::plan::{Kernel, Place, TunnelDevice};
 use bridge::Bridge;
 use cni::{CniResult, Error, Plugin, Request, Result, code};
 use config::Overlay as Wanted;
-use node::Lock;
+use node::{Keeper, Lock};
 
 /// The plugin.
 pub struct Overlay;
@@ -86,19 +86,26 @@ fn leave_to_daemon(kernel: &mut Kernel, tunnel: &TunnelDevice, wanted: &Wanted) 
 
 /// Whether a daemon runs.
 fn is_held(wanted: &Wanted) -> Result<bool> {
-    Lock::is_held(&wanted.run_dir).map_err(|error| {
-        Error::new(code::NOT_AVAILABLE, "cannot tell whether route-sync runs")
-            .details(error.to_string())
-    })
+    Lock::is_held(&wanted.run_dir).map_err(|error| unseen(&error))
 }
 
-/// Whether the daemon has carried out its node set, and keeps it.
+fn unseen(error: &std::io::Error) -> Error {
+    Error::new(code::NOT_AVAILABLE, "cannot tell whether route-sync runs")
+        .details(error.to_string())
+}
+
+/// Whether the daemon has carried out its node set once, and what it left is not known to be wrong.
+/// Traffic flows without it: a stopped daemon costs no node its readiness at once.
 fn ready(wanted: &Wanted) -> Result<()> {
-    match (wanted.synced, is_held(wanted)?) {
-        (true, true) => left_behind(wanted, code::NOT_AVAILABLE),
-        (true, false) => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
-            .details("routes to other nodes stand as it left them, and are not kept; start it")),
-        (false, _) => Err(not_synced()),
+    if !wanted.synced {
+        return Err(not_synced());
+    }
+    match Keeper::of(&wanted.run_dir).map_err(|error| unseen(&error))? {
+        Keeper::Lives | Keeper::Left => left_behind(wanted, code::NOT_AVAILABLE),
+        Keeper::Hangs => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not answer")
+            .details("routes to other nodes are not kept; see its log, and restart it")),
+        Keeper::Gone => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
+            .details("routes to other nodes have not been kept for an hour or longer; start it")),
     }
 }
 

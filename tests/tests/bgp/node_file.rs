@@ -111,7 +111,7 @@ fn del_and_gc_need_no_file() {
 }
 
 #[test]
-fn status_is_well_only_while_a_daemon_runs_with_bgp() {
+fn status_is_well_after_a_daemon_with_bgp() {
     let (node, pod) = (Node::new(), Pod::new());
     let attachment = node.attach(&bare(), &pod);
     tell(&node, &json!({}));
@@ -129,6 +129,8 @@ fn status_is_well_only_while_a_daemon_runs_with_bgp() {
     drop(running);
     let released = || node.try_run(&format!("flock -n {LOCK} true")).status.success().then_some(());
     within(Duration::from_secs(5), released).expect("the lock is released");
+    attachment.status().ok();
+    node.run(&format!("touch -d @1 {LOCK}"));
     attachment.status().err().expect(50, "route-sync does not run");
 }
 

@@ -105,7 +105,7 @@ fn traffic_outlives_the_daemon_and_status_tells() {
     // Killed at once, and traffic flows.
     cluster.members[0].kill();
     addresses.iter().for_each(|address| ping(&near, address));
-    attachment(&cluster).err().expect(51, "route-sync does not run");
+    attachment(&cluster).ok();
     cluster.members[0].start();
     cluster.members[0].in_sync();
     attachment(&cluster).ok();

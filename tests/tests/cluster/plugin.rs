@@ -121,7 +121,14 @@ fn status_tells_what_the_daemon_has_done() {
     let told = member.node.read(path);
     let status = |node: &Node| node.attach(&network(), &pod).status();
     status(&member.node).ok();
+    member.node.run(&format!("kill -STOP {}", member.pid()));
+    status(&member.node).err().expect(51, "route-sync does not answer");
+    member.node.run(&format!("kill -CONT {}", member.pid()));
+    status(&member.node).ok();
+    // Traffic flows on; for so long that nodes have come and gone, it does not count.
     member.kill();
+    status(&member.node).ok();
+    member.node.run("touch -d @1 /run/ferrule/route-sync.lock");
     status(&member.node).err().expect(51, "route-sync does not run");
     member.node.write(path, &told.replace("\"synced\": true", "\"synced\": false"));
     status(&member.node).err().expect(50, "route-sync has not installed the routes");
