@@ -18,6 +18,7 @@ mod packets;
 mod plugin;
 mod rejoin;
 mod rules;
+mod sample;
 mod seen;
 mod sources;
 mod strain;
