@@ -42,6 +42,9 @@ pub struct Report {
     /// What fails or is refused and is no CIDR's: the VXLAN device, nftables, a node without
     /// address.
     pub problems: Vec<Problem>,
+    /// What is as configured, and may not be what is wanted.
+    #[serde(default)]
+    pub remarks: Vec<String>,
 }
 
 /// The state of the source.

@@ -53,6 +53,9 @@ fn head(report: &Report, now: u64) -> String {
         let _ = writeln!(text, "         failing: {}", plain(error));
     }
     let _ = writeln!(text, "synced   {synced}");
+    for remark in &report.remarks {
+        let _ = writeln!(text, "remark   {}", plain(remark));
+    }
     text
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn report() -> Report {
             error: "vxlan.calico holds VNI 100 and port 4789".to_owned(),
             since: 1_700_000_060,
         }],
+        remarks: vec!["masquerade is off".to_owned()],
     }
 }
 
@@ -61,6 +62,7 @@ mode     auto
 source   file /etc/ferrule/nodes.toml: 4 nodes for 2h05m
          failing: line 3: unknown field `typo`
 synced   yes
+remark   masquerade is off
 
 NODE      CIDR                PATH                  STATE     SINCE  LAST ERROR
 worker-1  10.244.1.0/24       local                 synced    2h05m  -
@@ -134,6 +136,6 @@ proptest! {
         report.problems[0].what.clone_from(&texts[3]);
         report.problems[0].error.clone_from(&texts[4]);
         let lines = table(&report, now).split('\n').count();
-        prop_assert_eq!(lines, 9 + if count > 0 { count + 2 } else { 0 });
+        prop_assert_eq!(lines, 10 + if count > 0 { count + 2 } else { 0 });
     }
 }

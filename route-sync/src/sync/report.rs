@@ -9,6 +9,7 @@ use crate::query::{Entry, Figures, Path, Problem, Report, State};
 use ipnetwork::IpNetwork;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use tracing::warn;
 
 /// Path and state of a CIDR.
@@ -181,7 +182,22 @@ impl Sync {
             source,
             cidrs: paths.into_iter().map(entry).collect(),
             problems: self.problems(),
+            remarks: self.masquerade_remark().into_iter().collect(),
         }
+    }
+
+    /// Private addresses (RFC 1918, RFC 4193) that no NAT of the daemon's translates.
+    fn masquerade_remark(&self) -> Option<String> {
+        let private = |cidr: &&IpNetwork| match cidr.network() {
+            IpAddr::V4(four) => four.is_private(),
+            IpAddr::V6(six) => six.is_unique_local(),
+        };
+        let off = !self.config.masquerade.enabled && self.config.bgp.is_none();
+        let cidr = self.desired.own.iter().find(private).filter(|_| off)?;
+        Some(format!(
+            "masquerade is off, and {cidr} is private: pods reach nothing outside of the cluster, \
+             unless the network routes it or the plugin has ipMasq; set masquerade.enabled"
+        ))
     }
 
     /// In a line, for the service manager. It costs nothing, however many nodes there are.

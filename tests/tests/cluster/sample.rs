@@ -16,11 +16,14 @@ fn pods_reach_each_other_the_nodes_and_the_outside() {
     let mut cluster = Cluster::with("", &ALL);
     let sample = conf("route-sync.toml").replace("/etc/ferrule/nodes.toml", "/run/nodes.toml");
     for member in &mut cluster.members {
+        let remarks = member.status().unwrap()["remarks"].to_string();
+        assert!(remarks.contains("masquerade is off, and 10.244."), "{remarks}");
         member.kill();
         let named = format!("node-name = \"{}\"\n{sample}", member.name);
         member.node.write("/run/route-sync.toml", &named);
         member.start();
         member.in_sync();
+        assert_eq!(member.status().unwrap()["remarks"], json!([]));
     }
     let list: Value = serde_json::from_str(&conf("10-vxlan.conflist")).unwrap();
     let mut network = list["plugins"][0].clone();
