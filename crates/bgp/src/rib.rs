@@ -10,10 +10,12 @@
 
 mod best_path;
 mod export;
+mod kept;
 mod policy;
 
 pub use best_path::{Path, Selection, Source, select};
 pub use export::{AdjRibOut, Export, LocalAddresses, Unannounced, exports};
+pub use kept::{AS_PATH_MAX, CLUSTERS_MAX, COMMUNITIES_MAX};
 pub use policy::{Policy, Rejected};
 
 use crate::codec::{Family, NextHop, Update};
@@ -51,6 +53,10 @@ struct Peer {
     /// How many of `paths` are of IPv4.
     ipv4: usize,
     rejected: BTreeMap<Rejected, u64>,
+    /// Its last path, if it is one that may be kept: UPDATEs with equal attributes share it.
+    last: Option<Arc<Path>>,
+    /// UPDATEs of which communities were left out.
+    shortened: u64,
 }
 
 impl Peer {
@@ -118,8 +124,8 @@ impl Rib {
     /// A session came up; the peer begins with nothing.
     pub fn up(&mut self, source: Source) {
         self.down(source.address);
-        let (paths, by_via, ipv4, rejected) = Default::default();
-        let peer = Peer { source, paths, by_via, ipv4, rejected };
+        let (paths, by_via, ipv4, rejected, last, shortened) = Default::default();
+        let peer = Peer { source, paths, by_via, ipv4, rejected, last, shortened };
         self.peers.insert(source.address, peer);
     }
 
@@ -149,8 +155,7 @@ impl Rib {
         }
         for announced in &update.announced {
             let via = Via::new(&announced.next_hop, peer.source.address);
-            let attributes = update.attributes.clone();
-            let path = Arc::new(Path { source: peer.source, via, attributes });
+            let path = peer.path(via, &update.attributes);
             for prefix in &announced.prefixes {
                 let old = match self.policy.admits(prefix, &path) {
                     Ok(()) => peer.insert(*prefix, &path),
@@ -299,6 +304,12 @@ impl Rib {
     /// Whether a peer announced a prefix that the policy admits.
     pub fn has(&self, peer: IpAddr, prefix: &IpNetwork) -> bool {
         self.peers.get(&peer).is_some_and(|peer| peer.paths.contains_key(prefix))
+    }
+
+    /// UPDATEs of a peer since the session came up of whose communities only the first
+    /// [`COMMUNITIES_MAX`] are kept.
+    pub fn shortened(&self, peer: IpAddr) -> u64 {
+        self.peers.get(&peer).map_or(0, |peer| peer.shortened)
     }
 
     /// Announcements of a peer that the policy did not admit since the session came up, by reason.

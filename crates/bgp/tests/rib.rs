@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation fails the test")]
 
 use bgp_speaker::codec::{
-    Announced, Attributes, Communities, Context, Family, GRACEFUL_SHUTDOWN, NextHop, Origin, Update,
+    Announced, Attributes, Communities, Community, Context, Family, GRACEFUL_SHUTDOWN,
+    LargeCommunity, NextHop, Origin, Update,
 };
 use bgp_speaker::rib::{
-    AdjRibOut, LocalAddresses, Path, Policy, Rejected, Rib, Source, Unannounced, Via, exports,
-    select,
+    AS_PATH_MAX, AdjRibOut, CLUSTERS_MAX, COMMUNITIES_MAX, LocalAddresses, Path, Policy, Rejected,
+    Rib, Source, Unannounced, Via, exports, select,
 };
 use ipnetwork::IpNetwork;
 use proptest::prelude::*;
@@ -208,6 +209,73 @@ fn only_what_the_policy_admits_is_taken() {
     path.attributes.originator_id = Some(Ipv4Addr::new(192, 0, 2, 100));
     let refused = policy().admits(&"10.244.1.0/24".parse().unwrap(), &path);
     assert_eq!(refused, Err(Rejected::OriginatorLoop));
+}
+
+/// Bytes of the lists that the RIB keeps of a peer, each path once.
+fn kept(rib: &Rib, peer: IpAddr) -> usize {
+    let paths: BTreeMap<*const Path, &Path> =
+        rib.paths(peer).map(|(_, path)| (std::ptr::from_ref(path), path)).collect();
+    let size = |path: &Path| {
+        let Attributes { as_path, communities, large_communities, cluster_list, .. } =
+            &path.attributes;
+        let words = as_path.capacity() + communities.capacity() + cluster_list.capacity();
+        size_of::<Path>() + 4 * words + 12 * large_communities.capacity()
+    };
+    paths.into_values().map(size).sum()
+}
+
+/// The `n`th of UPDATEs that differ, each with as many attributes as a message holds.
+fn heavy(n: u32, as_path: usize, clusters: usize) -> Update {
+    let mut update = announcement(1, &format!("10.244.{}.{}/32", 1 + n / 256, n % 256), &[]);
+    let attributes = &mut update.attributes;
+    attributes.as_path = vec![65001; as_path];
+    attributes.cluster_list = vec![Ipv4Addr::from(n); clusters];
+    attributes.communities = (0..400).map(|i| Community(n << 12 | i)).collect();
+    attributes.communities.push(GRACEFUL_SHUTDOWN);
+    attributes.large_communities = (0..130).map(|i| LargeCommunity([n, i, 0])).collect();
+    update
+}
+
+/// 4 KB of attributes with each prefix do not become 4 KB of memory for each.
+#[test]
+fn a_path_keeps_a_bounded_part_of_its_attributes() {
+    let (mut rib, peer) = (Rib::new(policy()), source(1, true));
+    rib.up(peer);
+    for n in 0..1000 {
+        rib.update(peer.address, &heavy(n, AS_PATH_MAX, CLUSTERS_MAX));
+    }
+    assert_eq!((rib.count(peer.address), rib.shortened(peer.address)), (1000, 1000));
+    let each = kept(&rib, peer.address) / 1000;
+    assert!(each <= 1024, "{each} bytes");
+    for (_, path) in rib.paths(peer.address) {
+        let communities = &path.attributes.communities;
+        assert_eq!(communities.len(), COMMUNITIES_MAX);
+        assert!(communities.contains(&GRACEFUL_SHUTDOWN), "what decides is kept");
+    }
+}
+
+#[test]
+fn a_path_of_excessive_length_is_not_taken() {
+    let (mut rib, peer) = (Rib::new(policy()), source(1, true));
+    rib.up(peer);
+    rib.update(peer.address, &heavy(0, AS_PATH_MAX, CLUSTERS_MAX));
+    rib.update(peer.address, &heavy(0, AS_PATH_MAX + 1, 0));
+    rib.update(peer.address, &heavy(1, 1, CLUSTERS_MAX + 1));
+    assert_eq!(rib.count(peer.address), 0, "it withdraws what it replaces");
+    let rejected = [(Rejected::LongAsPath, 1), (Rejected::LongClusterList, 1)];
+    assert_eq!(rib.rejected(peer.address), BTreeMap::from(rejected));
+}
+
+/// A peer that sends one prefix in each UPDATE.
+#[test]
+fn prefixes_share_equal_attributes() {
+    let (mut rib, peer) = (Rib::new(policy()), source(1, false));
+    rib.up(peer);
+    for third in 1..100 {
+        rib.update(peer.address, &announcement(1, &format!("10.244.{third}.0/24"), &[65001; 100]));
+    }
+    assert_eq!(rib.count(peer.address), 99);
+    assert_eq!(kept(&rib, peer.address), size_of::<Path>() + 400);
 }
 
 /// "allowas-in": a fabric whose nodes have one AS number.

@@ -68,6 +68,9 @@ pub struct PeerReport {
     /// Prefixes that are admitted and not used, by next hop.
     #[serde(default)]
     pub unusable: Vec<UnusableReport>,
+    /// UPDATEs since the session came up of whose communities only the first 16 of a kind are kept.
+    #[serde(default)]
+    pub shortened_communities: u64,
     /// Prefixes that it was told.
     pub prefixes_out: u64,
     /// Prefixes that it cannot be told, and why.
@@ -245,6 +248,7 @@ impl Speaker {
             max_prefixes: peer.config.max_prefixes,
             near_limit: self.near_limit(address, peer.config.max_prefixes),
             rejected: rejected.into_iter().map(|(why, n)| (why.to_string(), n)).collect(),
+            shortened_communities: self.rib.shortened(address),
             prefixes_out: peer.told.len() as u64,
             unannounced: peer.untold.iter().map(|(p, why)| (*p, why.to_string())).collect(),
             counters: Counters {

@@ -2,6 +2,7 @@
 
 use super::report::{BgpReport, PeerReport};
 use crate::status::{age, columns, plain};
+use bgp_speaker::rib::COMMUNITIES_MAX;
 use std::fmt::Write;
 
 /// Whether BGP is configured, every session established with all its families, and each prefix told to some peer: of two
@@ -92,6 +93,13 @@ fn remarks(text: &mut String, report: &BgpReport) {
         for (why, count) in &peer.rejected {
             let remedy = peer.remedies.get(why).map(|remedy| format!(": {remedy}"));
             remark(format!("{count} prefixes not taken: {why}{}", remedy.unwrap_or_default()));
+        }
+        if peer.shortened_communities > 0 {
+            let count = peer.shortened_communities;
+            remark(format!(
+                "{count} UPDATEs with more than {COMMUNITIES_MAX} communities: the first \
+                 {COMMUNITIES_MAX} are kept and shown; have the peer send fewer"
+            ));
         }
         for unusable in &peer.unusable {
             let (count, example, next_hop) =

@@ -1,6 +1,7 @@
 //! What is taken from peers.
 
 use super::Path;
+use super::kept::{AS_PATH_MAX, CLUSTERS_MAX, too_long};
 use ipnetwork::IpNetwork;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -36,6 +37,10 @@ pub enum Rejected {
     TooSpecific,
     /// It is ours.
     Own,
+    /// Its AS_PATH has more than [`AS_PATH_MAX`] ASes.
+    LongAsPath,
+    /// Its CLUSTER_LIST has more than [`CLUSTERS_MAX`] entries.
+    LongClusterList,
     /// Our AS is in its path (RFC 4271 section 9.1.2).
     AsLoop,
     /// ORIGINATOR_ID is ours (RFC 4456 section 8).
@@ -45,6 +50,12 @@ pub enum Rejected {
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Rejected::LongAsPath => {
+                return write!(f, "its AS_PATH has more than {AS_PATH_MAX} ASes");
+            }
+            Rejected::LongClusterList => {
+                return write!(f, "its CLUSTER_LIST has more than {CLUSTERS_MAX} entries");
+            }
             Rejected::Default => "a default route",
             Rejected::Outside => "outside of import-cidrs",
             Rejected::TooSpecific => "more specific than import-max-length",
@@ -63,6 +74,10 @@ impl Rejected {
             Rejected::Outside => "if pods have such addresses, add them to import-cidrs",
             Rejected::TooSpecific => "raise import-max-length, or aggregate at the peer",
             Rejected::Own => "nothing, unless another node has this CIDR too",
+            Rejected::LongAsPath => "prepend less at the peer",
+            Rejected::LongClusterList => {
+                "look for reflectors that pass the route around, or peer with one nearer"
+            }
             Rejected::AsLoop => {
                 "if the nodes have one AS number, write allowas-in = 1 for this peer, or as-override \
                  at the peer"
@@ -94,7 +109,7 @@ impl Policy {
         } else if path.attributes.originator_id == Some(self.router_id) {
             Err(Rejected::OriginatorLoop)
         } else {
-            Ok(())
+            too_long(&path.attributes)
         }
     }
 

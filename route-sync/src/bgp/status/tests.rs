@@ -36,6 +36,7 @@ fn up() -> PeerReport {
             example: "10.244.5.0/24".parse().unwrap(),
             why: "it is this node's own address".to_owned(),
         }],
+        shortened_communities: 3,
         prefixes_out: 1,
         unannounced: [(
             "fd00:10:244:1::/64".parse().unwrap(),
@@ -69,6 +70,7 @@ fn down() -> PeerReport {
         rejected: [].into(),
         remedies: [].into(),
         unusable: vec![],
+        shortened_communities: 0,
         prefixes_out: 0,
         unannounced: [].into(),
         counters: Counters::default(),
@@ -123,6 +125,7 @@ SESSION      ROUTER ID    LOCAL ADDRESS  HOLD  FAMILIES   CAPABILITIES
 PEER         REMARK
 192.0.2.254  IPv6 disabled: MP_REACH_NLRI is cut off
 192.0.2.254  2 prefixes not taken: a default route: nothing
+192.0.2.254  3 UPDATEs with more than 16 communities: the first 16 are kept and shown; have the peer send fewer
 192.0.2.254  2 prefixes not used, as 10.244.5.0/24: next hop 192.0.2.11: it is this node's own address
 192.0.2.254  fd00:10:244:1::/64 not announced: this node has no IPv6 address to name as the next hop
 192.0.2.254  1 UPDATEs treated as withdrawals; last fault: ORIGIN is 7
