@@ -70,6 +70,8 @@ pub struct Sync {
     failures: BTreeMap<Aim, Failure>,
     /// Earlier pod CIDRs of this node that something is left of.
     earlier: Vec<Earlier>,
+    /// A sysctl of forwarding that is off and cannot be set.
+    forwarding_off: Option<String>,
     /// What fails as a whole: `vxlan …`, `nftables`.
     troubles: HashMap<String, Failure>,
     /// Since when each CIDR is on its path and in its state.
@@ -114,6 +116,7 @@ impl Sync {
             told: false,
             failures: BTreeMap::new(),
             earlier: Vec::new(),
+            forwarding_off: None,
             troubles: HashMap::new(),
             since: HashMap::new(),
             counts: BTreeMap::new(),

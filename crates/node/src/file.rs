@@ -38,6 +38,9 @@ pub struct Node {
     /// Earlier pod CIDRs of this node that something is left of here.
     #[serde(default, rename = "earlierPodCIDRs", skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Earlier>,
+    /// A sysctl of forwarding that is off and that the daemon cannot set: `net.ipv4.ip_forward`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarding_off: Option<String>,
     /// The daemon has carried out a complete node set once since it started, each entry tried.
     pub synced: bool,
 }
@@ -205,6 +208,7 @@ mod tests {
             vxlan: None,
             bgp: None,
             earlier: vec![],
+            forwarding_off: None,
             synced: true,
         }
     }

@@ -104,6 +104,9 @@ pub(crate) fn ready(run_dir: &Path, node: Option<&Node>) -> Result<()> {
             "route-sync has not installed the routes to other nodes yet",
             "see `route-sync status`".to_owned(),
         ),
+        Some(Node { forwarding_off: Some(off), .. }) if keeper == Keeper::Lives => {
+            Err(bridge::forwarding::off(off))
+        }
         Some(node) => match node.left_behind() {
             Some(left) => unready(
                 &format!("an earlier pod CIDR of this node is in use: {left}"),

@@ -53,6 +53,16 @@ pub(crate) fn status(request: &Request, network: &impl Network, kernel: &mut Ker
         )))
 }
 
+/// A sysctl that is off, and that route-sync cannot set.
+#[must_use]
+pub fn off(sysctl: &str) -> Error {
+    Error::new(code::LIMITED_CONNECTIVITY, "the node does not forward what its pods send").details(
+        format!(
+            "{sysctl} is 0, and route-sync cannot set it: set it to 1; see `route-sync status`"
+        ),
+    )
+}
+
 fn differences(
     request: &Request,
     network: &impl Network,

@@ -19,6 +19,8 @@ pub(crate) struct Overlay {
     pub(crate) gateways_of_node: bool,
     /// What is left of earlier pod CIDRs of the node, in words.
     pub(crate) left_behind: Option<String>,
+    /// A sysctl of forwarding that is off and that the daemon cannot set.
+    pub(crate) forwarding_off: Option<String>,
     /// The daemon has carried out its node set.
     pub(crate) synced: bool,
     /// VXLAN network identifier.
@@ -106,6 +108,7 @@ fn of_node(wire: &Wire, run_dir: PathBuf, node: Node) -> Result<Overlay> {
         daemon: true,
         gateways_of_node: true,
         left_behind,
+        forwarding_off: node.forwarding_off,
         synced: node.synced,
         vni: vxlan.vni,
         port: vxlan.port,
@@ -154,6 +157,7 @@ fn of_keys(wire: &Wire, run_dir: PathBuf, pod_cidrs: Vec<IpNetwork>) -> Result<O
         daemon: false,
         gateways_of_node: false,
         left_behind: None,
+        forwarding_off: None,
         synced: false,
         vni,
         port,

@@ -9,7 +9,7 @@ mod config;
 mod plan;
 
 use ::plan::{Kernel, Place, TunnelDevice};
-use bridge::Bridge;
+use bridge::{Bridge, forwarding};
 use cni::{CniResult, Error, Plugin, Request, Result, code};
 use config::Overlay as Wanted;
 use node::{Keeper, Lock};
@@ -100,11 +100,15 @@ fn ready(wanted: &Wanted) -> Result<()> {
     if !wanted.synced {
         return Err(not_synced());
     }
-    match Keeper::of(&wanted.run_dir).map_err(|error| unseen(&error))? {
-        Keeper::Lives | Keeper::Left => left_behind(wanted, code::NOT_AVAILABLE),
-        Keeper::Hangs => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not answer")
-            .details("routes to other nodes are not kept; see its log, and restart it")),
-        Keeper::Gone => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
+    let keeper = Keeper::of(&wanted.run_dir).map_err(|error| unseen(&error))?;
+    match (keeper, &wanted.forwarding_off) {
+        (Keeper::Lives, Some(sysctl)) => Err(forwarding::off(sysctl)),
+        (Keeper::Lives | Keeper::Left, _) => left_behind(wanted, code::NOT_AVAILABLE),
+        (Keeper::Hangs, _) => {
+            Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not answer")
+                .details("routes to other nodes are not kept; see its log, and restart it"))
+        }
+        (Keeper::Gone, _) => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
             .details("routes to other nodes have not been kept for an hour or longer; start it")),
     }
 }

@@ -22,13 +22,19 @@ impl fmt::Display for NotForwarded {
             f,
             "packets of pods are not passed on, and route-sync cannot change that: {error}; run \
              `sysctl -w {}=1`, or let it write /proc/sys",
-            key.replace('.', "\0").replace('/', ".").replace('\0', "/")
+            dotted(key)
         )
     }
 }
 
-/// The sysctls that must be 1: of the node for each family of its pods, and for IPv4, which asks
-/// the link that a packet comes in by, of the tunnel and of the links with the node's addresses.
+/// A key as sysctl(8) names it; of `eth0.5` the dot is a slash.
+fn dotted(key: &str) -> String {
+    key.replace('.', "\0").replace('/', ".").replace('\0', "/")
+}
+
+/// The sysctls that must be 1: of the node and of the tunnel, for each family of its pods, and for
+/// IPv4, which asks the link that a packet comes in by, of the links with the node's addresses. The
+/// kernel does not ask the tunnel's of IPv6, yet advertises a router by it.
 fn keys(own: &Node, facts: &Facts, tunnel: Option<&str>) -> Vec<String> {
     let mut keys = Vec::new();
     if own.pod_cidrs.iter().any(IpNetwork::is_ipv4) {
@@ -36,7 +42,10 @@ fn keys(own: &Node, facts: &Facts, tunnel: Option<&str>) -> Vec<String> {
         let links = of_node(own, facts).map(|(_, name)| name).chain(tunnel);
         keys.extend(links.map(|name| format!("net/ipv4/conf/{name}/forwarding")));
     }
-    keys.extend(own.pod_cidrs.iter().any(IpNetwork::is_ipv6).then(|| IPV6.to_owned()));
+    if own.pod_cidrs.iter().any(IpNetwork::is_ipv6) {
+        keys.push(IPV6.to_owned());
+        keys.extend(tunnel.map(|name| format!("net/ipv6/conf/{name}/forwarding")));
+    }
     keys
 }
 
@@ -59,9 +68,13 @@ impl Sync {
                     info!(why, "switched on {key}");
                     self.repaired("forwarding", 1);
                 }
-                Err(error) => return self.trouble(FORWARDING, &NotForwarded(key, error)),
+                Err(error) => {
+                    self.forwarding_off = Some(dotted(&key));
+                    return self.trouble(FORWARDING, &NotForwarded(key, error));
+                }
             }
         }
+        self.forwarding_off = None;
         self.well(FORWARDING);
     }
 
@@ -71,7 +84,7 @@ impl Sync {
         if sysctl::get(key)?.is_none_or(|value| value != "0") {
             return Ok(false);
         }
-        if key == IPV6 {
+        if key.starts_with("net/ipv6/") {
             self.keep_advertised_routes()?;
         }
         sysctl::write(key, "1").map(|()| true)

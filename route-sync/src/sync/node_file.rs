@@ -27,6 +27,7 @@ impl Sync {
             vxlan,
             bgp: self.config.bgp.as_ref().map(|bgp| node::Bgp { asn: bgp.asn }),
             earlier: self.earlier.clone(),
+            forwarding_off: self.forwarding_off.clone(),
             synced: self.figures.synced,
         })
     }

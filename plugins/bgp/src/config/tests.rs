@@ -27,6 +27,7 @@ fn a_node() -> Node {
         vxlan: None,
         bgp: Some(Bgp { asn: 64512 }),
         earlier: vec![],
+        forwarding_off: None,
         synced: true,
     }
 }

@@ -39,6 +39,7 @@ fn a_node() -> Node {
         pod_cidrs,
         bgp: None,
         earlier: vec![],
+        forwarding_off: None,
         synced: true,
     }
 }
