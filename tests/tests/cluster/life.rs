@@ -10,15 +10,18 @@ use std::fmt::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A node list with `more` nodes beyond the router.
+/// A node list with `more` nodes beyond the router, at most 4,096.
 fn many(more: u16) -> String {
     let mut text = node_list(&ALL);
     for at in 0..more {
         let [high, low] = at.to_be_bytes();
+        let [net, first] = (at * 8).to_be_bytes();
         let _ = write!(
             text,
             "[[node]]\nname = \"more-{at}\"\naddresses = [\"100.64.{high}.{low}\"]\n\
-             pod-cidrs = [\"11.{high}.{low}.0/24\", \"fd01:{at:x}::/64\"]\n"
+             pod-cidrs = [\"10.244.{}.{first}/29\", \"fd00:10:244:{:x}::/64\"]\n",
+            128 + net,
+            0x8000 + at
         );
     }
     text
