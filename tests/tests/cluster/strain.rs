@@ -1,6 +1,6 @@
 //! What must not hold up a daemon: slow clients, a log that nobody reads, files that never end.
 
-use crate::cluster::{Cluster, Member, node_list};
+use crate::cluster::{Cluster, LOG, Member, node_list};
 use ferrule_tests::background::Background;
 use ferrule_tests::node::{Place, words};
 use ferrule_tests::within;
@@ -171,4 +171,36 @@ fn a_long_node_list_is_read_beside_the_answers() {
         (metric(one, "ferrule_route_sync_source_sets_total") > before).then_some(())
     };
     within(PATIENCE * 6, answered).expect("the set is in");
+}
+
+/// As where a limit of processes is reached: what is else done on a thread is done without.
+#[test]
+fn a_daemon_that_gets_no_thread_works_on() {
+    let mut cluster = Cluster::with(METRICS, &["one", "two"]);
+    let one = &mut cluster.members[0];
+    one.kill();
+    one.node.write(LOG, "");
+    // With -D strace is a child of the daemon, which is then what Member knows.
+    let mut command = words("strace -D -f -qq -o /run/strace -e trace=clone,clone3");
+    command.args(["-e", "inject=clone,clone3:error=EAGAIN"]);
+    command.args(one.command("").split_whitespace());
+    one.daemon = Some(Background::start_in(one.node.ns(), None, &command, LOG));
+    one.in_sync();
+    one.told(&node_list(&["one"]));
+    one.status_when(|status| status["source"]["nodes"] == 1);
+    one.told(&node_list(&["one", "two"]));
+    one.status_when(|status| status["source"]["nodes"] == 2);
+    one.in_sync();
+    one.node.run(&format!("kill -HUP {}", one.pid()));
+    let answer = healthz(one).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let ended = {
+        one.node.run(&format!("kill {}", one.pid()));
+        let daemon = one.daemon.as_mut().unwrap();
+        within(PATIENCE, || (!daemon.running()).then_some(()))
+    };
+    ended.expect("SIGTERM ends it");
+    let failed = one.node.read("/run/strace");
+    assert!(failed.contains("(INJECTED)"), "no thread was asked for: {failed}");
+    assert!(!one.log().contains("panicked"), "{}", one.log());
 }
