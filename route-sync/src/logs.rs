@@ -1,7 +1,9 @@
 //! The log, on stderr, which never holds up the daemon.
 
+mod allowance;
 mod stderr;
 
+pub(crate) use allowance::{Allowance, withheld};
 pub(crate) use stderr::dropped;
 
 use std::fmt;

@@ -4,11 +4,13 @@
 use crate::bgp::Learned;
 use crate::config::Config;
 use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
-use crate::diff::{Change, Diff, Object, Seen, Sweep};
+use crate::diff::{Change, Diff, Seen, Sweep};
 use crate::facts::{Facts, is_tunnel};
+use crate::logs::Allowance;
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
-use failures::{Aim, Failure, aim};
+use apply::{LEARNED_LOGGED, LOGGED, REPAIR};
+use failures::{Aim, Failure, Failures, Place, aim};
 use ipnetwork::IpNetwork;
 use local::{facts, is_own};
 use net::vxlan::{Ensured, Tunnel, Vxlan};
@@ -19,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 use tracing::{debug, info, warn};
 
+mod apply;
 mod earlier;
 mod events;
 mod failures;
@@ -28,11 +31,6 @@ mod local;
 mod node_file;
 mod report;
 mod rules;
-
-/// Changes of one pass that are logged one by one; of more only their number.
-const LOGGED: usize = 20;
-/// Changes that are messages at the same time: those of 5,000 nodes would take 10 MB.
-const AT_ONCE: usize = 512;
 
 /// Why a tunnel is not made.
 const UNGUARDED: &str = "it is not made: its port cannot be guarded, and whoever reaches it could \
@@ -67,7 +65,12 @@ pub struct Sync {
     /// A set is in.
     told: bool,
     /// What the kernel refuses, until that very object is as it must be.
-    failures: BTreeMap<Aim, Failure>,
+    failures: Failures,
+    /// Where others' routes were in the way of ours, until they are gone: also while ours is not
+    /// wanted, so that a peer that announces and withdraws it costs no full pass each time.
+    others: BTreeSet<Place>,
+    /// Lines about single changes for BGP.
+    lines: Allowance,
     /// Earlier pod CIDRs of this node that something is left of.
     earlier: Vec<Earlier>,
     /// A sysctl of forwarding that is off and cannot be set.
@@ -114,7 +117,9 @@ impl Sync {
             rules: None,
             sweep: false,
             told: false,
-            failures: BTreeMap::new(),
+            failures: Failures::default(),
+            others: BTreeSet::new(),
+            lines: Allowance::new(LEARNED_LOGGED),
             earlier: Vec::new(),
             forwarding_off: None,
             troubles: HashMap::new(),
@@ -163,23 +168,25 @@ impl Sync {
             self.dirty.clear();
             return;
         }
-        let due = self.next_try().is_some_and(|again| again <= Instant::now());
-        if let Some(why) = self.pending.take().or(due.then_some("something failed before")) {
+        let due = self.due();
+        let failed = due.is_none().then_some("something failed before");
+        if let Some(why) = self.pending.take().or(failed) {
             return self.pass(why);
         }
+        self.change(&due.unwrap_or_default(), "something failed before");
         let dirty = std::mem::take(&mut self.dirty);
         // What is not desired is only removed once a set of this run says so.
         let sweep = self.sweep();
         let dirty: Vec<Change> = dirty.into_iter().filter(|c| sweep.allows(c)).collect();
         if !dirty.is_empty() {
-            match self.apply(&dirty, "somebody changed it", false) {
+            match self.apply(&dirty, REPAIR, false) {
                 Ok(done) => self.count_repairs(&done),
                 Err(error) => self.trouble("netlink", &error),
             }
             self.conditions_of(&dirty);
-            if let Some(why) = self.pending.take() {
-                self.pass(why);
-            }
+        }
+        if let Some(why) = self.pending.take() {
+            self.pass(why);
         }
     }
 
@@ -242,7 +249,7 @@ impl Sync {
         let changes = self.changes()?;
         // What the diff does not name is as desired.
         let still: HashSet<Aim> = changes.iter().map(aim).collect();
-        self.failures.retain(|aim, _| still.contains(aim));
+        self.failures.keep(|aim| still.contains(aim));
         self.apply(&changes, why, true)?;
         drop(changes);
         // What led through an old device now leads elsewhere.
@@ -388,67 +395,6 @@ impl Sync {
                     self.well(&what);
                 }
             }
-        }
-    }
-
-    /// Carries out changes, and gives those that the kernel took; `full`: dumps showed them.
-    fn apply<'a>(
-        &mut self,
-        changes: &'a [Change],
-        why: &'static str,
-        full: bool,
-    ) -> net::Result<Vec<&'a Change>> {
-        let mut done = Vec::new();
-        if changes.is_empty() {
-            return Ok(done);
-        }
-        let mut told = 0;
-        for some in changes.chunks(AT_ONCE) {
-            let verbs: Vec<_> = some.iter().map(Change::verb).collect();
-            let outcomes = self.socket.set_each(&verbs)?;
-            let before = done.len();
-            for (change, outcome) in some.iter().zip(outcomes) {
-                match outcome {
-                    // A full pass tells whether what is in the way is ours.
-                    Err(error) if !full && self.is_new_conflict(change, &error) => {
-                        self.pending = Some("a repair was refused");
-                    }
-                    Err(error) if !(change.deletes() && error.is_gone()) => {
-                        told += usize::from(self.refused(change, &error, told < LOGGED));
-                    }
-                    _ => {
-                        done.push(change);
-                        self.carried_out(change);
-                        if changes.len() <= LOGGED {
-                            info!(why, "{change}");
-                        }
-                    }
-                }
-            }
-            self.figures.changes += (done.len() - before) as u64;
-        }
-        if told > LOGGED {
-            warn!("{} more are refused: see `route-sync status`", told - LOGGED);
-        }
-        info!(why, changes = done.len(), refused = changes.len() - done.len(), "applied");
-        Ok(done)
-    }
-
-    fn repaired(&mut self, object: &'static str, count: u64) {
-        match self.figures.repairs.iter_mut().find(|(name, _)| *name == object) {
-            Some((_, total)) => *total += count,
-            None => self.figures.repairs.push((object, count)),
-        }
-    }
-
-    fn count_repairs(&mut self, changes: &[&Change]) {
-        for change in changes {
-            let object = match change.object() {
-                Object::Route(_) => "route",
-                Object::Neighbour(_) => "neighbour",
-                Object::Fdb(_) => "fdb",
-            };
-            self.repaired(object, 1);
         }
     }
 }

@@ -365,7 +365,9 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&address) else { return };
         let text = peer.explain(reason);
         if peer.logged != text {
-            warn!(peer = %address, "no session: {text}");
+            if let Some(end) = peer.lines.line() {
+                warn!(peer = %address, "no session: {text}{end}");
+            }
             peer.logged = text;
         }
     }

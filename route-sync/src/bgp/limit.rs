@@ -24,11 +24,13 @@ impl Speaker {
             }
             if !is_near(count, most) {
                 peer.warned.remove(&family);
-            } else if peer.warned.insert(family) {
+            } else if peer.warned.insert(family)
+                && let Some(end) = peer.lines.line()
+            {
                 warn!(
                     peer = %address,
                     "{count} {family} prefixes are near to max-prefixes, {most}: above it the \
-                     session ends"
+                     session ends{end}"
                 );
             }
         }

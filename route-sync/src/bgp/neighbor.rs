@@ -3,6 +3,7 @@
 use super::config::{Bgp, Peer};
 use super::driver::Identity;
 use crate::facts::Facts;
+use crate::logs::Allowance;
 use bgp_speaker::codec::{Family, Update};
 use bgp_speaker::fsm::{Config, Negotiated, Session};
 use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Unannounced, exports};
@@ -11,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::AbortHandle;
+
+/// Lines in a minute about what a peer does wrong.
+const LINES: u32 = 20;
 
 /// A peer.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Neighbor {
     pub since: u64,
     /// What was logged last, so that it is not logged again.
     pub logged: String,
+    /// Lines about what it does wrong.
+    pub lines: Allowance,
     /// What was wrong with its last UPDATE that was not whole.
     pub fault: Option<String>,
     /// Since when it has routes in this session.
@@ -59,6 +65,7 @@ impl Neighbor {
             dialling: None,
             since: now(),
             logged: String::new(),
+            lines: Allowance::new(LINES),
             fault: None,
             routes_since: None,
             disabled_since: 0,

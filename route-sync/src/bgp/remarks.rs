@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use tracing::warn;
 
 impl Neighbor {
-    /// Logs what is wrong with an UPDATE, once.
+    /// Logs what is wrong with an UPDATE, unless the last line was the same; all are counted.
     pub(super) fn note_faults(&mut self, update: &Update) {
         let Some(fault) = update.faults.first() else { return };
         let outcome = match update.treated_as_withdraw {
@@ -22,7 +22,9 @@ impl Neighbor {
         };
         let text = format!("an UPDATE is not sound, {outcome}: {}", update.faults.join("; "));
         if self.logged != text {
-            warn!(peer = %self.config.address, "{text}");
+            if let Some(end) = self.lines.line() {
+                warn!(peer = %self.config.address, "{text}{end}");
+            }
             self.logged = text;
         }
         self.fault = Some(fault.clone());

@@ -135,6 +135,9 @@ pub struct Counters {
     pub updates_out: u64,
     /// UPDATEs whose routes were withdrawn for an error in them (RFC 7606).
     pub treated_as_withdraw: u64,
+    /// UPDATEs with something wrong in them, those among them.
+    #[serde(default)]
+    pub faulty_updates: u64,
     /// Times that it was established.
     pub established: u64,
 }
@@ -257,6 +260,7 @@ impl Speaker {
                 updates_in: counted.updates_in,
                 updates_out: counted.updates_out,
                 treated_as_withdraw: counted.treated_as_withdraw,
+                faulty_updates: counted.faulty_updates,
                 established: counted.established,
             },
             last_error: peer.last_error(),

@@ -116,7 +116,11 @@ fn remarks(text: &mut String, report: &BgpReport) {
         }
         let withdrawn = peer.counters.treated_as_withdraw;
         if let Some(fault) = &peer.last_fault {
-            remark(format!("{withdrawn} UPDATEs treated as withdrawals; last fault: {fault}"));
+            let faulty = peer.counters.faulty_updates;
+            remark(format!(
+                "{faulty} faulty UPDATEs; {withdrawn} UPDATEs treated as withdrawals; last fault: \
+                 {fault}"
+            ));
         }
     }
     if rows.len() > 1 {

@@ -3,6 +3,7 @@
 use super::config::Bgp;
 use crate::desired;
 use crate::facts::Facts;
+use crate::logs::Allowance;
 use bgp_speaker::rib::{self, Decided, Rib, Source, Via};
 use ipnetwork::IpNetwork;
 use net::route::{Hop, Kind, Route};
@@ -68,16 +69,8 @@ fn is_strict(bgp: &Bgp, peer: &Source) -> bool {
     !peer.internal && !known.any(|known| known.multihop.is_some())
 }
 
-/// Next hops of one round that are logged as not used; `status bgp` has all.
-const LOGGED: usize = 10;
-
-/// Logs which next hops are not used any more.
-fn warn_of(fresh: Vec<(Via, Unusable)>, before: &Ways) {
-    let new = |(via, why): &(Via, Unusable)| before.get(via) != Some(&Err(why.clone()));
-    for (via, why) in fresh.into_iter().filter(new).take(LOGGED) {
-        warn!("routes with the next hop {} are not used: {why}", via.address);
-    }
-}
+/// Lines in a minute about what is not used; `status bgp` tells of it too.
+const LOGGED: u32 = 20;
 
 /// RTPROT_KERNEL: what follows from a link's address.
 const KERNEL: u8 = 2;
@@ -191,13 +184,22 @@ impl<'a> Resolver<'a> {
 pub const AT_ONCE: usize = 8192;
 
 /// What was heard and leads somewhere, and what of it changed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Table {
     learned: Learned,
     /// How next hops are reached, as it was found last.
     ways: Ways,
     /// How many of them peers named when they were counted last.
     named: usize,
+    /// Lines about what is not used.
+    lines: Allowance,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        let (learned, ways, named) = Default::default();
+        Table { learned, ways, named, lines: Allowance::new(LOGGED) }
+    }
 }
 
 /// Next hops that may be known beside twice those that peers named last.
@@ -214,17 +216,18 @@ impl Table {
         all: bool,
     ) -> BTreeMap<IpNetwork, Option<Hops>> {
         let before = self.find(rib, resolver, all);
-        let mut new = BTreeMap::new();
+        let (mut new, mut incapable) = (BTreeMap::new(), vec![]);
         for Decided { prefix, vias, changed } in
             rib.decide(AT_ONCE, |via, source| resolver.cost(via, source))
         {
             let hops = resolver.hops(&prefix, &vias);
             if hops.is_none() && !vias.is_empty() && changed {
-                warn!(%prefix, "heard, and not used: its next hops cannot carry its family");
+                incapable.push(prefix);
             }
             self.note(prefix, hops, &mut new);
         }
-        warn_of(std::mem::take(&mut resolver.fresh), &before);
+        self.warn_of(std::mem::take(&mut resolver.fresh), &before);
+        self.warn_of_families(&incapable);
         self.ways = std::mem::take(&mut resolver.known);
         if self.ways.len() > 2 * self.named + SPARE {
             let named = rib.next_hops();
@@ -232,6 +235,26 @@ impl Table {
             self.named = named.len();
         }
         new
+    }
+
+    /// Logs which next hops are not used any more.
+    fn warn_of(&mut self, fresh: Vec<(Via, Unusable)>, before: &Ways) {
+        let new = |(via, why): &(Via, Unusable)| before.get(via) != Some(&Err(why.clone()));
+        for (via, why) in fresh.into_iter().filter(new) {
+            if let Some(end) = self.lines.line() {
+                warn!("routes with the next hop {} are not used: {why}{end}", via.address);
+            }
+        }
+    }
+
+    /// Logs prefixes whose next hops are usable for the other family alone.
+    fn warn_of_families(&mut self, prefixes: &[IpNetwork]) {
+        if let Some(prefix) = prefixes.first()
+            && let Some(end) = self.lines.line()
+        {
+            let count = prefixes.len();
+            warn!(%prefix, count, "heard, and not used: next hops cannot carry its family{end}");
+        }
     }
 
     /// Finds the ways to next hops anew, where they may be others; gives those of before then.

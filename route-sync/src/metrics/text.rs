@@ -55,6 +55,12 @@ pub(super) fn metrics(figures: &Figures) -> String {
         "Lines of the log that nobody read in time.",
         crate::logs::dropped(),
     );
+    text.one(
+        "log_lines_withheld_total",
+        "counter",
+        "Lines of the log that were too many of their kind in a minute.",
+        crate::logs::withheld(),
+    );
     if !figures.bgp.is_empty() {
         bgp(&mut text, &figures.bgp);
     }
@@ -93,6 +99,9 @@ fn bgp(text: &mut Text, peers: &[PeerReport]) {
         "UPDATEs whose routes were withdrawn for an error in them (RFC 7606).",
         |c| c.treated_as_withdraw,
     );
+    counter("bgp_faulty_updates_total", "UPDATEs with something wrong in them.", |c| {
+        c.faulty_updates
+    });
 }
 
 #[derive(Default)]

@@ -145,6 +145,7 @@ impl Sync {
         if route.table != route::MAIN {
             return;
         }
+        self.gone_from(route);
         let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
         self.dirty.extend(wanted.map(Change::Create));
         let refused = |gateway| self.desired.reserved_by_gateway(gateway);

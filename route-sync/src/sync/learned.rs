@@ -53,12 +53,7 @@ impl Sync {
         if turned {
             self.rules("BGP");
         }
-        if !single.is_empty() {
-            if let Err(error) = self.apply(&single, "BGP", false) {
-                self.trouble("netlink", &error);
-            }
-            self.conditions_of(&single);
-        }
+        self.change(&single, "BGP");
     }
 
     /// The one change that it takes.

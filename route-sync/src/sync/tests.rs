@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use std::process::Command;
 
+mod conflicts;
 mod learned;
 
 /// In a network namespace of its own, which vanishes with the thread.

@@ -2,7 +2,7 @@
 
 use crate::pair::{NODE, Pair, ROUTER};
 use crate::raw_peer::{
-    AS_PATH, KEEPALIVE, NEXT_HOP, NOTIFICATION, ORIGIN, RawPeer, message, update,
+    AS_PATH, KEEPALIVE, NEXT_HOP, NOTIFICATION, ORIGIN, RawPeer, UPDATE, message, update,
 };
 use ferrule_tests::node::Place;
 use std::io::Write;
@@ -122,4 +122,51 @@ fn a_peer_that_announces_too_much_loses_its_session() {
     assert_eq!((&peer["since"], &peer["counters"]["established"]), (&since, &1.into()));
     pair.configure("", "max-prefixes = 2");
     assert_eq!(raw.expect(NOTIFICATION)[..2], [6, 1]);
+}
+
+/// The log has what is wrong, and not each time: all of it is counted.
+#[test]
+fn broken_updates_do_not_fill_the_log() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    raw.open(90);
+    let broken = |origin| update(&[&[0x40, 1, 1, origin], AS_PATH, NEXT_HOP], 9);
+    let discarded = |length| {
+        let aggregator = [vec![0xc0, 7, length], vec![0; length.into()]].concat();
+        update(&[ORIGIN, AS_PATH, NEXT_HOP, &aggregator], 9)
+    };
+    for _ in 0..100 {
+        raw.send(&[broken(7), broken(8), discarded(1), discarded(2)].concat());
+    }
+    raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 7));
+    pair.node.hears("10.244.7.0/24", 1);
+    let log = pair.node.log();
+    let lines = log.lines().filter(|line| line.contains("an UPDATE is not sound")).count();
+    assert!((4..=40).contains(&lines), "{lines} lines: {log}");
+    assert!(log.contains("more like it are counted and not logged for a minute"), "{log}");
+    let counters = &pair.node.peer(ROUTER)["counters"];
+    let counted = (&counters["faultyUpdates"], &counters["treatedAsWithdraw"]);
+    assert_eq!(counted, (&400.into(), &200.into()));
+    let shown = pair.node.command("status bgp").stdout;
+    assert!(shown.contains("400 faulty UPDATEs; 200 UPDATEs treated as withdrawals"), "{shown}");
+}
+
+/// A change of one route is logged, and a thousand are counted.
+#[test]
+fn a_flapping_prefix_does_not_fill_the_log() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    raw.open(90);
+    for _ in 0..150 {
+        raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
+        pair.node.hears("10.244.9.0/24", 1);
+        raw.send(&message(UPDATE, &[0, 4, 24, 10, 244, 9, 0, 0]));
+        pair.node.hears("10.244.9.0/24", 0);
+    }
+    let log = pair.node.log();
+    let lines = log.lines().filter(|line| line.contains("\"BGP\"")).count();
+    // Two minutes may have begun.
+    assert!((100..=400).contains(&lines), "{lines} lines");
 }

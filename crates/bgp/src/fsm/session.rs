@@ -26,6 +26,8 @@ pub struct Counters {
     pub updates_in: u64,
     /// UPDATEs of these that RFC 7606 treated as withdrawals.
     pub treated_as_withdraw: u64,
+    /// UPDATEs with something wrong in them, those among them.
+    pub faulty_updates: u64,
     /// UPDATEs that went out.
     pub updates_out: u64,
     /// How often it was established.
@@ -313,6 +315,7 @@ impl Session {
                 self.ignore_disabled(&mut update);
                 self.counters.updates_in += 1;
                 self.counters.treated_as_withdraw += u64::from(update.treated_as_withdraw);
+                self.counters.faulty_updates += u64::from(!update.faults.is_empty());
                 self.actions.push(Action::Update(Box::new(update)));
             }
             (state, message) => self.fail(id, unexpected(state, &message)),

@@ -49,6 +49,7 @@ fn up() -> PeerReport {
             updates_in: 4,
             updates_out: 2,
             treated_as_withdraw: 1,
+            faulty_updates: 2,
             established: 1,
         },
         last_error: None,
@@ -128,7 +129,7 @@ PEER         REMARK
 192.0.2.254  3 UPDATEs with more than 16 communities: the first 16 are kept and shown; have the peer send fewer
 192.0.2.254  2 prefixes not used, as 10.244.5.0/24: next hop 192.0.2.11: it is this node's own address
 192.0.2.254  fd00:10:244:1::/64 not announced: this node has no IPv6 address to name as the next hop
-192.0.2.254  1 UPDATEs treated as withdrawals; last fault: ORIGIN is 7
+192.0.2.254  2 faulty UPDATEs; 1 UPDATEs treated as withdrawals; last fault: ORIGIN is 7
 
 PREFIX         VIA          HEARD FROM   COMMUNITIES
 10.244.2.0/24  192.0.2.254  192.0.2.254  graceful-shutdown

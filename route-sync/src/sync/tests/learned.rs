@@ -55,7 +55,7 @@ fn changes_of_bgp_take_no_full_pass() {
     });
 }
 
-/// Where another's route is in the way, that shows at the next pass, and is over with the route.
+/// Where another's route is in the way, that shows, and is over with the route.
 #[test]
 fn a_conflict_of_one_route_is_that_routes_alone() {
     on_a_node(|| {
