@@ -20,11 +20,10 @@ use serde_json::Value;
 fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
     let list: &[&str] = match (folder, name) {
         ("crates", "net" | "nft") => &["netlink"],
-        ("crates", "plan") => &["net", "nft"],
+        ("crates", "attach") => &["cni", "net", "nft"],
         ("crates", _) => &[],
-        ("plugins", "vxlan" | "bgp") => &["cni", "plan", "node", "bridge"],
-        ("plugins", _) => &["cni", "plan"],
-        ("ipam", _) => &["cni"],
+        ("plugins", "vxlan" | "bgp") => &["cni", "attach", "node", "bridge"],
+        ("plugins" | "ipam", _) => &["cni", "attach", "node"],
         ("route-sync", _) => &["net", "nft", "node", "bgp-speaker"],
         _ => panic!("{folder}/{name} is in no room of the house"),
     };

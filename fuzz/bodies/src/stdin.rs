@@ -1,10 +1,8 @@
 //! A call: its environment, and the configuration on stdin.
 
 use crate::is_told;
-use bridge::Network;
-use bridge::plan::{alias, comment};
+use attach::{Item, Network, alias, comment};
 use cni::{Attachment, Env, NetConf, Request, Result};
-use plan::Item;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -49,7 +47,7 @@ pub(crate) fn understood(request: &Request) {
         marks_are_plain(&request.attachment());
     }
     request.conf.is_valid_attachment(&request.env.container_id, &request.env.ifname);
-    bridge::Config::run_dir(request);
+    attach::keys::run_dir_of(request);
     match bridge::Config::read(request) {
         Ok(config) => planned(request, &config),
         Err(error) => is_told(&error),

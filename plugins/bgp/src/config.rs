@@ -1,10 +1,10 @@
 //! The configuration of the bgp plugin, and what the node's daemon says of the node.
 
-use bridge::ranges;
+use attach::Mac;
+use attach::ranges;
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
 use node::{Keeper, Node};
-use plan::Mac;
 use std::path::{Path, PathBuf};
 
 /// What a network wants of its pods.
@@ -57,7 +57,7 @@ impl Config {
 /// # Errors
 /// Code 7 where its file cannot be read.
 pub(crate) fn node(request: &Request) -> Result<Option<Node>> {
-    let run_dir = bridge::Config::run_dir(request);
+    let run_dir = attach::keys::run_dir_of(request);
     Node::read(&run_dir).map_err(|error| Error::config(error.to_string()))
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn ready(run_dir: &Path, node: Option<&Node>) -> Result<()> {
             "see `route-sync status`".to_owned(),
         ),
         Some(Node { forwarding_off: Some(off), .. }) if keeper == Keeper::Lives => {
-            Err(bridge::forwarding::off(off))
+            Err(attach::forwarding::off(off))
         }
         Some(node) => match node.left_behind() {
             Some(left) => unready(

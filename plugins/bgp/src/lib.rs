@@ -10,7 +10,7 @@ mod plan;
 
 pub use config::Config;
 
-use ::plan::Kernel;
+use attach::Kernel;
 use cni::{CniResult, Plugin, Request, Result};
 use config::{node, ready, with_ranges};
 
@@ -28,7 +28,7 @@ impl Plugin for Bgp {
                 None => underlay_mtu()?,
             };
         }
-        bridge::add(&request, &config)
+        attach::add(&request, &config)
     }
 
     fn del(&self, request: &Request) -> Result<()> {
@@ -37,7 +37,7 @@ impl Plugin for Bgp {
 
     fn check(&self, request: &Request) -> Result<()> {
         let request = with_ranges(request, node(request)?.as_ref());
-        bridge::check(&request, &Config::read(&request)?)
+        attach::check(&request, &Config::read(&request)?)
     }
 
     fn gc(&self, request: &Request) -> Result<()> {
@@ -45,11 +45,11 @@ impl Plugin for Bgp {
     }
 
     fn status(&self, request: &Request) -> Result<()> {
-        let run_dir = bridge::Config::run_dir(request);
+        let run_dir = attach::keys::run_dir_of(request);
         let node = node(request)?;
         ready(&run_dir, node.as_ref())?;
         let request = with_ranges(request, node.as_ref());
-        bridge::status(&request, &Config::read(&request)?)
+        attach::status(&request, &Config::read(&request)?)
     }
 }
 
@@ -61,5 +61,5 @@ fn for_teardown(request: &Request) -> Request {
 /// The MTU of the link by which the node reaches the world.
 fn underlay_mtu() -> Result<Option<u32>> {
     let uplink = Kernel::open(None).and_then(|mut kernel| kernel.uplink());
-    Ok(uplink.map_err(|error| bridge::failed(&error))?.map(|link| link.mtu))
+    Ok(uplink.map_err(|error| attach::failed(&error))?.map(|link| link.mtu))
 }

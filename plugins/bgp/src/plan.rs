@@ -2,11 +2,12 @@
 //! IPAM said.
 
 use crate::config::Config;
-use ::plan::{Family, HostRoute, Item, Kernel, Link, Masquerade, Neighbour, Place, Rpfilter, Veth};
-use bridge::Network;
-use bridge::forwarding::{self, Forwarder};
-use bridge::plan::{self, Names, accept_ra, sysctl};
-use bridge::routes;
+use attach::forwarding::{self, Forwarder};
+use attach::settings::{accept_ra, own_routes_only, sysctl};
+use attach::{
+    Family, HostRoute, Item, Kernel, Link, Masquerade, Names, Neighbour, Network, Place, Rpfilter,
+    Veth, keys, routes,
+};
 use cni::{Attachment, CniResult, Error, Result, Route};
 use ipnetwork::IpNetwork;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -86,7 +87,7 @@ impl Network for Config {
             sysctl(Place::Pod, "ipv6/conf/*/accept_dad", pod, "0", true),
         ];
         if !self.accept_ra {
-            items.extend(plan::own_routes_only(pod));
+            items.extend(own_routes_only(pod));
         }
         items.extend([Item::Up(Place::Host, host.clone()), Item::Up(Place::Pod, pod.clone())]);
         items
@@ -119,7 +120,7 @@ impl Network for Config {
                 )));
             }
         }
-        plan::fits(self.mtu, &result)?;
+        keys::mtu_fits(self.mtu, &result)?;
         // Routes that the network names are all that it wants: a pod's second network is not to take
         // what it sends from the first one's addresses.
         for family in families(&result).collect::<Vec<_>>() {
@@ -172,7 +173,7 @@ impl Network for Config {
         kernel: &mut Kernel,
         names: &Names,
         result: &CniResult,
-    ) -> ::plan::Result<Vec<Link>> {
+    ) -> attach::Result<Vec<Link>> {
         // Both sides know each other: nothing is announced.
         let (host, pod) = kernel.wait_running(&names.host, &names.pod)?;
         // Only then does the pod take packets to its IPv6 addresses (net/ipv6/addrconf.c,

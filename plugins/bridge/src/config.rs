@@ -1,8 +1,9 @@
 //! The configuration of the bridge plugin: JSON in, types that cannot be wrong out.
 
 use crate::plan::vlan_device;
-use cni::{Command, Error, Request, Result, code, json, log};
-use plan::Mac;
+use attach::Mac;
+use attach::keys::{self, Args, WithMac};
+use cni::{Error, Request, Result, json};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -90,20 +91,7 @@ struct Trunk {
     id: Option<i64>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Args {
-    cni: WithMac,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WithMac {
-    mac: String,
-}
-
 const DEFAULT_BRIDGE: &str = "cni0";
-const DEFAULT_RUN_DIR: &str = "/run/ferrule";
 
 impl Config {
     /// Reads and validates the plugin's keys.
@@ -120,7 +108,7 @@ impl Config {
         if let (Some(id), true) = (vlan, gateway) {
             valid_bridge_name(&vlan_device(&bridge, id))?;
         }
-        valid_backend(&wire.ip_masq_backend, wire.ip_masq)?;
+        keys::masquerade_backend(&wire.ip_masq_backend, wire.ip_masq)?;
         Ok(Config {
             bridge,
             gateway,
@@ -128,8 +116,8 @@ impl Config {
             force_address: wire.force_address,
             address_protocol: 0,
             masquerade: wire.ip_masq,
-            mtu: valid_mtu(wire.mtu)?,
-            metric: valid_metric(wire.metric)?,
+            mtu: keys::mtu(wire.mtu)?,
+            metric: keys::metric(wire.metric)?,
             hairpin: wire.hairpin_mode,
             promiscuous: wire.promisc_mode,
             vlan,
@@ -140,8 +128,8 @@ impl Config {
             pod_up: !wire.disable_container_interface,
             isolated: wire.port_isolation,
             accept_ra: wire.accept_ra,
-            mac: mac(request, &wire.runtime_config.mac, &wire.args.cni.mac)?,
-            run_dir: run_dir(&wire.run_dir)?,
+            mac: keys::mac(request, &wire.runtime_config.mac, &wire.args.cni.mac)?,
+            run_dir: keys::run_dir(&wire.run_dir)?,
         })
     }
 
@@ -149,17 +137,6 @@ impl Config {
     pub fn bridge(request: &Request) -> String {
         let bridge = json::get(&request.conf.object, "bridge").and_then(Value::as_str);
         bridge.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_BRIDGE).to_owned()
-    }
-
-    /// `runDir` alone, of a configuration whose other keys may have become invalid.
-    pub fn run_dir(request: &Request) -> PathBuf {
-        #[derive(Default, Deserialize)]
-        #[serde(default, rename_all = "camelCase")]
-        struct Only {
-            run_dir: String,
-        }
-        let only: Only = request.conf.decode().unwrap_or_default();
-        run_dir(&only.run_dir).unwrap_or_else(|_| PathBuf::from(DEFAULT_RUN_DIR))
     }
 }
 
@@ -188,40 +165,6 @@ fn valid_bridge_name(name: &str) -> Result<()> {
             .details("an interface name has at most 15 bytes, without / : % or spaces"));
     }
     Ok(())
-}
-
-fn valid_backend(backend: &str, used: bool) -> Result<()> {
-    match backend {
-        "" | "auto" | "nftables" => {}
-        "iptables" if used => log::warn(
-            "ipMasqBackend iptables is served by nftables; an ACCEPT in iptables' nat table does \
-             not exempt from it",
-        ),
-        "iptables" => {}
-        other => {
-            return Err(Error::config(format!("unknown ipMasqBackend {other:?}"))
-                .details("it is nftables, or iptables, which is served by nftables too"));
-        }
-    }
-    Ok(())
-}
-
-fn valid_mtu(mtu: i64) -> Result<Option<u32>> {
-    match u32::try_from(mtu) {
-        Ok(0) => Ok(None),
-        // The range of a veth device: ETH_MIN_MTU to ETH_MAX_MTU.
-        Ok(mtu @ 68..=65535) => Ok(Some(mtu)),
-        _ => Err(Error::config(format!("invalid MTU {mtu}"))
-            .details("mtu is 68 to 65535 bytes, at least 1280 for IPv6, or 0 for the default")),
-    }
-}
-
-fn valid_metric(metric: i64) -> Result<Option<u32>> {
-    match u32::try_from(metric) {
-        Ok(metric) => Ok(Some(metric).filter(|metric| *metric > 0)),
-        Err(_) => Err(Error::config(format!("invalid metric {metric}"))
-            .details("metric is 1 to 4294967295, or 0 for the kernel's default")),
-    }
 }
 
 fn valid_vlan(id: i64) -> Result<Option<u16>> {
@@ -263,34 +206,6 @@ fn trunk(entries: &[Trunk]) -> Result<Vec<u16>> {
         }
     }
     Ok(ids.into_iter().collect())
-}
-
-/// The first of `runtimeConfig.mac`, `args.cni.mac` and MAC in `CNI_ARGS` that is set.
-fn mac(request: &Request, runtime: &str, args: &str) -> Result<Option<Mac>> {
-    if request.env.command == Command::Add {
-        request.env.args.only(&["MAC", "IP", "GATEWAY"])?;
-    }
-    let from_args = request.env.args.get("MAC").unwrap_or_default();
-    let candidates = [runtime, args, from_args];
-    let Some(text) = candidates.into_iter().find(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let mac: Mac = text.parse().map_err(|error: String| {
-        Error::config(format!("couldn't parse MAC address {text:?}")).details(error)
-    })?;
-    if !mac.is_valid() {
-        return Err(Error::new(code::INVALID_CONFIG, format!("invalid MAC address {mac}"))
-            .details("a zero or multicast address cannot be an interface's"));
-    }
-    Ok(Some(mac))
-}
-
-fn run_dir(text: &str) -> Result<PathBuf> {
-    match text {
-        "" => Ok(PathBuf::from(DEFAULT_RUN_DIR)),
-        absolute if absolute.starts_with('/') => Ok(PathBuf::from(absolute)),
-        other => Err(Error::config(format!("runDir {other:?} is not an absolute path"))),
-    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@
 mod leases;
 
 use crate::config::Config;
-use crate::failed;
-use ::plan::{Kernel, Link, Place};
+use attach::{Foreign, Kernel, Link, Place, failed};
 use cni::{Attachment, Error, Interface, Request, Result, Version, json, log};
 use leases::Leases;
 use serde_json::Value;
@@ -13,8 +12,30 @@ use serde_json::Value;
 /// How the aliases of our own links begin.
 const OURS: &str = "ferrule ";
 
-/// Sets the host end of the attachment's veth pair down, if it can be told for sure.
-pub(crate) fn silence(
+/// The reference's plugins.
+pub(crate) struct Reference;
+
+impl Foreign for Reference {
+    fn silence(
+        &self,
+        request: &Request,
+        kernel: &mut Kernel,
+        attachment: &Attachment,
+    ) -> Result<Option<Link>> {
+        silence(request, kernel, attachment)
+    }
+
+    /// Whatever the configuration says today: it may have been another when ADD ran.
+    fn remove_rules(&self, kernel: &mut Kernel, attachment: &Attachment) -> Result<()> {
+        remove_rules(kernel, attachment)
+    }
+
+    fn gc(&self, request: &Request, kernel: &mut Kernel, kept: &mut Vec<Attachment>) -> Vec<Error> {
+        gc(request, kernel, kept)
+    }
+}
+
+fn silence(
     request: &Request,
     kernel: &mut Kernel,
     attachment: &Attachment,
@@ -30,17 +51,13 @@ pub(crate) fn silence(
     Ok(found)
 }
 
-/// Removes the attachment's rules, whatever the configuration says today: it may have been
-/// another when ADD ran.
-pub(crate) fn remove_rules(kernel: &mut Kernel, attachment: &Attachment) -> Result<()> {
+fn remove_rules(kernel: &mut Kernel, attachment: &Attachment) -> Result<()> {
     let Attachment { network, container_id, ifname } = attachment;
     let nft = kernel.nft();
     settled(nft.and_then(|nft| Ok(nft.del_reference(network, container_id, ifname)?)))
 }
 
-/// Removes attachments that are not in GC's list of valid ones, and rules of those whose pods are
-/// gone. What could not be removed goes to `kept`.
-pub(crate) fn gc(request: &Request, kernel: &mut Kernel, kept: &mut Vec<Attachment>) -> Vec<Error> {
+fn gc(request: &Request, kernel: &mut Kernel, kept: &mut Vec<Attachment>) -> Vec<Error> {
     let mut problems = Vec::new();
     if let Some(leases) = Leases::of(request) {
         problems.extend(gc_living(request, kernel, &leases, kept));
@@ -87,7 +104,7 @@ fn gc_living(
 
 /// Checks of source MAC addresses that outlived their pods. Neither chain nor jump names the
 /// network; the lease that is still there does.
-fn gc_spoof_checks(request: &Request, kernel: &mut Kernel, leases: &Leases) -> ::plan::Result<()> {
+fn gc_spoof_checks(request: &Request, kernel: &mut Kernel, leases: &Leases) -> attach::Result<()> {
     let mut stale = Vec::new();
     for (port, chain) in kernel.nft()?.reference_macspoofs()? {
         if kernel.link(Place::Host, &port)?.is_none() {
@@ -97,7 +114,7 @@ fn gc_spoof_checks(request: &Request, kernel: &mut Kernel, leases: &Leases) -> :
     if stale.is_empty() {
         return Ok(());
     }
-    let chain_of = |a: &Attachment| ::plan::reference_macspoof_chain(&a.container_id, &a.ifname);
+    let chain_of = |a: &Attachment| attach::reference_macspoof_chain(&a.container_id, &a.ifname);
     let (valid, gone): (Vec<_>, Vec<_>) =
         leases.holders().into_iter().partition(|holder| is_valid(request, holder));
     // Container IDs and interfaces may hold the hyphen that parts them in a chain's name.
@@ -118,9 +135,9 @@ fn is_set(request: &Request, key: &str) -> bool {
 }
 
 /// A kernel without nf_tables holds no rules.
-fn settled(removed: ::plan::Result<()>) -> Result<()> {
+fn settled(removed: attach::Result<()>) -> Result<()> {
     match removed {
-        Err(::plan::Error::Nft(error)) if error.is_unsupported() => Ok(()),
+        Err(attach::Error::Nft(error)) if error.is_unsupported() => Ok(()),
         removed => removed.map_err(|error| failed(&error)),
     }
 }
@@ -131,7 +148,7 @@ fn find_link(
     request: &Request,
     kernel: &mut Kernel,
     attachment: &Attachment,
-) -> ::plan::Result<Option<Link>> {
+) -> attach::Result<Option<Link>> {
     if let Some(host) = named_by_result(request) {
         let link = kernel.link(Place::Host, &host.name)?.filter(is_foreign);
         return Ok(link.filter(|link| link.mac.to_string().eq_ignore_ascii_case(&host.mac)));
@@ -173,7 +190,7 @@ fn living(
     request: &Request,
     kernel: &mut Kernel,
     leases: &Leases,
-) -> ::plan::Result<Vec<(Link, Attachment)>> {
+) -> attach::Result<Vec<(Link, Attachment)>> {
     let mut found = Vec::new();
     for port in kernel.ports(&Config::bridge(request))?.into_iter().filter(is_foreign) {
         // One of our own ADD may have no alias yet, or none any more.
@@ -189,7 +206,7 @@ fn living(
 
 /// The one attachment that the addresses on a port's other end are leased to, if that end has
 /// the attachment's name.
-fn holder(kernel: &mut Kernel, leases: &Leases, port: &Link) -> ::plan::Result<Option<Attachment>> {
+fn holder(kernel: &mut Kernel, leases: &Leases, port: &Link) -> attach::Result<Option<Attachment>> {
     let Some((pod, addresses)) = kernel.far_end(port)? else { return Ok(None) };
     let mut holders = addresses.into_iter().filter_map(|address| leases.holder(address));
     let Some(holder) = holders.next().filter(|holder| holder.ifname == pod.name) else {
@@ -198,7 +215,7 @@ fn holder(kernel: &mut Kernel, leases: &Leases, port: &Link) -> ::plan::Result<O
     Ok(holders.all(|other| other == holder).then_some(holder))
 }
 
-fn by_namespace(request: &Request, kernel: &mut Kernel) -> ::plan::Result<Option<Link>> {
+fn by_namespace(request: &Request, kernel: &mut Kernel) -> attach::Result<Option<Link>> {
     let Some(netns) = request.env.netns.as_deref() else { return Ok(None) };
     let mut inside = match Kernel::open(Some(netns)) {
         Ok(inside) => inside,

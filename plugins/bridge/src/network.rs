@@ -1,67 +1,12 @@
-//! What differs between the plugins that attach a pod by a veth pair and are built on this library.
+//! The network of the bridge plugin: what its configuration makes of an attachment, and what ADD waits
+//! for.
 
 use crate::config::Config;
-use crate::forwarding::Forwarder;
-use crate::plan::{self, Names};
-use ::plan::{Item, Kernel, Link, Mac, Place};
+use crate::plan;
+use attach::forwarding::Forwarder;
+use attach::{Item, Kernel, Link, Mac, Names, Network, Place};
 use cni::{Attachment, CniResult, Result, log};
 use std::path::Path;
-
-/// A network's configuration, and what it makes of an attachment. All but [`Network::settle`] are
-/// pure functions.
-pub trait Network {
-    /// Index of the pod's interface in a result.
-    const POD_INTERFACE: usize;
-
-    /// `runDir`.
-    fn run_dir(&self) -> &Path;
-
-    /// The names that an attachment's items carry.
-    fn names(&self, attachment: &Attachment) -> Names;
-
-    /// What must exist before IPAM is asked, shared by all pods.
-    fn shared(&self) -> Vec<Item>;
-
-    /// The link, as far as it needs no address: the veth pair and what belongs to it.
-    fn link(&self, names: &Names) -> Vec<Item>;
-
-    /// What an IPAM plugin's result becomes.
-    ///
-    /// # Errors
-    /// Code 7 where it does not fit the network.
-    fn complete(&self, from_ipam: CniResult) -> Result<CniResult>;
-
-    /// Names that a result decides: none, unless a network says otherwise.
-    fn name(&self, _names: &mut Names, _result: &CniResult) {}
-
-    /// Both ends of the link, up, and what must hold before.
-    fn up(&self, names: &Names, result: &CniResult) -> Vec<Item>;
-
-    /// What exists because of addresses and routes: a completed result's.
-    fn layer3(&self, names: &Names, result: &CniResult) -> Vec<Item>;
-
-    /// What waits until packets pass.
-    fn last(&self, _names: &Names, _result: &CniResult) -> Vec<Item> {
-        Vec::new()
-    }
-
-    /// Waits until the first packet would pass; gives the links of the result.
-    ///
-    /// # Errors
-    /// The kernel's.
-    fn settle(
-        &self,
-        kernel: &mut Kernel,
-        names: &Names,
-        result: &CniResult,
-    ) -> ::plan::Result<Vec<Link>>;
-
-    /// Which links of the node pass on what the pods send.
-    fn forwarder(&self) -> Forwarder;
-
-    /// Whether nothing goes without nf_tables.
-    fn needs_nft(&self) -> bool;
-}
 
 impl Network for Config {
     /// Bridge, host end, pod end.
@@ -112,7 +57,7 @@ impl Network for Config {
         kernel: &mut Kernel,
         names: &Names,
         result: &CniResult,
-    ) -> ::plan::Result<Vec<Link>> {
+    ) -> attach::Result<Vec<Link>> {
         let (host, pod) = if self.pod_up {
             let (host, pod) = kernel.wait_running(&names.host, &names.pod)?;
             wait_for_stp(kernel, &self.bridge, &host)?;
@@ -151,7 +96,7 @@ impl Network for Config {
 
 /// A port of a bridge with STP passes nothing for twice the forward delay, 30 s by default. ADD
 /// waits for it, or says that the pod has to.
-fn wait_for_stp(kernel: &mut Kernel, bridge: &str, port: &Link) -> ::plan::Result<()> {
+fn wait_for_stp(kernel: &mut Kernel, bridge: &str, port: &Link) -> attach::Result<()> {
     let mut limit = 0.0;
     let forwards = kernel.wait_forwarding(port, bridge, |patience| {
         limit = patience.as_secs_f32();
@@ -178,7 +123,7 @@ fn is_news(
     config: &Config,
     result: &CniResult,
     mac: Mac,
-) -> ::plan::Result<bool> {
+) -> attach::Result<bool> {
     if plan::has_v6_address(result) || !config.gateway || config.mac.is_some() {
         return Ok(!result.ips.is_empty());
     }

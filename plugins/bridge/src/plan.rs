@@ -2,67 +2,14 @@
 //! what IPAM said.
 
 use crate::config::Config;
-use crate::{forwarding, routes};
-use cni::{Attachment, CniResult, Error, Result, code};
-use ipnetwork::IpNetwork;
-use plan::{
-    Bridge, Family, Gateway, Item, Mac, Macspoof, Masquerade, Place, Port, SubnetRoute, Sysctl,
-    Veth, Vlan, Vlans,
+use attach::settings::{accept_ra, own_routes_only, sysctl};
+use attach::{
+    Bridge, Family, Gateway, Item, Mac, Macspoof, Masquerade, Names, Place, Port, SubnetRoute,
+    Veth, Vlan, Vlans, forwarding, keys, routes,
 };
+use cni::{CniResult, Error, Result, code};
+use ipnetwork::IpNetwork;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// The names that an attachment's items carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
-    /// The network's name.
-    pub network: String,
-    /// The host end of the veth pair.
-    pub host: String,
-    /// The host end's MAC address, when it is known.
-    pub host_mac: Option<Mac>,
-    /// The host end's alias; empty when another suite made it.
-    pub alias: String,
-    /// The comment of nftables elements.
-    pub comment: String,
-    /// The pod end of the veth pair.
-    pub pod: String,
-    /// The pod end's MAC address, when it is known.
-    pub pod_mac: Option<Mac>,
-    /// The pod end's MTU that CHECK expects, when it is known.
-    pub pod_mtu: Option<u32>,
-}
-
-/// What an interface alias may hold. (The kernel's 255 when the NUL is not sent; it is.)
-const ALIAS_LIMIT: usize = 254;
-/// nftables' limit of a comment: 128 bytes with its NUL.
-const COMMENT_LIMIT: usize = 127;
-
-/// The alias of an attachment's host veth.
-pub fn alias(attachment: &Attachment) -> String {
-    attachment.label(ALIAS_LIMIT)
-}
-
-/// The comment of an attachment's nftables elements.
-pub fn comment(attachment: &Attachment) -> String {
-    attachment.label(COMMENT_LIMIT)
-}
-
-impl Names {
-    /// The names of an attachment that is ours, with the MAC address and MTU that its network asks
-    /// for.
-    pub fn of(attachment: &Attachment, mac: Option<Mac>, mtu: Option<u32>) -> Names {
-        Names {
-            network: attachment.network.clone(),
-            host: attachment.host_veth(),
-            host_mac: Some(Mac(attachment.mac(0xfe))),
-            alias: alias(attachment),
-            comment: comment(attachment),
-            pod: attachment.ifname.clone(),
-            pod_mac: Some(mac.unwrap_or(Mac(attachment.mac(0x0a)))),
-            pod_mtu: mtu,
-        }
-    }
-}
 
 /// What must exist before IPAM is asked: the bridge.
 pub fn bridge(config: &Config) -> Vec<Item> {
@@ -124,35 +71,6 @@ fn vlans(config: &Config, names: &Names) -> Option<Item> {
     })
 }
 
-/// Router advertisements from pods do not reach the node (CVE-2020-10749).
-pub fn accept_ra(link: &str) -> Item {
-    sysctl(Place::Host, "ipv6/conf/*/accept_ra", link, "0", true)
-}
-
-/// A pod takes addresses and routes from its network alone, and none from what its neighbours send:
-/// router advertisements and redirects (CVE-2020-10749). Of IPv4 a host that does not forward takes
-/// redirects if either the link's value or that of `all` is 1 (include/linux/inetdevice.h,
-/// IN_DEV_RX_REDIRECTS).
-pub fn own_routes_only(pod: &str) -> [Item; 4] {
-    let off = |key, link| sysctl(Place::Pod, key, link, "0", true);
-    [
-        off("ipv6/conf/*/accept_ra", pod),
-        off("ipv6/conf/*/accept_redirects", pod),
-        off("ipv4/conf/*/accept_redirects", pod),
-        off("ipv4/conf/*/accept_redirects", "all"),
-    ]
-}
-
-/// A link's sysctl, its name in the place of `*`.
-pub fn sysctl(place: Place, key: &str, link: &str, value: &'static str, optional: bool) -> Item {
-    Item::Sysctl(Sysctl {
-        place,
-        key: format!("net/{}", key.replacen('*', link, 1)),
-        value,
-        optional,
-    })
-}
-
 /// What an IPAM plugin's result becomes: gateways and default routes filled in as the
 /// configuration wants, every address on the pod's interface.
 ///
@@ -170,27 +88,12 @@ pub fn complete(config: &Config, from_ipam: CniResult, interface: usize) -> Resu
             ip.gateway = Some(first_address(ip.address)?);
         }
     }
-    fits(config.mtu, &result)?;
+    keys::mtu_fits(config.mtu, &result)?;
     if config.default_gateway {
         routes::add_defaults(&mut result)?;
     }
     routes::complete(&mut result, config.metric)?;
     Ok(result)
-}
-
-/// Whether an MTU does for a result's addresses.
-///
-/// # Errors
-/// Code 7 with both.
-pub fn fits(mtu: Option<u32>, result: &CniResult) -> Result<()> {
-    match (mtu, result.ips.iter().find(|ip| ip.address.is_ipv6())) {
-        (Some(mtu @ ..1280), Some(ip)) => {
-            let msg = format!("MTU {mtu} is too small for the address {}", ip.address);
-            Err(Error::config(msg)
-                .details("IPv6 needs links of at least 1280 bytes (RFC 8200 section 5); raise mtu"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The network's first address, which is its gateway where IPAM names none.

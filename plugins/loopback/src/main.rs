@@ -2,8 +2,8 @@
 //!
 //! Whatever `CNI_IFNAME` says, the interface is `lo`, as in the reference.
 
+use attach::{Item, Kernel, Place};
 use cni::{CniResult, Error, Interface, Ip, Plugin, Request, Result, code};
-use plan::{Item, Kernel, Place};
 use std::process::ExitCode;
 
 const LO: &str = "lo";
@@ -84,6 +84,6 @@ fn result(request: &Request, kernel: &mut Kernel) -> Result<CniResult> {
     })
 }
 
-fn failed(error: plan::Error) -> Error {
+fn failed(error: attach::Error) -> Error {
     Error::new(code::KERNEL, error.summary()).details(error.cause())
 }

@@ -1,6 +1,6 @@
 //! The vxlan plugin's own keys, and the node's part in the overlay.
 
-use bridge::ranges;
+use attach::ranges;
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
 use node::{Node, RUN_DIR};

@@ -8,8 +8,8 @@
 mod config;
 mod plan;
 
-use ::plan::{Kernel, Place, TunnelDevice};
-use bridge::{Bridge, forwarding};
+use attach::{Kernel, Place, TunnelDevice, forwarding};
+use bridge::Bridge;
 use cni::{CniResult, Error, Plugin, Request, Result, code};
 use config::Overlay as Wanted;
 use node::{Keeper, Lock};
@@ -32,7 +32,7 @@ impl Plugin for Overlay {
             leave_to_daemon(&mut kernel, &tunnel, &wanted)?;
         }
         kernel.tunnel(&tunnel, wanted.daemon).map_err(|error| failed(&error))?;
-        bridge::add(&request, &config)
+        attach::add(&request, &config)
     }
 
     fn del(&self, request: &Request) -> Result<()> {
@@ -133,6 +133,6 @@ fn unready(request: &Request, error: Error) -> Error {
 }
 
 /// A refused change of the kernel as the runtime shall see it.
-fn failed(error: &::plan::Error) -> Error {
-    bridge::failed(error)
+fn failed(error: &attach::Error) -> Error {
+    attach::failed(error)
 }

@@ -2,11 +2,11 @@
 
 use crate::config::Overlay;
 use crate::failed;
-use bridge::ranges;
+use attach::ranges;
+use attach::{Kernel, Mac, TunnelDevice};
 use cni::{Error, Request, Result};
 use ipnetwork::IpNetwork;
 use node::{Node, vtep};
-use plan::{Kernel, Mac, TunnelDevice};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ pub(crate) fn tunnel(kernel: &mut Kernel, wanted: &Overlay) -> Result<TunnelDevi
     let mtu = match wanted.mtu {
         Some(mtu) => mtu,
         None => {
-            let link = kernel.known_link(plan::Place::Host, &wanted.underlay);
+            let link = kernel.known_link(attach::Place::Host, &wanted.underlay);
             let link = link.map_err(|error| failed(&error))?;
             let most = if link.leads_nowhere() { vtep::ETHERNET } else { link.mtu };
             most.saturating_sub(vtep::overhead(local))
@@ -41,7 +41,7 @@ pub(crate) fn tunnel(kernel: &mut Kernel, wanted: &Overlay) -> Result<TunnelDevi
 
 /// The first global address of a link, IPv4 before IPv6, as the daemon prefers them.
 fn address_of(kernel: &mut Kernel, link: &str) -> Result<IpAddr> {
-    let found = kernel.addresses(plan::Place::Host, link).map_err(|error| failed(&error))?;
+    let found = kernel.addresses(attach::Place::Host, link).map_err(|error| failed(&error))?;
     let global = |address: &IpAddr| match address {
         IpAddr::V4(four) => !four.is_link_local() && !four.is_loopback(),
         IpAddr::V6(six) => !six.is_unicast_link_local() && !six.is_loopback(),
@@ -86,7 +86,7 @@ pub(crate) fn for_bridge(request: &Request, wanted: &Overlay, mtu: u32) -> Resul
 
 /// The request for what removes: it needs no node.json, and takes from it what it can.
 pub(crate) fn for_teardown(request: &Request) -> Request {
-    let cidrs = match Node::read(&bridge::Config::run_dir(request)) {
+    let cidrs = match Node::read(&attach::keys::run_dir_of(request)) {
         Ok(Some(node)) => node.pod_cidrs,
         _ => Vec::new(),
     };

@@ -2,6 +2,7 @@
 
 use super::*;
 use cni::{Args, Env, NetConf};
+use cni::{Command, code};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -127,7 +128,7 @@ fn keys_match_in_any_case() {
     let keys = json!({"RuntimeConfig": {"MAC": "0a:00:00:00:00:01"}, "RUNDIR": "/x"});
     let config = read(&keys).unwrap();
     assert!(config.mac.is_some() && config.run_dir.as_os_str() == "/x", "{config:?}");
-    assert_eq!(Config::run_dir(&request(&json!({"RUNDIR": "/x"}), "")), PathBuf::from("/x"));
+    assert_eq!(keys::run_dir_of(&request(&json!({"RUNDIR": "/x"}), "")), PathBuf::from("/x"));
 }
 
 #[test]
@@ -272,10 +273,10 @@ fn the_run_directory_is_absolute() {
     }
     // DEL needs one all the same, also where the other keys are wrong.
     for keys in [json!({"runDir": "run"}), json!({"runDir": 5}), json!({})] {
-        assert_eq!(Config::run_dir(&request(&keys, "")), PathBuf::from("/run/ferrule"), "{keys}");
+        assert_eq!(keys::run_dir_of(&request(&keys, "")), PathBuf::from("/run/ferrule"), "{keys}");
     }
     let broken = json!({"runDir": "/x", "mtu": "many", "vlan": 9999});
-    assert_eq!(Config::run_dir(&request(&broken, "")), PathBuf::from("/x"));
+    assert_eq!(keys::run_dir_of(&request(&broken, "")), PathBuf::from("/x"));
 }
 
 const MACS: [&str; 3] = ["0a:00:00:00:00:01", "0a:00:00:00:00:02", "0a:00:00:00:00:03"];

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::tests::defaults as config;
-use cni::{Ip, Route};
+use cni::{Attachment, Ip, Route};
 use proptest::prelude::*;
 
 fn names(config: &Config) -> Names {
@@ -183,10 +183,10 @@ fn every_field_of_a_route_arrives() {
     };
     let plan =
         layer3(&config, &names(&config), &result(vec![ip("10.1.0.5/24", None)], vec![wanted]));
-    let mut expected = ::plan::NetRoute::new("10.9.0.0/16".parse().unwrap(), None, 0);
+    let mut expected = attach::NetRoute::new("10.9.0.0/16".parse().unwrap(), None, 0);
     (expected.mtu, expected.advmss) = (Some(1400), Some(1300));
     (expected.priority, expected.table, expected.scope) = (50, 1000, Some(253));
-    let expected = ::plan::Route { link: "eth0".to_owned(), route: expected };
+    let expected = attach::Route { link: "eth0".to_owned(), route: expected };
     assert!(plan.contains(&Item::Route(expected)), "host bits are gone: {plan:#?}");
 }
 

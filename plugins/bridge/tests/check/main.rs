@@ -1,21 +1,21 @@
 //! CHECK sees each single thing that an ADD made: a plan of the bridge plugin is applied in
 //! network namespaces, and then each of its items is altered alone, in every way that the tests of
-//! crate `plan` know. Needs root, iproute2 and nftables.
+//! crate `attach` know. Needs root, iproute2 and nftables.
 // Clippy's allow-unwrap-in-tests knows functions with #[test], not their helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../../../../crates/plan/tests/kernel/alter.rs"]
+#[path = "../../../../crates/attach/tests/kernel/alter.rs"]
 mod alter;
-#[path = "../../../../crates/plan/tests/kernel/common.rs"]
+#[path = "../../../../crates/attach/tests/kernel/common.rs"]
 #[allow(dead_code)]
 mod common;
 
 use alter::{alterations, names_it};
+use attach::{Item, Kernel, Names};
 use bridge::Config;
-use bridge::plan::{Names, bridge, complete, last, layer3, link, up};
+use bridge::plan::{bridge, complete, last, layer3, link, up};
 use cni::{Attachment, CniResult, Ip, Route};
 use common::{Pod, in_netns};
-use plan::{Item, Kernel};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use crate::alter::{alterations, names_it};
 use crate::check::{COMMENT, HOST, veth};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
-use plan::{HostRoute, Item, Kernel, Mac, Neighbour, Place, Rpfilter, Veth};
+use attach::{HostRoute, Item, Kernel, Mac, Neighbour, Place, Rpfilter, Veth};
 
 const ADDRESSES: [&str; 2] = ["10.1.0.2", "fd00:1::2"];
 const GATEWAYS: [&str; 2] = ["169.254.1.1/32", "fe80::1/64"];

@@ -1,18 +1,19 @@
 //! DEL and GC: both tear attachments down by their records, and where a record is lost by what
 //! carries the attachment's hash in the kernel.
 
-use crate::config::Config;
-use crate::plan::{alias, comment};
-use crate::{PLUGIN, failed, foreign};
-use ::plan::{Kernel, Mac, Place, SubnetRoute};
-use cni::record::{Record, Records};
+use crate::record::{Record, Records};
+use crate::{Foreign, Kernel, Mac, PLUGIN, Place, SubnetRoute, Teardown, alias, comment, failed};
 use cni::{Attachment, Command, Delegate, Request, Result, Running, code, log};
 use ipnetwork::IpNetwork;
 
-pub(crate) fn del(request: &Request) -> Result<()> {
+/// Detaches a pod from a network.
+///
+/// # Errors
+/// What could not be removed; everything else is gone.
+pub fn del(request: &Request, teardown: &Teardown) -> Result<()> {
     let attachment = request.attachment();
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-    let records = Records::new(&Config::run_dir(request), PLUGIN);
+    let records = Records::new(&teardown.run_dir, PLUGIN);
     let claim = match records.claim(&attachment) {
         Err(error) if !matches!(error.code, code::TRY_AGAIN | code::DECODE) => {
             log::warn(&format!("{error}; DEL goes on without the record and its lock"));
@@ -21,7 +22,7 @@ pub(crate) fn del(request: &Request) -> Result<()> {
         claim => Ok(claim?),
     };
     let record = claim.as_ref().ok().and_then(|claim| claim.record.as_ref());
-    let released = release(request, &mut kernel, &attachment, record);
+    let released = release(request, &mut kernel, &attachment, record, teardown.foreign);
     let removed = match claim {
         // What could not be removed is found by it again; an empty one tells of nothing.
         Ok(claim) if released.is_ok() || claim.record.is_none() => claim.remove(),
@@ -39,21 +40,27 @@ pub(crate) fn release(
     kernel: &mut Kernel,
     attachment: &Attachment,
     record: Option<&Record>,
+    foreign: Option<&dyn Foreign>,
 ) -> Result<()> {
     let ipam = ipam(request, record);
     let host = attachment.host_veth();
     let mut absent = || kernel.link(Place::Host, &host).map(|link| link.is_none());
-    let foreign = record.is_none() && absent().map_err(|error| failed(&error))?;
+    let foreign = match foreign {
+        Some(foreign) if record.is_none() && absent().map_err(|error| failed(&error))? => {
+            Some(foreign)
+        }
+        _ => None,
+    };
     // An address may be leased again as soon as IPAM has it: by then no packet of this pod may
     // pass, nor a rule hold, even if this process is killed. A pod whose link is not ours to
     // remove lives on, and keeps its address.
-    let link = if foreign {
-        foreign::silence(request, kernel, attachment)?
+    let link = if let Some(foreign) = foreign {
+        foreign.silence(request, kernel, attachment)?
     } else {
         let alias = alias(attachment);
         match kernel.silence_veth(&host, &alias) {
             Ok(link) => link,
-            Err(error @ ::plan::Error::Conflict(_)) => return Err(failed(&error)),
+            Err(error @ crate::kernel::Error::Conflict(_)) => return Err(failed(&error)),
             Err(_) => {
                 // Then nothing beside: the lease is freed once the link is gone.
                 let rules = remove_rules(kernel, attachment, record);
@@ -63,7 +70,7 @@ pub(crate) fn release(
             }
         }
     };
-    let theirs = if foreign { foreign::remove_rules(kernel, attachment) } else { Ok(()) };
+    let theirs = foreign.map_or(Ok(()), |foreign| foreign.remove_rules(kernel, attachment));
     let rules = remove_rules(kernel, attachment, record);
     // IPAM works beside the kernel's wait for the link's last readers, milliseconds.
     let running = ipam.and_then(|ipam| start(request, ipam.as_ref()));
@@ -114,7 +121,7 @@ pub(crate) fn remove_rules(
         };
         return match removed {
             // Then there are none.
-            Err(::plan::Error::Nft(error)) if error.is_unsupported() => Ok(()),
+            Err(crate::kernel::Error::Nft(error)) if error.is_unsupported() => Ok(()),
             removed => removed.map_err(|error| failed(&error)),
         };
     };

@@ -1,6 +1,6 @@
 //! The routes of a pod: pure functions of what IPAM said and of the network's metric.
 
-use ::plan::{Item, NetRoute};
+use crate::{Item, NetRoute};
 use cni::{CniResult, Error, Result, Route};
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
@@ -11,7 +11,10 @@ const SCOPE_LINK: u8 = 253;
 
 /// Adds a default route of each family that has a gateway, unless IPAM brought one, with or without
 /// a next hop.
-pub(crate) fn add_defaults(result: &mut CniResult) -> Result<()> {
+///
+/// # Errors
+/// Code 7 for a destination that is none.
+pub fn add_defaults(result: &mut CniResult) -> Result<()> {
     for v6 in [false, true] {
         let mut gateways = result.ips.iter().filter_map(|ip| ip.gateway);
         let gateway = gateways.find(|gateway| gateway.is_ipv6() == v6);
@@ -55,7 +58,7 @@ pub fn items(pod: &str, result: &CniResult, metric: Option<u32>) -> impl Iterato
 
 /// A route of the result in the pod. Without a next hop it takes the first gateway of its family,
 /// unless its destination is on the link. Results before 1.1.0 have lost the priority.
-fn pod_route(pod: &str, route: &Route, result: &CniResult, metric: Option<u32>) -> ::plan::Route {
+fn pod_route(pod: &str, route: &Route, result: &CniResult, metric: Option<u32>) -> crate::Route {
     let dst = IpNetwork::new(route.dst.network(), route.dst.prefix()).unwrap_or(route.dst);
     let gateway = next_hop(route, result);
     let mut wanted = NetRoute::new(dst, gateway, 0);
@@ -67,7 +70,7 @@ fn pod_route(pod: &str, route: &Route, result: &CniResult, metric: Option<u32>) 
     wanted.scope = route.scope;
     wanted.mtu = route.mtu;
     wanted.advmss = route.advmss;
-    ::plan::Route { link: pod.to_owned(), route: wanted }
+    crate::Route { link: pod.to_owned(), route: wanted }
 }
 
 fn is_on_link(route: &Route) -> bool {

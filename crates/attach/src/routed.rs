@@ -1,6 +1,6 @@
 //! What a pod without a bridge needs of its host: routes and neighbours, and the node's way out.
 
-use crate::check::{Differences, differs, missing};
+use crate::compare::{Differences, differs, missing};
 use crate::item::{HostRoute, Neighbour, Place};
 use crate::kernel::{Error, Kernel, Result};
 use ipnetwork::IpNetwork;

@@ -2,13 +2,13 @@
 
 use crate::check::{BRIDGE, bridge, gateway};
 use crate::common::{in_netns, set, sh};
-use plan::{Bridge, Error, Family, Item, Kernel};
+use attach::{Bridge, Error, Family, Item, Kernel};
 
-fn apply(items: &[Item]) -> plan::Result<()> {
+fn apply(items: &[Item]) -> attach::Result<()> {
     Kernel::open(None).unwrap().apply(items, &mut Vec::new())
 }
 
-fn conflict(done: plan::Result<()>) -> String {
+fn conflict(done: attach::Result<()>) -> String {
     match done {
         Err(Error::Conflict(text)) => text,
         other => panic!("{other:?}"),
@@ -107,7 +107,7 @@ fn a_link_that_is_no_bridge_is_refused_unchanged() {
         sh("ip link add br0 type veth peer name peer");
         let before = sh("ip -d link show br0");
         let text = conflict(apply(&[bridge()]));
-        assert_eq!(text, "\"br0\" already exists but is not a bridge");
+        assert!(text.starts_with("\"br0\" already exists but is not a bridge: it is a \"veth\""));
         assert_eq!(sh("ip -d link show br0"), before);
     });
 }

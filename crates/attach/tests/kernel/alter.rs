@@ -1,11 +1,11 @@
 //! Every way in which each item can stop being as it was applied, one thing at a time.
 
 use crate::common::{Pod, sh};
-use ipnetwork::IpNetwork;
-use plan::{
+use attach::{
     Family, Gateway, HostRoute, Item, Kernel, Macspoof, Masquerade, Neighbour, NetRoute, Place,
     Port, Route, Rpfilter, Sysctl, Veth, Vlans,
 };
+use ipnetwork::IpNetwork;
 use std::net::IpAddr;
 
 /// A shell script that alters one thing, and where.

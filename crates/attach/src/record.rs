@@ -5,9 +5,7 @@
 //! that this call delegates to inherit the lock, so that after a killed ADD a DEL waits until
 //! the orphaned IPAM plugin is done, and frees what that one leased.
 
-use crate::attachment::Attachment;
-use crate::error::{Error, Result, code};
-use crate::{files, lock, log};
+use cni::{Attachment, Error, Result, code, files, lock, log};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -338,7 +336,7 @@ impl Claim {
     /// # Errors
     /// Code 5 when the file cannot be written.
     pub fn write(&mut self, record: &Record) -> Result<()> {
-        let text = crate::json::pretty(record);
+        let text = cni::json::pretty(record);
         let mut put = || -> io::Result<()> {
             self.file.rewind()?;
             self.file.write_all(&text)?;

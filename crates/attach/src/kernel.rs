@@ -1,6 +1,7 @@
 //! The kernel as a plan meets it: the host's netlink socket, the pod's, and nf_tables.
 
 use crate::item::Place;
+use cni::code;
 use ipnetwork::IpNetwork;
 use net::{Link, Mac, NetNs, Socket, link};
 use nft::Nft;
@@ -58,6 +59,16 @@ impl Error {
             Error::Conflict(_) | Error::Unsupported(_) => String::new(),
         }
     }
+}
+
+/// A failed plan as the runtime shall see it.
+pub fn failed(error: &Error) -> cni::Error {
+    let code = match error {
+        Error::Conflict(_) => code::EXISTS,
+        Error::Unsupported(_) => code::UNSUPPORTED_FIELD,
+        Error::Net(_) | Error::Nft(_) => code::KERNEL,
+    };
+    cni::Error::new(code, error.summary()).details(error.cause())
 }
 
 /// The namespace of a pod and the socket in it.

@@ -2,7 +2,7 @@
 
 use crate::check::{bridge, gateway, veth};
 use crate::common::{Pod, in_netns, sh};
-use plan::{Family, Item, Kernel, Mac, Place};
+use attach::{Family, Item, Kernel, Mac, Place};
 use std::sync::Barrier;
 
 const THREADS: u8 = 8;

@@ -2,7 +2,7 @@
 
 use crate::alter::{alterations, names_it};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
-use plan::{
+use attach::{
     Bridge, Family, Gateway, Item, Kernel, Mac, Macspoof, Masquerade, NetRoute, Place, Port, Route,
     Sysctl, Veth, Vlan, Vlans,
 };

@@ -1,10 +1,9 @@
 //! ADD.
 
-use crate::network::Network;
-use crate::plan::{Names, comment};
-use crate::{PLUGIN, del, failed};
-use ::plan::{Item, Kernel, Link, Mac, Place, Rpfilter};
-use cni::record::{Claim, Record, Records};
+use crate::record::{Claim, Record, Records};
+use crate::{
+    Item, Kernel, Link, Mac, Names, Network, PLUGIN, Place, Rpfilter, comment, del, failed,
+};
 use cni::{
     Attachment, CniResult, Command, Delegate, Error, Interface, Request, Result, Running, code, log,
 };
@@ -32,7 +31,7 @@ pub fn add<N: Network>(request: &Request, network: &N) -> Result<CniResult> {
         // A killed ADD, or a pod that went without DEL: its lease would be in our way.
         (_, Some(record)) => {
             log::info("what an earlier ADD of this attachment left is removed first");
-            del::release(request, &mut kernel, &attachment, Some(record))?;
+            del::release(request, &mut kernel, &attachment, Some(record), None)?;
         }
         (_, None) => {}
     }
@@ -254,7 +253,7 @@ impl<N: Network> Work<'_, N> {
         };
         if asked {
             // The IPAM plugin would run in the pod's namespace.
-            let at_home = ::plan::not_astray().map_err(|error| failed(&error.into()));
+            let at_home = net::not_astray().map_err(|error| failed(&error.into()));
             problems
                 .extend(at_home.and_then(|()| del::free(self.request, self.ipam.as_ref())).err());
         }

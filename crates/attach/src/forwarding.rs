@@ -1,11 +1,9 @@
 //! Forwarding: the node's, and that of the links that pods send by. A link inherits the switch of
 //! `conf.default`, which hardened nodes leave off.
 
-use crate::network::Network;
-use crate::plan::sysctl;
-use crate::{PLUGIN, failed, ranges};
-use ::plan::{Family, Item, Kernel, Place, SubnetRoute};
-use cni::record::Records;
+use crate::record::Records;
+use crate::settings::sysctl;
+use crate::{Family, Item, Kernel, Network, PLUGIN, Place, SubnetRoute, failed, ranges};
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
 
@@ -67,7 +65,7 @@ fn differences(
     request: &Request,
     network: &impl Network,
     kernel: &mut Kernel,
-) -> ::plan::Result<Vec<String>> {
+) -> crate::kernel::Result<Vec<String>> {
     let cidrs = ranges::of(&request.conf.object);
     let has = |cidrs: &[IpNetwork], family| cidrs.iter().any(|net| Family::of(net.ip()) == family);
     let families = [Family::V4, Family::V6].into_iter();
@@ -90,7 +88,7 @@ fn served(
     kernel: &mut Kernel,
     link: &str,
     cidrs: Vec<IpNetwork>,
-) -> ::plan::Result<Vec<IpNetwork>> {
+) -> crate::kernel::Result<Vec<IpNetwork>> {
     if kernel.link(Place::Host, link)?.is_none() {
         return Ok(Vec::new());
     }
@@ -100,7 +98,8 @@ fn served(
         // A pod's address: those before it are the network's and mostly the gateway's.
         let pod = cidr.iter().nth(2).and_then(|pod| IpNetwork::new(pod, cidr.prefix()).ok());
         let route = pod.map(|pod| Item::SubnetRoute(SubnetRoute { link: link.to_owned(), pod }));
-        let routed = |route: Item| Ok::<_, ::plan::Error>(kernel.check(&[route])?.is_empty());
+        let routed =
+            |route: Item| Ok::<_, crate::kernel::Error>(kernel.check(&[route])?.is_empty());
         if held.iter().any(|net| cidr.contains(net.ip()))
             || route.map(routed).transpose()?.unwrap_or(false)
         {

@@ -2,7 +2,7 @@
 
 use crate::check::{COMMENT, HOST, everything, macspoof, masquerade, veth};
 use crate::common::{Pod, in_netns, sh};
-use plan::{Error, Item, Kernel, Place};
+use attach::{Error, Item, Kernel, Place};
 
 const ALIAS: &str = "ferrule c1";
 
@@ -11,7 +11,7 @@ fn links() -> String {
 }
 
 /// The refusal of a removal, in words.
-fn refusal(done: plan::Result<()>) -> String {
+fn refusal(done: attach::Result<()>) -> String {
     match done {
         Err(Error::Conflict(text)) => text,
         other => panic!("{other:?}"),
@@ -19,7 +19,7 @@ fn refusal(done: plan::Result<()>) -> String {
 }
 
 /// As DEL does it.
-fn remove(kernel: &mut Kernel) -> plan::Result<()> {
+fn remove(kernel: &mut Kernel) -> attach::Result<()> {
     kernel.silence_veth(HOST, ALIAS)?.map_or(Ok(()), |link| kernel.remove_link(&link))
 }
 

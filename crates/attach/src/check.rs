@@ -1,11 +1,7 @@
 //! CHECK and STATUS.
 
-use crate::forwarding;
-use crate::network::Network;
-use crate::plan::Names;
-use crate::{PLUGIN, del, failed};
-use ::plan::{Item, Kernel};
-use cni::record::Records;
+use crate::record::Records;
+use crate::{Item, Kernel, Names, Network, PLUGIN, del, failed, forwarding};
 use cni::{CniResult, Command, Error, Interface, Request, Result, code};
 
 /// Compares an attachment with its network and `prevResult`.

@@ -2,7 +2,7 @@
 
 use crate::check::{BRIDGE, COMMENT, HOST, everything, masquerade, settled, veth};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
-use plan::{Item, Kernel, Mac, Place};
+use attach::{Item, Kernel, Mac, Place};
 
 /// Fails, and names it.
 fn failing() -> Item {

@@ -1,6 +1,6 @@
 //! The host's routes to pods on a bridge that holds no address of their subnet.
 
-use crate::check::{Differences, differs, missing};
+use crate::compare::{Differences, differs, missing};
 use crate::item::{Place, SubnetRoute};
 use crate::kernel::{Error, Kernel, Result};
 use net::route;

@@ -5,11 +5,9 @@
 //! Those that cannot be removed, or that a call works on just now, count as valid for the IPAM
 //! plugin: their addresses are in use.
 
-use crate::config::Config;
 use crate::del::{all, ask_newer, remove_recorded};
-use crate::{PLUGIN, failed, foreign};
-use ::plan::{Kernel, Link};
-use cni::record::{Claim, Record, Records};
+use crate::record::{Claim, Record, Records};
+use crate::{Kernel, Link, PLUGIN, Teardown, failed};
 use cni::{Attachment, Command, Request, Result, log};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -35,10 +33,14 @@ struct Silenced {
 /// How many links are removed at once: as many records are open.
 const BATCH: usize = 8;
 
-pub(crate) fn gc(request: &Request) -> Result<()> {
+/// Removes all of the network that belongs to no valid attachment.
+///
+/// # Errors
+/// What could not be removed; everything else is gone.
+pub fn gc(request: &Request, teardown: &Teardown) -> Result<()> {
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-    let records = Records::new(&Config::run_dir(request), PLUGIN);
+    let records = Records::new(&teardown.run_dir, PLUGIN);
     let mut kept = Vec::new();
     let mut problems = Vec::new();
     let mut silenced = Vec::new();
@@ -54,7 +56,9 @@ pub(crate) fn gc(request: &Request) -> Result<()> {
     }
     problems.extend(remove(&mut kernel, silenced, &mut kept).err());
     problems.extend(remove_unused(&mut kernel).err());
-    problems.extend(foreign::gc(request, &mut kernel, &mut kept));
+    if let Some(foreign) = teardown.foreign {
+        problems.extend(foreign.gc(request, &mut kernel, &mut kept));
+    }
     if let Some(ipam) = ipam {
         problems.extend(ask_newer(&ipam, Command::Gc, &with_kept(request, &kept)).err());
     }
@@ -64,7 +68,7 @@ pub(crate) fn gc(request: &Request) -> Result<()> {
 /// Removes tables and chains that a call left without elements, as it was killed.
 fn remove_unused(kernel: &mut Kernel) -> Result<()> {
     match kernel.nft().and_then(|nft| Ok(nft.del_unused()?)) {
-        Err(::plan::Error::Nft(error)) if error.is_unsupported() => Ok(()),
+        Err(crate::kernel::Error::Nft(error)) if error.is_unsupported() => Ok(()),
         done => done.map_err(|error| failed(&error)),
     }
 }
@@ -94,7 +98,7 @@ fn candidates(
                 mark(&mut found, &comment.clone(), |to| to.rpfilters.push((link, comment)));
             }
         }
-        Err(::plan::Error::Nft(error)) if error.is_unsupported() => {}
+        Err(crate::kernel::Error::Nft(error)) if error.is_unsupported() => {}
         Err(error) => return Err(failed(&error)),
     }
     let valid = request.conf.valid_attachments.iter().flatten();
@@ -181,7 +185,7 @@ fn remove(kernel: &mut Kernel, batch: Vec<Silenced>, kept: &mut Vec<Attachment>)
     all(batch.into_iter().map(|one| one.claim.remove()))
 }
 
-fn remove_marked(kernel: &mut Kernel, marked: &Marked) -> ::plan::Result<()> {
+fn remove_marked(kernel: &mut Kernel, marked: &Marked) -> crate::kernel::Result<()> {
     for (address, comment) in &marked.masquerades {
         kernel.nft()?.del_masquerade(*address, comment)?;
     }

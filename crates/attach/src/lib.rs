@@ -1,0 +1,50 @@
+//! The life of an attachment, for every plugin: ADD, CHECK, DEL, GC and STATUS.
+//!
+//! A plugin says as a [`Network`] what shall exist: lists of [`Item`]s in the order that a person
+//! would say them. ADD applies them beside the IPAM plugin, CHECK compares them with the kernel
+//! field by field, a failed ADD removes what was applied, DEL and GC remove what the attachment's
+//! [`record`] says that it owns. Items name links; indexes are the kernel's.
+
+mod add;
+mod apply;
+mod check;
+mod compare;
+mod del;
+pub mod forwarding;
+mod gc;
+mod item;
+mod kernel;
+pub mod keys;
+mod names;
+mod network;
+pub mod ranges;
+pub mod record;
+mod remove;
+mod route;
+mod routed;
+pub mod routes;
+pub mod settings;
+mod subnet;
+mod teardown;
+mod tunnel;
+
+pub use add::add;
+pub use check::{check, status};
+pub use del::del;
+pub use gc::gc;
+pub use item::{
+    Bridge, Family, Gateway, HostRoute, Item, Neighbour, Place, Port, Route, SubnetRoute, Sysctl,
+    Veth, Vlans,
+};
+pub use kernel::{Error, Kernel, Result, failed};
+pub use names::{Names, alias, comment};
+pub use net::link::Vlan;
+pub use net::route::Route as NetRoute;
+pub use net::{Link, Mac};
+pub use network::Network;
+pub use nft::{Macspoof, Masquerade, Rpfilter, reference_macspoof_chain};
+pub use teardown::{Foreign, Teardown};
+pub use tunnel::TunnelDevice;
+
+/// The name under which records of main plugins' attachments are kept.
+const PLUGIN: &str = "bridge";

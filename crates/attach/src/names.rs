@@ -1,0 +1,57 @@
+//! The names that everything of one attachment carries.
+
+use crate::Mac;
+use cni::Attachment;
+
+/// The names that an attachment's items carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The network's name.
+    pub network: String,
+    /// The host end of the veth pair.
+    pub host: String,
+    /// The host end's MAC address, when it is known.
+    pub host_mac: Option<Mac>,
+    /// The host end's alias; empty when another suite made it.
+    pub alias: String,
+    /// The comment of nftables elements.
+    pub comment: String,
+    /// The pod end of the veth pair.
+    pub pod: String,
+    /// The pod end's MAC address, when it is known.
+    pub pod_mac: Option<Mac>,
+    /// The pod end's MTU that CHECK expects, when it is known.
+    pub pod_mtu: Option<u32>,
+}
+
+/// What an interface alias may hold. (The kernel's 255 when the NUL is not sent; it is.)
+const ALIAS_LIMIT: usize = 254;
+/// nftables' limit of a comment: 128 bytes with its NUL.
+const COMMENT_LIMIT: usize = 127;
+
+/// The alias of an attachment's host veth.
+pub fn alias(attachment: &Attachment) -> String {
+    attachment.label(ALIAS_LIMIT)
+}
+
+/// The comment of an attachment's nftables elements.
+pub fn comment(attachment: &Attachment) -> String {
+    attachment.label(COMMENT_LIMIT)
+}
+
+impl Names {
+    /// The names of an attachment that is ours, with the MAC address and MTU that its network asks
+    /// for.
+    pub fn of(attachment: &Attachment, mac: Option<Mac>, mtu: Option<u32>) -> Names {
+        Names {
+            network: attachment.network.clone(),
+            host: attachment.host_veth(),
+            host_mac: Some(Mac(attachment.mac(0xfe))),
+            alias: alias(attachment),
+            comment: comment(attachment),
+            pod: attachment.ifname.clone(),
+            pod_mac: Some(mac.unwrap_or(Mac(attachment.mac(0x0a)))),
+            pod_mtu: mtu,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What differs between the plugins that attach a pod by a veth pair.
+
+use crate::forwarding::Forwarder;
+use crate::{Item, Kernel, Link, Names};
+use cni::{Attachment, CniResult, Result};
+use std::path::Path;
+
+/// A network's configuration, and what it makes of an attachment. All but [`Network::settle`] are
+/// pure functions.
+pub trait Network {
+    /// Index of the pod's interface in a result.
+    const POD_INTERFACE: usize;
+
+    /// `runDir`.
+    fn run_dir(&self) -> &Path;
+
+    /// The names that an attachment's items carry.
+    fn names(&self, attachment: &Attachment) -> Names;
+
+    /// What must exist before IPAM is asked, shared by all pods.
+    fn shared(&self) -> Vec<Item>;
+
+    /// The link, as far as it needs no address: the veth pair and what belongs to it.
+    fn link(&self, names: &Names) -> Vec<Item>;
+
+    /// What an IPAM plugin's result becomes.
+    ///
+    /// # Errors
+    /// Code 7 where it does not fit the network.
+    fn complete(&self, from_ipam: CniResult) -> Result<CniResult>;
+
+    /// Names that a result decides: none, unless a network says otherwise.
+    fn name(&self, _names: &mut Names, _result: &CniResult) {}
+
+    /// Both ends of the link, up, and what must hold before.
+    fn up(&self, names: &Names, result: &CniResult) -> Vec<Item>;
+
+    /// What exists because of addresses and routes: a completed result's.
+    fn layer3(&self, names: &Names, result: &CniResult) -> Vec<Item>;
+
+    /// What waits until packets pass.
+    fn last(&self, _names: &Names, _result: &CniResult) -> Vec<Item> {
+        Vec::new()
+    }
+
+    /// Waits until the first packet would pass; gives the links of the result.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn settle(
+        &self,
+        kernel: &mut Kernel,
+        names: &Names,
+        result: &CniResult,
+    ) -> crate::kernel::Result<Vec<Link>>;
+
+    /// Which links of the node pass on what the pods send.
+    fn forwarder(&self) -> Forwarder;
+
+    /// Whether nothing goes without nf_tables.
+    fn needs_nft(&self) -> bool;
+}
