@@ -10,6 +10,7 @@ import sys
 
 import across
 import attach
+import flaps
 import other
 import routes
 import traffic
@@ -28,6 +29,7 @@ MEASURES = {
     "cost": other.cost,
     "connections": traffic.connections,
     "sync": routes.sync,
+    "flaps": flaps.flaps,
     "across": across.across,
 }
 

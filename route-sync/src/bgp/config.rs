@@ -73,7 +73,10 @@ pub struct Peer {
     pub max_prefixes: u32,
 }
 
-/// `max-prefixes` unless configured: some times what the largest clusters need, and some 100 MB.
+/// `max-prefixes` unless configured: some times what the largest clusters need. So many IPv4 routes
+/// with equal attributes take 130 MB (`scripts/bench --only flaps`: 65 MB for 100,000); with the
+/// largest that are kept of each path, see [`COMMUNITIES_MAX`](bgp_speaker::rib::COMMUNITIES_MAX)
+/// and what is beside it, up to 1 KB each on top.
 const MAX_PREFIXES: u32 = 200_000;
 
 /// The key of TCP MD5 (RFC 2385).
