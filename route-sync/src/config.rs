@@ -66,6 +66,8 @@ pub struct Config {
     pub vxlan: Vxlan,
     /// `[masquerade]`.
     pub masquerade: Masquerade,
+    /// `[probe]`, if it is enabled.
+    pub probe: Option<Probe>,
     /// `[metrics] listen`.
     pub metrics: Option<SocketAddr>,
 }
@@ -120,4 +122,13 @@ pub struct Masquerade {
     pub random_fully: bool,
     /// `exclude-cidrs`: never masqueraded to, neither by the pods' own `ipMasq`.
     pub exclude_cidrs: Vec<IpNetwork>,
+}
+
+/// Whether pod networks of other nodes are asked for an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// `interval`: between two rounds.
+    pub interval: Duration,
+    /// `peers`: nodes that are asked in one round at most.
+    pub peers: usize,
 }

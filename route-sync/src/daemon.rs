@@ -2,10 +2,12 @@
 
 use crate::bgp::{Heard, Speaker};
 use crate::config::{self, Config};
+use crate::probe::{self, Prober};
 use crate::query::Query;
 use crate::source::Update;
 use crate::sync::Sync;
 use crate::{control, metrics, privileges, reload, source, systemd};
+use caps::Capability;
 use net::Monitor;
 use node::Lock;
 use std::future::pending;
@@ -102,9 +104,18 @@ async fn hear(speaker: &mut Option<Speaker>) -> Option<Heard> {
     }
 }
 
+/// Capabilities that are kept beside CAP_NET_ADMIN.
+fn needed(config: &Config) -> Vec<Capability> {
+    let listens = config.bgp.as_ref().is_some_and(|bgp| !bgp.listen.is_empty());
+    let bind = listens.then_some(Capability::CAP_NET_BIND_SERVICE);
+    let raw = config.probe.as_ref().map(|_| Capability::CAP_NET_RAW);
+    bind.into_iter().chain(raw).collect()
+}
+
 struct Daemon {
     sync: Sync,
     speaker: Option<Speaker>,
+    prober: Option<Prober>,
     config: Config,
     config_path: PathBuf,
     /// Links, addresses, routes and neighbours change.
@@ -141,8 +152,7 @@ impl Daemon {
         }
         let changed = reload::watch(config_path).map_err(io_error("watch the configuration"))?;
         let stop = reload::stop().map_err(io_error("wait for signals"))?;
-        let listens = config.bgp.as_ref().is_some_and(|bgp| !bgp.listen.is_empty());
-        privileges::keep_net_admin(listens).map_err(io_error("give up privileges"))?;
+        privileges::keep_net_admin(&needed(&config)).map_err(io_error("give up privileges"))?;
         let updates = source::start(&config);
         let mut sync = Sync::new(config.clone())?;
         sync.receive_neighbours_by(monitor.get_ref().neighbour_filter()?);
@@ -150,6 +160,7 @@ impl Daemon {
         let mut daemon = Daemon {
             sync,
             speaker,
+            prober: config.probe.clone().map(Prober::new),
             config,
             config_path: config_path.to_owned(),
             monitor,
@@ -195,6 +206,11 @@ impl Daemon {
                 self.hear_kernel()?;
                 if let Some(speaker) = &mut self.speaker {
                     speaker.act(heard);
+                }
+            }
+            heard = probe::hear(&mut self.prober) => {
+                if let Some(prober) = &mut self.prober {
+                    prober.act(heard, &self.sync);
                 }
             }
             ready = self.ruleset.readable_mut() => {
@@ -258,6 +274,11 @@ impl Daemon {
             Query::Status(to) => {
                 let mut report = self.sync.report();
                 report.problems.extend(speaker.map(Speaker::problems).unwrap_or_default());
+                if let Some(prober) = &self.prober {
+                    report.problems.extend(prober.problems(&self.sync));
+                    report.remarks.extend(prober.remark());
+                    report.probe = Some(prober.report(&self.sync));
+                }
                 drop(to.send(report));
             }
             Query::Alive(to) => drop(to.send(())),
@@ -265,6 +286,10 @@ impl Daemon {
             Query::Figures(to) => {
                 let mut figures = self.sync.figures();
                 figures.problems += speaker.map_or(0, |speaker| speaker.problems().len()) as u64;
+                if let Some(prober) = &self.prober {
+                    figures.problems += prober.problems(&self.sync).len() as u64;
+                    figures.probe = Some(prober.report(&self.sync));
+                }
                 figures.bgp = speaker.map(Speaker::peer_reports).unwrap_or_default();
                 drop(to.send(figures));
             }
@@ -285,6 +310,14 @@ impl Daemon {
                 self.sync.forget_learned();
             }
             (None, None) => {}
+        }
+    }
+
+    /// Begins, alters or ends the probe as the configuration has it.
+    fn probe(&mut self) {
+        match (&mut self.prober, self.config.probe.clone()) {
+            (Some(prober), Some(probe)) => prober.reconfigure(probe),
+            (_, probe) => self.prober = probe.map(Prober::new),
         }
     }
 
@@ -320,6 +353,7 @@ impl Daemon {
                 self.periodic = self.period();
                 self.sync.reconfigure(config);
                 self.speak();
+                self.probe();
             }
             Err(errors) => {
                 for error in errors {

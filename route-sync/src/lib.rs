@@ -20,6 +20,7 @@ mod logs;
 pub mod metrics;
 pub mod nodes;
 pub mod privileges;
+mod probe;
 pub mod query;
 pub mod reload;
 mod serve;

@@ -1,20 +1,21 @@
-//! Gives up every privilege but CAP_NET_ADMIN, and where BGP listens CAP_NET_BIND_SERVICE.
+//! Gives up every privilege but CAP_NET_ADMIN, where BGP listens CAP_NET_BIND_SERVICE, and where the
+//! probe is on CAP_NET_RAW.
 
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use std::io;
 
-/// Keeps CAP_NET_ADMIN alone, with `bind` CAP_NET_BIND_SERVICE as well if it is there, permitted
-/// and effective, for good: this thread and those it starts from now on get nothing back, whatever
+/// Keeps CAP_NET_ADMIN alone, and of `more` what is there, permitted and effective, for good: this thread and those it starts from now on get nothing back, whatever
 /// they execute (capabilities(7)). Files of root are still root's to read and write.
 ///
 /// # Errors
 /// CAP_NET_ADMIN is not there to be kept, or the kernel refuses.
-pub fn keep_net_admin(bind: bool) -> io::Result<()> {
+pub fn keep_net_admin(more: &[Capability]) -> io::Result<()> {
     let mut kept = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
-    let service = Capability::CAP_NET_BIND_SERVICE;
-    if bind && caps::has_cap(None, CapSet::Permitted, service).map_err(failed)? {
-        kept.insert(service);
+    for capability in more {
+        if caps::has_cap(None, CapSet::Permitted, *capability).map_err(failed)? {
+            kept.insert(*capability);
+        }
     }
     if !caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN).map_err(failed)? {
         return Err(io::Error::new(
@@ -46,11 +47,11 @@ mod tests {
     #[test]
     fn nothing_but_net_admin_is_left() {
         let status = std::thread::spawn(|| {
-            keep_net_admin(true).unwrap();
             let bind = Capability::CAP_NET_BIND_SERVICE;
+            keep_net_admin(&[bind]).unwrap();
             assert!(caps::has_cap(None, CapSet::Effective, bind).unwrap());
             // Again, without CAP_SETPCAP.
-            keep_net_admin(false).unwrap();
+            keep_net_admin(&[]).unwrap();
             std::fs::read_to_string("/proc/thread-self/status").unwrap()
         });
         let status = status.join().unwrap();

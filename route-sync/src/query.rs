@@ -45,6 +45,27 @@ pub struct Report {
     /// What is as configured, and may not be what is wanted.
     #[serde(default)]
     pub remarks: Vec<String>,
+    /// `[probe]`; absent where it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeReport>,
+}
+
+/// What `[probe]` has found. What is silent is among the problems too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeReport {
+    /// Seconds between two rounds.
+    pub interval: u64,
+    /// Nodes that are asked in one round at most.
+    pub peers: usize,
+    /// Rounds since the daemon's start.
+    pub rounds: u64,
+    /// Answers of pod networks since then.
+    pub answered: u64,
+    /// Pod networks, one for each node and family, that do not answer although their nodes do.
+    pub silent: usize,
+    /// Nobody is asked, since this node has no address of its pod CIDRs.
+    pub waits: bool,
 }
 
 /// The state of the source.
@@ -177,6 +198,8 @@ pub struct Figures {
     pub sets: u64,
     /// Times that the source failed.
     pub source_failures: u64,
+    /// `[probe]`.
+    pub probe: Option<ProbeReport>,
     /// The BGP speaker's peers.
     pub bgp: Vec<PeerReport>,
 }

@@ -1,6 +1,6 @@
 //! The report as a table.
 
-use crate::query::{Entry, Report, State};
+use crate::query::{Entry, ProbeReport, Report, State};
 use std::fmt::Write;
 
 /// Whether everything that the daemon keeps is in sync: `route-sync status` then exits with 0.
@@ -53,10 +53,19 @@ fn head(report: &Report, now: u64) -> String {
         let _ = writeln!(text, "         failing: {}", plain(error));
     }
     let _ = writeln!(text, "synced   {synced}");
+    if let Some(probe) = &report.probe {
+        let _ = writeln!(text, "probe    {}", probed(probe));
+    }
     for remark in &report.remarks {
         let _ = writeln!(text, "remark   {}", plain(remark));
     }
     text
+}
+
+fn probed(probe: &ProbeReport) -> String {
+    let ProbeReport { interval, rounds, answered, silent, .. } = probe;
+    let every = format!("every {interval}s: {answered} answers in {rounds} rounds");
+    if *silent > 0 { format!("{every}, {silent} silent pod networks") } else { every }
 }
 
 fn row(entry: &Entry, now: u64) -> [String; 6] {

@@ -29,6 +29,7 @@ mod forwarding;
 mod learned;
 mod local;
 mod node_file;
+mod probed;
 mod report;
 mod rules;
 

@@ -8,6 +8,7 @@
 pub mod address;
 mod child;
 mod deletion;
+pub mod echo;
 pub mod fdb;
 pub mod link;
 mod mac;

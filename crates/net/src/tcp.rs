@@ -77,7 +77,12 @@ pub fn prefer_public_source(socket: &impl AsFd) -> Result<()> {
     }
 }
 
-fn set_option(socket: &impl AsFd, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+pub(crate) fn set_option(
+    socket: &impl AsFd,
+    level: i32,
+    name: i32,
+    value: &[u8],
+) -> io::Result<()> {
     // SAFETY: the kernel reads the bytes of `value`, which lives to the end of the call, and keeps
     // no pointer; the descriptor is open as long as `socket` is borrowed.
     #[expect(unsafe_code, reason = "nix and socket2 do not know TCP_MD5SIG and their like")]

@@ -1,7 +1,7 @@
 //! From TOML to [`Config`], every fault at once.
 
 use super::table::{Faults, Table, boolean, number, text};
-use super::{Config, Masquerade, Mode, STATE_DIR, Source, Vxlan};
+use super::{Config, Masquerade, Mode, Probe, STATE_DIR, Source, Vxlan};
 use crate::bgp;
 use ipnetwork::IpNetwork;
 use node::{RUN_DIR, files, vtep};
@@ -68,6 +68,7 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
     let source = source(top, speaks, faults);
     let vxlan = vxlan(top, faults);
     let masquerade = masquerade(top, faults);
+    let probe = probe(top, faults);
     let mut figures = top.table("metrics", faults);
     let metrics = figures.read("listen", faults, listen);
     figures.finish(faults);
@@ -92,6 +93,7 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
         bgp,
         vxlan,
         masquerade,
+        probe,
         metrics,
     })
 }
@@ -171,6 +173,17 @@ fn masquerade(top: &mut Table, faults: &mut Faults) -> Masquerade {
     };
     table.finish(faults);
     masquerade
+}
+
+fn probe(top: &mut Table, faults: &mut Faults) -> Option<Probe> {
+    let mut table = top.table("probe", faults);
+    let enabled = table.read("enabled", faults, boolean).unwrap_or(false);
+    let seconds = table.read("interval", faults, number(1, 3600)).unwrap_or(30);
+    // One of two is left for those that answered.
+    let peers = table.read("peers", faults, number(2, 256)).unwrap_or(16);
+    table.finish(faults);
+    let interval = Duration::from_secs(seconds);
+    enabled.then_some(Probe { interval, peers })
 }
 
 fn node_name(value: &DeValue) -> Result<String, String> {

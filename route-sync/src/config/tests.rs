@@ -26,6 +26,7 @@ fn what_is_left_out_has_defaults() {
             bgp: None,
             vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
             masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
+            probe: None,
             metrics: None,
         }
     );
@@ -38,7 +39,8 @@ fn every_key_is_read() {
          \"fd00:10:244::/48\"]\nservice-cidrs = [\"10.96.0.0/12\"]\nrun-dir = \"/run/other\"\n\
          state-dir = \"/var/lib/other\"\nresync-interval = 0\n{SOURCE}[vxlan]\nvni = 7\n\
          port = 8472\nunderlay = \"eth0\"\nmtu = 1400\n[masquerade]\nenabled = true\n\
-         random-fully = false\nexclude-cidrs = [\"198.51.100.0/24\"]\n[metrics]\nlisten = \"[::1]:9478\"\n"
+         random-fully = false\nexclude-cidrs = [\"198.51.100.0/24\"]\n[probe]\nenabled = true\n\
+         interval = 5\npeers = 2\n[metrics]\nlisten = \"[::1]:9478\"\n"
     );
     let config = parse(&text, None).unwrap();
     assert_eq!((config.node_name.as_str(), config.mode), ("one", Mode::Vxlan));
@@ -52,6 +54,7 @@ fn every_key_is_read() {
     let exclude_cidrs = vec!["198.51.100.0/24".parse().unwrap()];
     let masquerade = Masquerade { enabled: true, random_fully: false, exclude_cidrs };
     assert_eq!(config.masquerade, masquerade);
+    assert_eq!(config.probe, Some(Probe { interval: Duration::from_secs(5), peers: 2 }));
     assert_eq!(config.metrics, Some("[::1]:9478".parse().unwrap()));
 }
 
@@ -69,7 +72,7 @@ fn all_faults_are_told_at_once_with_line_key_value_and_remedy() {
             "line 4: cluster-cidrs has \"10.0.0.1\": write a CIDR, as \"10.244.0.0/16\" or \
              \"fd00:10:244::/48\"",
             "line 6: typo is no key: write one of node-name, mode, cluster-cidrs, service-cidrs, \
-             run-dir, state-dir, resync-interval, source, vxlan, masquerade, metrics",
+             run-dir, state-dir, resync-interval, source, vxlan, masquerade, probe, metrics",
             "line 8: source.type is \"etcd\": write \"file\"",
             "line 9: source.path is \"nodes.toml\": write a path that begins with /",
             "line 11: vxlan.vni is 16777216: write a number from 1 to 16777215",
@@ -97,6 +100,9 @@ fn each_value_has_its_bounds() {
         ("vxlan.vni = 0", "vxlan.vni is 0"),
         ("vxlan.port = 0", "vxlan.port is 0"),
         ("vxlan.port = 65536", "vxlan.port is 65536"),
+        ("probe.interval = 0", "probe.interval is 0: write a number from 1 to 3600"),
+        ("probe.peers = 1", "probe.peers is 1: write a number from 2 to 256"),
+        ("probe.enabled = 1", "probe.enabled is 1"),
         ("vxlan.mtu = 575", "vxlan.mtu is 575"),
         ("vxlan.underlay = \"a-name-too-long-1\"", "vxlan.underlay is"),
         ("vxlan = 1", "vxlan is 1: write a table [vxlan]"),
@@ -133,7 +139,10 @@ fn the_one_in_conf_holds_the_defaults() {
     let text = std::fs::read_to_string(path).unwrap();
     let config = parse(&text, Some("host")).unwrap();
     let cluster_cidrs = config.cluster_cidrs.clone();
-    assert_eq!(config, Config { cluster_cidrs, ..parse(SOURCE, Some("host")).unwrap() });
+    let defaults = parse(SOURCE, Some("host")).unwrap();
+    // Pods with private addresses want it, and it wants cluster-cidrs, which have no default.
+    let masquerade = Masquerade { enabled: true, ..defaults.masquerade.clone() };
+    assert_eq!(config, Config { cluster_cidrs, masquerade, ..defaults });
     // What is commented out is true too.
     let all: String = text
         .lines()

@@ -19,12 +19,13 @@ pub fn config(mode: Mode) -> Config {
         bgp: None,
         vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
         masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
+        probe: None,
         metrics: None,
     }
 }
 
 /// `name address,address cidr,cidr` a line.
-fn nodes(lines: &str) -> Accepted {
+pub fn nodes(lines: &str) -> Accepted {
     fn list<T: std::str::FromStr>(text: &str) -> Vec<T> {
         text.split(',').filter_map(|item| item.parse().ok()).collect()
     }
@@ -38,7 +39,7 @@ fn nodes(lines: &str) -> Accepted {
     NodeSet { nodes: lines.map(node).collect() }.accept("own", &[], &[])
 }
 
-fn facts() -> Facts {
+pub fn facts() -> Facts {
     let link = |name: &str, addresses: &[&str]| Link {
         name: name.to_owned(),
         mtu: 1500,
@@ -60,7 +61,7 @@ fn cidr(text: &str) -> IpNetwork {
     text.parse().unwrap()
 }
 
-const CLUSTER: &str = "
+pub const CLUSTER: &str = "
     own   192.0.2.1,2001:db8::1 10.1.1.0/24,fd00:1::/64
     near  192.0.2.2,2001:db8::2 10.1.2.0/24,fd00:2::/64
     far   203.0.113.3           10.1.3.0/24,10.1.33.0/24,fd00:3::/64

@@ -2,6 +2,7 @@
 
 use super::Figures;
 use crate::bgp::report::{Counters, PeerReport};
+use crate::query::ProbeReport;
 use std::fmt::{Display, Write};
 
 /// Every figure; the names are in route-sync/README.md.
@@ -49,6 +50,18 @@ pub(super) fn metrics(figures: &Figures) -> String {
         "Times that the source failed.",
         figures.source_failures,
     );
+    logged(&mut text);
+    if let Some(probe) = &figures.probe {
+        probed(&mut text, probe);
+    }
+    if !figures.bgp.is_empty() {
+        bgp(&mut text, &figures.bgp);
+    }
+    text.0
+}
+
+/// What the log lacks.
+fn logged(text: &mut Text) {
     text.one(
         "log_lines_dropped_total",
         "counter",
@@ -61,10 +74,18 @@ pub(super) fn metrics(figures: &Figures) -> String {
         "Lines of the log that were too many of their kind in a minute.",
         crate::logs::withheld(),
     );
-    if !figures.bgp.is_empty() {
-        bgp(&mut text, &figures.bgp);
-    }
-    text.0
+}
+
+/// `[probe]`.
+fn probed(text: &mut Text, probe: &ProbeReport) {
+    text.one("probe_rounds_total", "counter", "Rounds of the probe.", probe.rounds);
+    text.one("probe_answers_total", "counter", "Answers of pod networks.", probe.answered);
+    text.one(
+        "probe_silent",
+        "gauge",
+        "Pod networks that do not answer although their nodes do.",
+        probe.silent,
+    );
 }
 
 /// The BGP sessions.

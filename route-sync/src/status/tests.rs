@@ -44,6 +44,7 @@ pub(crate) fn report() -> Report {
             since: 1_700_000_060,
         }],
         remarks: vec!["masquerade is off".to_owned()],
+        probe: None,
     }
 }
 

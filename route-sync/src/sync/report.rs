@@ -24,7 +24,7 @@ fn place(path: &PathTo) -> Place {
 
 impl Sync {
     /// The state of a path, and why it is not synced.
-    fn state(&self, path: &PathTo) -> (State, Option<String>) {
+    pub(super) fn state(&self, path: &PathTo) -> (State, Option<String>) {
         if let Some(reason) = &path.refused {
             let state = if path.conflict { State::Conflict } else { State::Refused };
             return (state, Some(reason.clone()));
@@ -183,6 +183,7 @@ impl Sync {
             cidrs: paths.into_iter().map(entry).collect(),
             problems: self.problems(),
             remarks: self.masquerade_remark().into_iter().collect(),
+            probe: None,
         }
     }
 

@@ -78,6 +78,7 @@ pub fn config(run_dir: &Path) -> Config {
         bgp: None,
         vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
         masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
+        probe: None,
         metrics: None,
     }
 }

@@ -16,6 +16,7 @@ mod masquerade;
 mod node_set;
 mod packets;
 mod plugin;
+mod probe;
 mod rejoin;
 mod rules;
 mod sample;

@@ -1,0 +1,239 @@
+//! `[probe]`: whether other nodes' pod networks answer where the nodes themselves do. Networks that
+//! drop packets from pods' addresses tell no daemon.
+
+mod memory;
+mod round;
+
+use crate::config::Probe;
+use crate::nodes::Node;
+use crate::query::{Path, ProbeReport, Problem};
+use crate::sync::Sync;
+use memory::{Memory, News};
+use round::Answer;
+use std::future::pending;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+/// What of a round's news is logged one by one.
+const LOGGED: usize = 20;
+
+const WAITS: &str = "the probe asks nobody: this node has no address of its pod CIDRs yet; the \
+                     first pod on a bridge with isGateway brings one";
+
+/// What two echo requests ask of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub node: String,
+    /// The family of its pods.
+    pub v4: bool,
+    /// How packets get to its pods.
+    pub path: Path,
+    /// The tunnel's UDP port.
+    pub port: u16,
+    /// From this node's address to the other's.
+    pub of_node: Question,
+    /// From an address of this node's pod CIDR to one of the other's, or in mode `"direct"`, where
+    /// nobody knows whether the other has such an address, to the node's own.
+    pub of_pods: Question,
+}
+
+/// Source and destination of an echo request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The source.
+    pub from: IpAddr,
+    /// The destination.
+    pub to: IpAddr,
+}
+
+/// Why another node is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// It has no pods, none that packets get to directly or through the tunnel, or what leads to
+    /// them fails and is told already.
+    NoWay,
+    /// This node has no address inside of its pod CIDRs.
+    NoSource,
+}
+
+/// What [`Prober::hear`] waited for.
+#[derive(Debug)]
+pub enum Heard {
+    /// It is time for a round.
+    Due,
+    /// A round is over.
+    Answers(Vec<Answer>),
+}
+
+/// Asks some nodes in each round.
+#[derive(Debug)]
+pub struct Prober {
+    config: Probe,
+    due: Instant,
+    round: Option<JoinHandle<Vec<Answer>>>,
+    memory: Memory,
+    /// Why the last round could not ask somebody.
+    unsent: Option<(String, u64)>,
+    /// The last round asked nobody for want of an address.
+    waits: bool,
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Prober {
+    /// The first round is an interval from now: tunnels and routes come first.
+    pub fn new(config: Probe) -> Prober {
+        let due = Instant::now() + config.interval;
+        Prober { config, due, round: None, memory: Memory::default(), unsent: None, waits: false }
+    }
+
+    /// Another configuration; what is known stays.
+    pub fn reconfigure(&mut self, config: Probe) {
+        if config != self.config {
+            self.due = Instant::now() + config.interval;
+            self.config = config;
+        }
+    }
+
+    /// Waits for the next thing to do. Nothing is lost when it is not waited for to the end.
+    pub async fn hear(&mut self) -> Heard {
+        match &mut self.round {
+            Some(round) => {
+                let answers = round.await;
+                self.round = None;
+                // One that ended without a result asked nobody.
+                Heard::Answers(answers.unwrap_or_default())
+            }
+            None => {
+                sleep_until(self.due).await;
+                Heard::Due
+            }
+        }
+    }
+
+    /// Does what was heard.
+    pub fn act(&mut self, heard: Heard, sync: &Sync) {
+        match heard {
+            Heard::Due => self.begin(sync),
+            Heard::Answers(answers) => self.end(&answers),
+        }
+    }
+
+    fn begin(&mut self, sync: &Sync) {
+        self.due = Instant::now() + self.config.interval;
+        self.memory.keep(|target| sync.probed(&target.node).contains(target));
+        let mut waits = false;
+        let targets = |node: &Node| {
+            let (targets, without) = sync.targets(node);
+            waits |= without == Some(Unasked::NoSource);
+            targets
+        };
+        let asked = self.memory.next(sync.others(), self.config.peers, targets);
+        let waits = waits && asked.is_empty();
+        if waits && !self.waits {
+            info!("{WAITS}");
+        }
+        self.waits = waits;
+        let patience = self.config.interval.min(round::PATIENCE);
+        self.round = Some(tokio::spawn(round::ask(asked, patience)));
+    }
+
+    fn end(&mut self, answers: &[Answer]) {
+        let unsent = answers.iter().find_map(|answer| answer.unsent.clone());
+        let since = |before: &(String, u64)| Some(before.1);
+        match &unsent {
+            Some(error) if self.unsent.as_ref().is_none_or(|(before, _)| before != error) => {
+                warn!("probe: {error}");
+            }
+            _ => {}
+        }
+        let since = self.unsent.as_ref().and_then(since).unwrap_or_else(now);
+        self.unsent = unsent.map(|error| (error, since));
+        let news = self.memory.take(answers, now());
+        for news in news.iter().take(LOGGED) {
+            match news {
+                News::Silent(target) => warn!("{}: {}", what(target), text(target)),
+                News::Answers(target) => info!("{}: well again", what(target)),
+            }
+        }
+        if news.len() > LOGGED {
+            info!("the probe found {} more: see `route-sync status`", news.len() - LOGGED);
+        }
+    }
+
+    /// What is wrong. What was found of a way that packets do not take any more is not.
+    pub fn problems(&self, sync: &Sync) -> Vec<Problem> {
+        let unsent = self.unsent.iter().map(|(error, since)| Problem {
+            what: "probe".to_owned(),
+            error: error.clone(),
+            since: *since,
+        });
+        let silent = self.silent(sync).map(|(target, since)| Problem {
+            what: what(target),
+            error: text(target),
+            since,
+        });
+        unsent.chain(silent).collect()
+    }
+
+    fn silent<'a>(&'a self, sync: &'a Sync) -> impl Iterator<Item = (&'a Target, u64)> {
+        self.memory.silent().filter(|(target, _)| sync.probed(&target.node).contains(target))
+    }
+
+    /// Why nobody is asked.
+    pub fn remark(&self) -> Option<String> {
+        self.waits.then(|| WAITS.to_owned())
+    }
+
+    /// For `status` and metrics.
+    pub fn report(&self, sync: &Sync) -> ProbeReport {
+        let seconds = |duration: Duration| duration.as_secs();
+        ProbeReport {
+            interval: seconds(self.config.interval),
+            peers: self.config.peers,
+            rounds: self.memory.rounds(),
+            answered: self.memory.answered(),
+            silent: self.silent(sync).count(),
+            waits: self.waits,
+        }
+    }
+}
+
+/// As [`Prober::hear`], for ever where there is none.
+pub async fn hear(prober: &mut Option<Prober>) -> Heard {
+    match prober {
+        Some(prober) => prober.hear().await,
+        None => pending().await,
+    }
+}
+
+fn what(target: &Target) -> String {
+    let family = if target.v4 { "IPv4" } else { "IPv6" };
+    format!("pods of node {}, {family}", target.node)
+}
+
+fn text(target: &Target) -> String {
+    let Target { of_node, of_pods, port, .. } = target;
+    let (from, to) = (of_pods.from, of_pods.to);
+    if target.path == Path::Vxlan {
+        return format!(
+            "node {} answers and its pod network does not: an echo request from {from} to {to} \
+             through the tunnel is not answered. See that route-sync runs there, and that no \
+             firewall drops UDP port {port} between {} and {}",
+            target.node, of_node.from, of_node.to
+        );
+    }
+    format!(
+        "node {} answers and its pod network does not: an echo request from {from} to {to} is not \
+         answered, and one from {} to {} is. Something between drops packets from addresses of \
+         pods, as many clouds do: set mode = \"vxlan\" on every node, or let pods' addresses \
+         through",
+        target.node, of_node.from, of_node.to
+    )
+}
