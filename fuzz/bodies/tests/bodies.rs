@@ -5,21 +5,26 @@
     reason = "a failed expectation is a failed test"
 )]
 
-use ferrule_tests::hostile;
+use ferrule_tests::{hostile, tool};
 use fuzz_bodies::{BODIES, Body};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-/// The committed inputs of a target.
+/// The committed inputs of a target, in the order of their names.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(name);
-    let entries = fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    let inputs: Vec<_> = entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
-    assert!(!inputs.is_empty(), "{} is empty", dir.display());
-    inputs
+    let archive =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(format!("{name}.tar.gz"));
+    let folder = tempfile::tempdir().unwrap();
+    tool::succeed(Command::new("tar").arg("-xzf").arg(&archive).current_dir(folder.path()));
+    let mut files: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", archive.display());
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
 fn for_all(cases: u32, inputs: impl Strategy<Value = Vec<u8>>, body: Body) {
@@ -75,6 +80,19 @@ fn every_target_of_cargo_fuzz_is_one_of_them() {
     named.sort_unstable();
     let found: Vec<_> =
         found.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    assert_eq!(found, named);
+}
+
+#[test]
+fn every_archive_of_the_corpus_is_of_a_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
+    let mut found: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    let mut named: Vec<_> = BODIES.iter().map(|(name, _)| format!("{name}.tar.gz")).collect();
+    named.sort_unstable();
     assert_eq!(found, named);
 }
 
