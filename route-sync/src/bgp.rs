@@ -14,6 +14,7 @@ mod lookup;
 mod neighbor;
 #[cfg(test)]
 mod netns;
+mod refused;
 mod reload;
 mod remarks;
 pub mod report;

@@ -259,10 +259,20 @@ impl Daemon {
     /// Does what there is to do; then again, as far as BGP's next hops depend on it.
     fn work(&mut self) {
         self.sync.work();
+        self.learn();
+        // A full pass for BGP may have found other links.
+        if self.speaker.as_ref().is_some_and(|speaker| !speaker.knows(self.sync.facts())) {
+            self.learn();
+        }
+    }
+
+    /// Carries out what BGP tells.
+    fn learn(&mut self) {
         let Some(speaker) = &mut self.speaker else { return };
         speaker.links(self.sync.facts());
         speaker.identify(self.sync.own());
         let changes = speaker.follow();
+        self.sync.refuses_imports = speaker.refuses();
         self.sync.learn(changes, speaker.is_of_use(), speaker.is_complete());
         self.sync.work();
     }

@@ -126,7 +126,7 @@ fn impossible(services: &[IpNetwork], cidr: IpNetwork) -> Option<String> {
         return Some(format!("it has host bits; did you mean {first}/{}?", cidr.prefix()));
     }
     if let Some(reason) = martian(cidr) {
-        return Some(reason);
+        return Some(format!("{reason}; give the node another range"));
     }
     let service = services.iter().find(|service| overlap(**service, cidr))?;
     Some(format!("it overlaps the service range {service}"))

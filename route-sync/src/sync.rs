@@ -53,6 +53,8 @@ pub struct Sync {
     left: HashSet<IpNetwork>,
     /// A peer has sent all its routes in this run.
     of_use: bool,
+    /// Something that a peer announces is refused, which may be for a gateway.
+    pub(crate) refuses_imports: bool,
     desired: Desired,
     /// The tunnel's device as it was seen last.
     tunnel: Option<Link>,
@@ -112,6 +114,7 @@ impl Sync {
             heard: Some(BTreeSet::new()),
             left: HashSet::new(),
             of_use: false,
+            refuses_imports: false,
             desired: Desired::default(),
             tunnel: None,
             stray: false,

@@ -196,6 +196,24 @@ impl Rib {
         self.dirty.extend(named.flatten());
     }
 
+    /// Routes to a range may be used or refused now: the prefixes that cover it or are inside of it
+    /// are decided on anew, those that have next hops.
+    pub fn recheck_range(&mut self, range: IpNetwork) {
+        let (first, last, single) = match range {
+            IpNetwork::V4(range) => (range.network().into(), range.broadcast().into(), 32),
+            IpNetwork::V6(range) => (range.network().into(), range.broadcast().into(), 128),
+        };
+        let network = |address: IpAddr, prefix| IpNetwork::new(address, prefix).ok();
+        let covering = (0..range.prefix()).filter_map(|prefix| {
+            let wider = network(first, prefix)?;
+            network(wider.network(), prefix).filter(|wider| self.routes.contains_key(wider))
+        });
+        self.dirty.extend(covering);
+        let bounds = network(first, range.prefix()).zip(network(last, single));
+        let inside = bounds.map(|(first, last)| self.routes.range(first..=last));
+        self.dirty.extend(inside.into_iter().flatten().map(|(prefix, _)| *prefix));
+    }
+
     /// Every next hop that a path names, once, ascending.
     pub fn next_hops(&self) -> BTreeSet<Via> {
         self.peers.values().flat_map(|peer| peer.by_via.keys().copied()).collect()

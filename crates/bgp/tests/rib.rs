@@ -163,6 +163,45 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Those that overlap a range are decided on anew, and no others.
+    #[test]
+    fn a_range_concerns_what_overlaps_it(
+        prefixes in prop::collection::btree_set((0..16u32, 14..=32u8), 0..40),
+        range in (0..16u32, 12..=32u8), of_v6: bool,
+    ) {
+        // The bits 13 to 16, and the last four.
+        let cidr = |(bits, prefix): (u32, u8)| {
+            let (high, low) = (bits << 16, bits);
+            let (address, prefix) = match of_v6 {
+                false => (IpAddr::from(Ipv4Addr::from(0x0af0_0000 | high | low)), prefix),
+                true => {
+                    let address = (0xfd00_u128 << 112) | (u128::from(high) << 60) | u128::from(low);
+                    (IpAddr::from(std::net::Ipv6Addr::from(address)), prefix + 96)
+                }
+            };
+            let network = IpNetwork::new(address, prefix).unwrap();
+            IpNetwork::new(network.network(), prefix).unwrap()
+        };
+        let all = vec!["10.240.0.0/12".parse().unwrap(), "fd00::/16".parse().unwrap()];
+        let mut rib = Rib::new(Policy { import_cidrs: all, own_cidrs: vec![], ..policy() });
+        rib.up(source(1, false));
+        let prefixes: BTreeSet<IpNetwork> = prefixes.into_iter().map(cidr).collect();
+        for prefix in &prefixes {
+            rib.update(source(1, false).address, &announcement(1, &prefix.to_string(), &[65001]));
+        }
+        rib.changes(|_, _| Some(0));
+        let range = cidr(range);
+        rib.recheck_range(range);
+        let decided = rib.decide(usize::MAX, |_, _| Some(0));
+        let decided: BTreeSet<IpNetwork> = decided.into_iter().map(|d| d.prefix).collect();
+        let overlaps = |prefix: &&IpNetwork| {
+            prefix.contains(range.network()) || range.contains(prefix.network())
+        };
+        prop_assert_eq!(decided, prefixes.iter().filter(overlaps).copied().collect());
+    }
+}
+
 fn policy() -> Policy {
     Policy {
         import_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "fd00::/48".parse().unwrap()],

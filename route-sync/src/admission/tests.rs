@@ -100,6 +100,28 @@ fn what_this_node_needs_to_reach_is_refused() {
         let refusal = reserved.fault(cidr(text)).unwrap_or_else(|| panic!("{text}"));
         assert!(refusal.reason.contains(part) && refusal.conflict, "{text}: {refusal:?}");
     }
+    let imports = Reserved::of_imports(
+        &facts,
+        &[cidr("10.1.1.0/24")],
+        ["198.51.100.9", "10.1.1.9"].map(|peer| peer.parse().unwrap()).into_iter(),
+    );
+    for (text, part) in [
+        (
+            "198.51.100.0/24",
+            "it covers 198.51.100.9, the address of a BGP peer; announce it no more",
+        ),
+        ("10.244.0.0/16", "an address of this node on eth0; remove that address if"),
+        ("fd00:1::/64", "fd00:1::1, an address of this node on cni0"),
+        ("10.244.7.0/24", "10.244.0.0/16, a network of this node on eth0; announce it no more"),
+        ("fd00:9::/64", "fd00:9::1, a gateway of this node's routes; announce it no more"),
+        ("128.0.0.0/1", "it is wider than /8; announce it no more at the peer, or narrow import-"),
+    ] {
+        let refusal = imports.fault_of_import(cidr(text)).unwrap_or_else(|| panic!("{text}"));
+        assert!(refusal.contains(part), "{text}: {refusal}");
+    }
+    for text in ["10.1.0.0/16", "10.1.1.0/24", "198.51.100.8/32"] {
+        assert_eq!(imports.fault_of_import(cidr(text)), None, "{text}");
+    }
     for text in ["10.1.2.0/24", "fd00:2::/64", "172.30.0.0/16", "203.0.113.8/32"] {
         assert_eq!(reserved.fault(cidr(text)), None, "{text}");
     }

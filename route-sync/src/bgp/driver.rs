@@ -6,6 +6,7 @@ use super::neighbor::{Neighbor, four, local, now};
 use super::reload::Deaf;
 use super::table::Table;
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
+use crate::admission::Reserved;
 use crate::desired::{POD, is_ours};
 use crate::facts::Facts;
 use crate::nodes::Node;
@@ -64,6 +65,8 @@ pub struct Speaker {
     pub(super) lookup: Lookup,
     /// The links as the next hops were last looked for on.
     pub(super) facts: Facts,
+    /// What no route of a peer may take.
+    pub(super) reserved: Reserved,
     /// Links or routes of others changed, or could not be looked up.
     pub(super) moved: bool,
     /// Until when routes of an earlier run stay; `None` once every peer has sent its own.
@@ -100,6 +103,7 @@ impl Speaker {
             connections: BTreeMap::new(),
             lookup: Lookup::open()?,
             facts: Facts::default(),
+            reserved: Reserved::default(),
             moved: false,
             stale: None,
             complete: false,
@@ -126,6 +130,7 @@ impl Speaker {
             return;
         }
         let before = self.identity.replace(identity);
+        self.reserve();
         self.follow_identity(before.as_ref());
         if self.stale.is_none() && !self.complete {
             self.stale = Some(Instant::now() + self.bgp.stale_time);
@@ -364,11 +369,10 @@ impl Speaker {
     fn failed(&mut self, address: IpAddr, reason: &Reason) {
         let Some(peer) = self.peers.get_mut(&address) else { return };
         let text = peer.explain(reason);
-        if peer.logged != text {
-            if let Some(end) = peer.lines.line() {
-                warn!(peer = %address, "no session: {text}{end}");
-            }
-            peer.logged = text;
+        if peer.is_news(&text)
+            && let Some(end) = peer.lines.line()
+        {
+            warn!(peer = %address, "no session: {text}{end}");
         }
     }
 
@@ -414,13 +418,19 @@ impl Speaker {
         self.moved |= moved;
     }
 
+    /// Whether the links are those of the last [`Speaker::links`].
+    pub fn knows(&self, facts: &Facts) -> bool {
+        self.facts == *facts
+    }
+
     /// The links as they are now. Sessions over one that carries nothing any more end at once, not
     /// by their hold time.
     pub fn links(&mut self, facts: &Facts) {
-        if self.facts == *facts {
+        if self.knows(facts) {
             return;
         }
         self.facts.clone_from(facts);
+        self.reserve();
         self.moved = true;
         let cut = |(connection, (peer, _)): (&ConnectionId, &(IpAddr, Connection))| {
             self.is_cut(*peer).then_some((*connection, *peer))

@@ -13,7 +13,7 @@ impl Speaker {
         let mut look = self.lookup.look(moved);
         let facts = &self.facts;
         let mut toward = |address| look.toward(address, facts);
-        let mut resolver = Resolver::new(&self.bgp, facts, &mut toward);
+        let mut resolver = Resolver::new(&self.bgp, facts, &self.reserved, &mut toward);
         let changes = self.table.follow(&mut self.rib, &mut resolver, moved);
         self.moved = look.end();
         changes

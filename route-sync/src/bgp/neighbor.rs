@@ -15,6 +15,8 @@ use tokio::task::AbortHandle;
 
 /// Lines in a minute about what a peer does wrong.
 const LINES: u32 = 20;
+/// Complaints about a peer that are remembered, so that they are not logged again.
+const LOGGED: usize = 32;
 
 /// A peer.
 #[derive(Debug)]
@@ -33,8 +35,8 @@ pub(super) struct Neighbor {
     pub dialling: Option<(u64, AbortHandle)>,
     /// Since when there is a session, or none, seconds since 1970.
     pub since: u64,
-    /// What was logged last, so that it is not logged again.
-    pub logged: String,
+    /// What was logged since there was a session, so that it is not logged again.
+    pub logged: BTreeSet<String>,
     /// Lines about what it does wrong.
     pub lines: Allowance,
     /// What was wrong with its last UPDATE that was not whole.
@@ -64,7 +66,7 @@ impl Neighbor {
             warned: BTreeSet::new(),
             dialling: None,
             since: now(),
-            logged: String::new(),
+            logged: BTreeSet::new(),
             lines: Allowance::new(LINES),
             fault: None,
             routes_since: None,
@@ -108,6 +110,14 @@ impl Neighbor {
         let mut updates = self.announce(bgp, identity, local);
         updates.extend(AdjRibOut::end_of_rib(&up.context.families));
         updates
+    }
+
+    /// Whether a complaint is to be logged: it was not since there was a session.
+    pub fn is_news(&mut self, text: &str) -> bool {
+        if self.logged.len() >= LOGGED {
+            self.logged.clear();
+        }
+        self.logged.insert(text.to_owned())
     }
 
     /// Nothing of an earlier session counts any more.

@@ -28,6 +28,7 @@ impl Speaker {
     /// Another configuration.
     pub fn reconfigure(&mut self, bgp: Bgp) {
         let before = std::mem::replace(&mut self.bgp, bgp);
+        self.reserve();
         if before.warning().is_none() {
             self.warn();
         }

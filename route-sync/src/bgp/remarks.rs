@@ -21,11 +21,10 @@ impl Neighbor {
             false => "ignored",
         };
         let text = format!("an UPDATE is not sound, {outcome}: {}", update.faults.join("; "));
-        if self.logged != text {
-            if let Some(end) = self.lines.line() {
-                warn!(peer = %self.config.address, "{text}{end}");
-            }
-            self.logged = text;
+        if self.is_news(&text)
+            && let Some(end) = self.lines.line()
+        {
+            warn!(peer = %self.config.address, "{text}{end}");
         }
         self.fault = Some(fault.clone());
         if !update.disabled.is_empty() {

@@ -71,6 +71,13 @@ pub struct PeerReport {
     /// UPDATEs since the session came up of whose communities only the first 16 of a kind are kept.
     #[serde(default)]
     pub shortened_communities: u64,
+    /// Prefixes that are admitted and lead to what this node itself needs to reach, or to no pods;
+    /// those of `refused` among them.
+    #[serde(default)]
+    pub refused_prefixes: u64,
+    /// Why such prefixes are refused, and what to do; of the first 1,000.
+    #[serde(default)]
+    pub refused: BTreeMap<IpNetwork, String>,
     /// Prefixes that it was told.
     pub prefixes_out: u64,
     /// Prefixes that it cannot be told, and why.
@@ -233,6 +240,7 @@ impl Speaker {
         let instant = Instant::now();
         let counted = session.counters();
         let rejected = self.rib.rejected(address);
+        let (refused_prefixes, refused) = self.refused(address);
         PeerReport {
             address,
             asn: peer.config.asn,
@@ -244,6 +252,8 @@ impl Speaker {
                 .map(|at| at.saturating_duration_since(instant).as_secs()),
             prefixes_in: self.rib.count(address) as u64,
             unusable: self.unusable(address),
+            refused_prefixes: refused_prefixes as u64,
+            refused,
             remedies: rejected
                 .keys()
                 .map(|why| (why.to_string(), why.remedy().to_owned()))

@@ -111,6 +111,12 @@ fn remarks(text: &mut String, report: &BgpReport) {
             let most = peer.max_prefixes;
             remark(format!("{count} {family} prefixes: near to max-prefixes, {most}"));
         }
+        for (prefix, why) in &peer.refused {
+            remark(format!("{prefix} refused: {why}"));
+        }
+        if peer.refused_prefixes > peer.refused.len() as u64 {
+            remark(format!("{} prefixes refused in all", peer.refused_prefixes));
+        }
         for (prefix, why) in &peer.unannounced {
             remark(format!("{prefix} not announced: {why}"));
         }

@@ -1,6 +1,8 @@
 //! From next hops to the kernel's: over which links they are reached.
 
 use super::config::Bgp;
+use super::refused::Refusals;
+use crate::admission::Reserved;
 use crate::desired;
 use crate::facts::Facts;
 use crate::logs::Allowance;
@@ -23,6 +25,7 @@ pub type Learned = BTreeMap<IpNetwork, Hops>;
 pub struct Resolver<'a> {
     bgp: &'a Bgp,
     facts: &'a Facts,
+    reserved: &'a Reserved,
     lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
     known: Ways,
     /// Next hops that this round found not to be of use.
@@ -87,15 +90,17 @@ struct Way {
 
 impl<'a> Resolver<'a> {
     /// By the links as they are now; `lookup` tells the kernel's route to an address, of links that
-    /// `facts` lack without the hops that carry no packets.
+    /// `facts` lack without the hops that carry no packets. `reserved`: what no route may take.
     pub fn new(
         bgp: &'a Bgp,
         facts: &'a Facts,
+        reserved: &'a Reserved,
         lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
     ) -> Resolver<'a> {
         Resolver {
             bgp,
             facts,
+            reserved,
             lookup,
             known: HashMap::new(),
             fresh: vec![],
@@ -193,12 +198,14 @@ pub struct Table {
     named: usize,
     /// Lines about what is not used.
     lines: Allowance,
+    /// What is not used for where it leads to.
+    pub(super) refusals: Refusals,
 }
 
 impl Default for Table {
     fn default() -> Table {
-        let (learned, ways, named) = Default::default();
-        Table { learned, ways, named, lines: Allowance::new(LOGGED) }
+        let (learned, ways, named, refusals) = Default::default();
+        Table { learned, ways, named, lines: Allowance::new(LOGGED), refusals }
     }
 }
 
@@ -220,6 +227,11 @@ impl Table {
         for Decided { prefix, vias, changed } in
             rib.decide(AT_ONCE, |via, source| resolver.cost(via, source))
         {
+            if !vias.is_empty() && self.refusals.refuse(prefix, resolver.reserved) {
+                self.note(prefix, None, &mut new);
+                continue;
+            }
+            self.refusals.forget(&prefix);
             let hops = resolver.hops(&prefix, &vias);
             if hops.is_none() && !vias.is_empty() && changed {
                 incapable.push(prefix);

@@ -56,6 +56,7 @@ async fn what_is_asked_is_answered() {
         "ferrule_route_sync_bgp_session_up{peer=\"192.0.2.254\",asn=\"65100\"} 1",
         "ferrule_route_sync_bgp_session_up{peer=\"2001:db8::fe\",asn=\"65001\"} 0",
         "ferrule_route_sync_bgp_prefixes_rejected{peer=\"192.0.2.254\",asn=\"65100\"} 2",
+        "ferrule_route_sync_bgp_prefixes_refused{peer=\"192.0.2.254\",asn=\"65100\"} 3",
     ] {
         assert!(body.lines().any(|l| l == line), "{line} is not in {body}");
     }

@@ -106,6 +106,9 @@ fn bgp(text: &mut Text, peers: &[PeerReport]) {
     gauge("bgp_prefixes_rejected", "Announcements of this session not admitted.", |peer| {
         peer.rejected.values().sum()
     });
+    gauge("bgp_prefixes_refused", "Prefixes admitted and not used for where they lead.", |peer| {
+        peer.refused_prefixes
+    });
     let mut counter = |name: &str, help: &str, value: fn(&Counters) -> u64| {
         let values = peers.iter().map(|peer| (label(peer), value(&peer.counters)));
         text.family(name, "counter", help, values);

@@ -56,7 +56,7 @@ fn contradictions_are_refused_and_named() {
         ),
         (
             node("b", &[], &["0.0.0.0/0"]),
-            "b 0.0.0.0/0 it is no range of pod addresses: it is wider than /8; give the node one of its own",
+            "b 0.0.0.0/0 it is no range of pod addresses: it is wider than /8; give the node another range",
         ),
         (
             node("b", &[], &["fe80::/64"]),
@@ -64,8 +64,8 @@ fn contradictions_are_refused_and_named() {
         ),
         (
             node("b", &[], &["2000::/3"]),
-            "b 2000::/3 it is no range of pod addresses: it is wider than /16; give the node one of \
-             its own",
+            "b 2000::/3 it is no range of pod addresses: it is wider than /16; give the node \
+             another range",
         ),
         (node("b", &[], &["10.1.2.0/24", "10.1.2.0/24"]), "b 10.1.2.0/24 it is listed twice"),
         (node("z", &["192.0.2.1"], &[]), "z address 192.0.2.1 is node own's too; one node has it"),

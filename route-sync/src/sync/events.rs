@@ -148,7 +148,7 @@ impl Sync {
         self.gone_from(route);
         let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
         self.dirty.extend(wanted.map(Change::Create));
-        let refused = |gateway| self.desired.reserved_by_gateway(gateway);
+        let refused = |gateway| self.refuses_imports || self.desired.reserved_by_gateway(gateway);
         if self.gateways_of(route).any(|(gateway, known)| known && refused(gateway)) {
             self.pending = Some("a gateway of this node is gone");
         }

@@ -105,6 +105,7 @@ impl Sync {
     /// BGP is not configured any more: nothing is heard.
     pub fn forget_learned(&mut self) {
         self.learned.clear();
+        self.refuses_imports = false;
         self.pending = Some("BGP is not configured any more");
     }
 

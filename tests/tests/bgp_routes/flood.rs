@@ -136,8 +136,9 @@ fn broken_updates_do_not_fill_the_log() {
         let aggregator = [vec![0xc0, 7, length], vec![0; length.into()]].concat();
         update(&[ORIGIN, AS_PATH, NEXT_HOP, &aggregator], 9)
     };
-    for _ in 0..100 {
-        raw.send(&[broken(7), broken(8), discarded(1), discarded(2)].concat());
+    // Others than before are logged, as long as they are few.
+    for nth in 9..109 {
+        raw.send(&[broken(7), broken(8), discarded(1), discarded(nth)].concat());
     }
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 7));
     pair.node.hears("10.244.7.0/24", 1);

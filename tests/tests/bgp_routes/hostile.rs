@@ -177,6 +177,28 @@ fn what_cannot_be_read_ends_the_session() {
     }
 }
 
+/// A peer that fails in two ways by turns: each is logged once, not at each attempt.
+#[test]
+fn failures_that_alternate_are_logged_once() {
+    let mut pair = Pair::new();
+    let mut raw = RawPeer::listen(&pair);
+    pair.start_node("", "");
+    for _ in 0..3 {
+        raw.accept();
+        raw.send(&message(OPEN, &[4, 0xfe, 0x4d, 0, 90, 192, 0, 2, 254, 0]));
+        assert_eq!(raw.expect(NOTIFICATION)[..2], [2, 2], "Bad Peer AS");
+        raw.accept();
+        raw.close();
+    }
+    raw.accept();
+    let log = pair.node.log();
+    let reasons = log.lines().filter_map(|line| Some(line.split_once("no session: ")?.1));
+    let mut reasons: Vec<&str> = reasons.collect();
+    reasons.sort_unstable();
+    assert!(reasons.len() >= 2, "{log}");
+    assert!(reasons.windows(2).all(|pair| pair[0] != pair[1]), "{log}");
+}
+
 /// A message in pieces is one message; half of one, and then the end, is none.
 #[test]
 fn pieces_are_put_together() {

@@ -17,6 +17,7 @@ mod plugin;
 mod policies;
 mod raw_peer;
 mod reflector;
+mod refused;
 mod sessions;
 mod speaker;
 mod stream;

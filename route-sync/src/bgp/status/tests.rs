@@ -37,6 +37,12 @@ fn up() -> PeerReport {
             why: "it is this node's own address".to_owned(),
         }],
         shortened_communities: 3,
+        refused_prefixes: 3,
+        refused: [(
+            "192.0.2.0/24".parse().unwrap(),
+            "it covers 192.0.2.11, an address of this node on eth0".to_owned(),
+        )]
+        .into(),
         prefixes_out: 1,
         unannounced: [(
             "fd00:10:244:1::/64".parse().unwrap(),
@@ -72,6 +78,8 @@ fn down() -> PeerReport {
         remedies: [].into(),
         unusable: vec![],
         shortened_communities: 0,
+        refused_prefixes: 0,
+        refused: [].into(),
         prefixes_out: 0,
         unannounced: [].into(),
         counters: Counters::default(),
@@ -128,6 +136,8 @@ PEER         REMARK
 192.0.2.254  2 prefixes not taken: a default route: nothing
 192.0.2.254  3 UPDATEs with more than 16 communities: the first 16 are kept and shown; have the peer send fewer
 192.0.2.254  2 prefixes not used, as 10.244.5.0/24: next hop 192.0.2.11: it is this node's own address
+192.0.2.254  192.0.2.0/24 refused: it covers 192.0.2.11, an address of this node on eth0
+192.0.2.254  3 prefixes refused in all
 192.0.2.254  fd00:10:244:1::/64 not announced: this node has no IPv6 address to name as the next hop
 192.0.2.254  2 faulty UPDATEs; 1 UPDATEs treated as withdrawals; last fault: ORIGIN is 7
 

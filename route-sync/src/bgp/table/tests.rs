@@ -104,9 +104,10 @@ fn next_hops_across_a_router_take_the_route_of_somebody_else() {
     };
     let hops = |bgp: &Bgp, route: Option<Route>| {
         let (mut rib, mut table) = (rib(), Table::default());
+        let reserved = Reserved::default();
         rib.update(PEERS[0].parse().unwrap(), &update(0, Some(5)));
         let mut lookup = |_| route.clone();
-        let mut resolver = Resolver::new(bgp, &facts, &mut lookup);
+        let mut resolver = Resolver::new(bgp, &facts, &reserved, &mut lookup);
         let changes = table.follow(&mut rib, &mut resolver, false);
         changes.into_values().next().flatten().map(|hops| hops.to_vec())
     };
@@ -122,6 +123,47 @@ fn next_hops_across_a_router_take_the_route_of_somebody_else() {
     let itself = Hop { gateway: Some(NEXT_HOPS[5].parse().unwrap()), ..on_link(2) };
     assert_eq!(hops(&bgp, Some(to(4, vec![on_link(2), on_link(3)]))), Some(vec![itself]));
     assert_eq!(hops(&bgp, None), None);
+}
+
+/// What this node needs is refused while it needs that, and for nothing else: an aggregate that
+/// covers this node's own pods is taken.
+#[test]
+fn a_prefix_is_refused_while_this_node_needs_what_it_covers() {
+    let (bgp, mut rib, mut table) = (bgp(), rib(), Table::default());
+    let prefixes = ["10.244.2.0/24", "10.244.0.0/16", "10.0.0.0/8", "10.244.3.128/25"];
+    let cidrs: Vec<IpNetwork> = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+    let next_hop = NextHop { address: NEXT_HOPS[0].parse().unwrap(), link_local: None };
+    let announced = vec![Announced { next_hop, prefixes: cidrs }];
+    rib.update(PEERS[0].parse().unwrap(), &Update { announced, ..update(0, None) });
+    let own = ["10.244.1.0/24".parse().unwrap()];
+    let peers = |peer: Option<&str>| peer.map(|peer| peer.parse().unwrap()).into_iter();
+    let mut before = Reserved::default();
+    let mut used = |held: &[&str], peer: Option<&str>| {
+        let mut facts = facts([true; 2]);
+        let link = facts.links.get_mut(&3).unwrap();
+        link.addresses.extend(held.iter().map(|held| held.parse::<IpNetwork>().unwrap()));
+        let reserved = Reserved::of_imports(&facts, &own, peers(peer));
+        for range in before.ranges().symmetric_difference(&reserved.ranges()) {
+            rib.recheck_range(*range);
+        }
+        before = reserved.clone();
+        let mut none = |_| None;
+        table.follow(&mut rib, &mut Resolver::new(&bgp, &facts, &reserved, &mut none), false);
+        let used =
+            prefixes.iter().map(|prefix| table.learned().contains_key(&prefix.parse().unwrap()));
+        let used: Vec<bool> = used.collect();
+        let refused: Vec<bool> =
+            prefixes.iter().map(|p| table.refusals.has(&p.parse().unwrap())).collect();
+        assert!(used.iter().zip(refused).all(|(used, refused)| *used != refused));
+        [used[0], used[1], used[2], used[3]]
+    };
+    assert_eq!(used(&[], None), [true; 4]);
+    assert_eq!(used(&["10.244.1.1/24"], None), [true; 4], "this node's own pods");
+    assert_eq!(used(&["10.244.2.9/32"], None), [false, false, false, true]);
+    assert_eq!(used(&["10.244.3.1/24"], None), [true, false, false, false], "a part of a network");
+    assert_eq!(used(&["10.9.0.1/32"], None), [true, true, false, true]);
+    assert_eq!(used(&[], Some("10.244.2.1")), [false, false, false, true]);
+    assert_eq!(used(&[], Some("10.244.1.7")), [true; 4], "a peer among this node's own pods");
 }
 
 proptest! {
@@ -151,9 +193,9 @@ proptest! {
                 }
                 Step::Links(now) => live = now,
             }
-            let facts = facts(live);
+            let (facts, reserved) = (facts(live), Reserved::default());
             let mut none = |_| None;
-            let mut resolver = Resolver::new(&bgp, &facts, &mut none);
+            let mut resolver = Resolver::new(&bgp, &facts, &reserved, &mut none);
             for (prefix, hops) in table.follow(&mut rib, &mut resolver, all) {
                 match hops {
                     Some(hops) => prop_assert_ne!(kernel.insert(prefix, Hops::clone(&hops)), Some(hops)),

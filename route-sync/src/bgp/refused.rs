@@ -1,0 +1,83 @@
+//! Routes that peers announce and that are not used for where they lead to: to what this node itself
+//! needs to reach, or to no pods.
+
+use super::driver::Speaker;
+use crate::admission::Reserved;
+use ipnetwork::IpNetwork;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use tracing::warn;
+
+/// Refused prefixes that are logged until what is reserved changes: a peer may withdraw and announce
+/// them for ever.
+const LOGGED: usize = 100;
+/// Refused prefixes of a peer that are reported one by one.
+const SHOWN: usize = 1000;
+
+/// The prefixes that are refused. Why follows from what is reserved at the moment.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    prefixes: BTreeSet<IpNetwork>,
+    /// Those that were logged.
+    logged: BTreeSet<IpNetwork>,
+}
+
+impl Refusals {
+    /// Whether a prefix that has next hops is refused; logs it, once.
+    pub fn refuse(&mut self, prefix: IpNetwork, reserved: &Reserved) -> bool {
+        let Some(why) = reserved.fault_of_import(prefix) else { return false };
+        let new = self.prefixes.insert(prefix) && self.logged.len() < LOGGED;
+        if new && self.logged.insert(prefix) {
+            warn!("the route to {prefix} that a BGP peer announces is refused: {why}");
+            if self.logged.len() == LOGGED {
+                warn!(
+                    "more refused routes of BGP are not logged; `route-sync status bgp` has them"
+                );
+            }
+        }
+        true
+    }
+
+    /// Whether a prefix is refused.
+    #[cfg(test)]
+    pub fn has(&self, prefix: &IpNetwork) -> bool {
+        self.prefixes.contains(prefix)
+    }
+
+    /// A prefix is announced no more, or is not refused.
+    pub fn forget(&mut self, prefix: &IpNetwork) {
+        self.prefixes.remove(prefix);
+    }
+}
+
+impl Speaker {
+    /// Notes what no route may take. Only prefixes that overlap what changed of it are decided on
+    /// anew.
+    pub(super) fn reserve(&mut self) {
+        let own = self.identity.as_ref().map_or(&[][..], |identity| &identity.own);
+        let peers = self.bgp.peers.iter().map(|peer| peer.address);
+        let reserved = Reserved::of_imports(&self.facts, own, peers);
+        if reserved == self.reserved {
+            return;
+        }
+        let before = std::mem::replace(&mut self.reserved, reserved).ranges();
+        for range in before.symmetric_difference(&self.reserved.ranges()) {
+            self.rib.recheck_range(*range);
+        }
+        self.table.refusals.logged.clear();
+    }
+
+    /// Whether a prefix is refused, which may be for a gateway.
+    pub fn refuses(&self) -> bool {
+        !self.table.refusals.prefixes.is_empty()
+    }
+
+    /// How many prefixes of a peer are refused, and of the first [`SHOWN`] why.
+    pub(super) fn refused(&self, peer: IpAddr) -> (usize, BTreeMap<IpNetwork, String>) {
+        let prefixes = self.table.refusals.prefixes.iter().copied();
+        let refused: Vec<IpNetwork> =
+            prefixes.filter(|prefix| self.rib.has(peer, prefix)).collect();
+        let why = |prefix: &IpNetwork| Some((*prefix, self.reserved.fault_of_import(*prefix)?));
+        (refused.len(), refused.iter().take(SHOWN).filter_map(why).collect())
+    }
+}
