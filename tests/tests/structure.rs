@@ -162,6 +162,47 @@ fn sources_are_short() {
     assert!(long.is_empty(), "{long:#?}");
 }
 
+/// The first line of the match that a line is an arm of: the next line above that is indented less.
+fn match_of<'a>(lines: &[&'a str], arm: usize) -> (usize, &'a str) {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let above = (0..arm)
+        .rev()
+        .find(|at| !lines[*at].trim().is_empty() && depth(lines[*at]) < depth(lines[arm]));
+    above.map_or((0, ""), |at| (at, lines[at]))
+}
+
+/// A kind of thing that attachments own cannot be forgotten: the compiler asks for it at every match.
+#[test]
+fn no_match_over_what_is_owned_has_a_default() {
+    let (mut found, mut matches) = (vec![], BTreeSet::new());
+    for (path, text) in tree() {
+        let rust = path.extension().is_some_and(|end| end == "rs");
+        let room = ["crates/attach/src", "plugins"].iter().any(|room| path.starts_with(room));
+        if !rust || !room {
+            continue;
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        let owned = |line: &str| {
+            let arm = line.trim_start().trim_start_matches("| ");
+            arm.starts_with("Owned::") || arm.starts_with("Rule::")
+        };
+        let arms = (0..lines.len()).filter(|at| owned(lines[*at]) && lines[*at].contains("=>"));
+        let over: BTreeSet<usize> = arms.map(|arm| match_of(&lines, arm).0).collect();
+        // What an item is owned as, is decided in one place.
+        let item = (0..lines.len()).find(|at| lines[*at].contains("fn owned(&self)"));
+        let over: BTreeSet<usize> = over.into_iter().chain(item.map(|at| at + 1)).collect();
+        for at in 0..lines.len() {
+            let default = lines[at].trim_start().starts_with("_ =>");
+            if default && over.contains(&match_of(&lines, at).0) {
+                found.push(format!("{}:{}: {}", path.display(), at + 1, lines[at]));
+            }
+        }
+        matches.extend(over.into_iter().map(|at| (path.clone(), at)));
+    }
+    assert!(matches.len() > 6, "only {} matches were seen", matches.len());
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 /// Workspace lints reach every crate.
 #[test]
 fn every_crate_takes_the_workspaces_lints() {

@@ -2,12 +2,11 @@
 
 use crate::record::{Claim, Record, Records};
 use crate::{
-    Item, Kernel, Link, Mac, Names, Network, PLUGIN, Place, Rpfilter, comment, del, failed,
+    Item, Kernel, Link, Names, Network, PLUGIN, Place, Rpfilter, Rule, comment, del, failed,
 };
 use cni::{
     Attachment, CniResult, Command, Delegate, Error, Interface, Request, Result, Running, code, log,
 };
-use std::net::IpAddr;
 
 /// Attaches a pod to a network.
 ///
@@ -86,14 +85,12 @@ impl<N: Network> Work<'_, N> {
             network: self.names.network.clone(),
             container_id: self.request.env.container_id.clone(),
             ifname: self.names.pod.clone(),
-            host_veth: self.names.host.clone(),
-            addresses: Vec::new(),
+            plugin: PLUGIN.to_owned(),
             ipam: self.request.conf.ipam.clone(),
+            owned: Vec::new(),
             complete: false,
-            macspoof: None,
-            rpfilter: link.iter().any(|item| matches!(item, Item::Rpfilter(_))),
-            ..Record::default()
         };
+        record.own(&link);
         claim.write(&record)?;
         self.look_into_pod()?;
         self.apply(&self.network.shared())?;
@@ -123,10 +120,7 @@ impl<N: Network> Work<'_, N> {
             Some(_) => self.network.layer3(&self.names, &result),
             None => Vec::new(),
         };
-        record.macspoof = up.iter().find_map(source_mac);
-        record.addresses = layer3.iter().filter_map(masqueraded).collect();
-        record.routes = layer3.iter().filter_map(routed).collect();
-        if record.macspoof.is_some() || !record.addresses.is_empty() || !record.routes.is_empty() {
+        if record.own(&up) | record.own(&layer3) {
             claim.write(&record)?;
         }
         up.retain(|item| !self.done.contains(item));
@@ -148,8 +142,7 @@ impl<N: Network> Work<'_, N> {
     fn bring_up(&mut self, record: &mut Record, claim: &mut Claim) -> Result<()> {
         let nothing = CniResult::default();
         let up = self.network.up(&self.names, &nothing);
-        record.macspoof = up.iter().find_map(source_mac);
-        if record.macspoof.is_some() {
+        if record.own(&up) {
             claim.write(record)?;
         }
         self.apply(&up)?;
@@ -165,7 +158,7 @@ impl<N: Network> Work<'_, N> {
         };
         let hashes = records.hashes().map_err(unfiltered).unwrap_or_default();
         for hash in hashes.iter().filter(|hash| **hash != own) {
-            if records.peek(hash).is_some_and(|record| record.rpfilter)
+            if records.peek(hash).is_some_and(|record| record.rpfilter().is_some())
                 && let Err(error) = self.filter_other(&records, hash)
             {
                 unfiltered(error);
@@ -177,7 +170,10 @@ impl<N: Network> Work<'_, N> {
     fn filter_other(&mut self, records: &Records, hash: &str) -> Result<()> {
         let Some(claim) = records.claim_free(hash)? else { return Ok(()) };
         match &claim.record {
-            Some(record) => self.filter(&record.host_veth, &record.attachment()),
+            Some(record) => {
+                let filter = |link| self.filter(link, &record.attachment());
+                record.rpfilter().map_or(Ok(()), filter)
+            }
             // Its DEL was faster.
             None => claim.remove(),
         }
@@ -187,7 +183,9 @@ impl<N: Network> Work<'_, N> {
         let comment = comment(attachment);
         let filter = Rpfilter { link: link.to_owned(), comment };
         let filtered = match self.kernel.link(Place::Host, link) {
-            Ok(Some(_)) => self.kernel.apply(&[Item::Rpfilter(filter)], &mut Vec::new()),
+            Ok(Some(_)) => {
+                self.kernel.apply(&[Item::Rule(Rule::Rpfilter(filter))], &mut Vec::new())
+            }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
@@ -241,7 +239,8 @@ impl<N: Network> Work<'_, N> {
 
     /// Removes what this call made. The record stays only where something could not be removed.
     fn undo(mut self, claim: Claim, error: Error) -> Error {
-        let mut problems: Vec<Error> = self.kernel.remove(&self.done).iter().map(failed).collect();
+        let mut problems: Vec<Error> =
+            self.kernel.remove(&self.done, &self.names.alias).iter().map(failed).collect();
         let asked = match self.asked {
             Asked::No => false,
             Asked::Running(running) => {
@@ -269,29 +268,6 @@ impl<N: Network> Work<'_, N> {
 /// Whether an IPAM plugin may need the pod's link to find an address, as `dhcp` does. These do not.
 fn asks_by_link(ipam: &str) -> bool {
     !matches!(ipam, "host-local" | "static")
-}
-
-fn source_mac(item: &Item) -> Option<String> {
-    match item {
-        Item::Macspoof(macspoof) => Some(Mac(macspoof.mac).to_string()),
-        _ => None,
-    }
-}
-
-fn masqueraded(item: &Item) -> Option<IpAddr> {
-    match item {
-        Item::Masquerade(masquerade) => Some(masquerade.address),
-        _ => None,
-    }
-}
-
-fn routed(item: &Item) -> Option<(String, IpAddr)> {
-    match item {
-        Item::SubnetRoute(route) if route.is_of_one_pod() => {
-            Some((route.link.clone(), route.pod.ip()))
-        }
-        _ => None,
-    }
 }
 
 fn interface(link: &Link) -> Interface {

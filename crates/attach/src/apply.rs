@@ -26,7 +26,7 @@ impl Kernel {
             } else {
                 for item in group {
                     let applied = self.apply_one(item);
-                    let made = |error: &Error| item.is_owned() && !error.is_refusal();
+                    let made = |error: &Error| item.owned().is_some() && !error.is_refusal();
                     if applied.as_ref().err().is_none_or(made) {
                         done.push(item.clone());
                     }
@@ -67,12 +67,7 @@ impl Kernel {
             Item::Route(route) => self.add_route(route),
             Item::Gateway(gateway) => self.ensure_gateway(gateway),
             Item::Forwarding(family) => self.ensure_forwarding(*family),
-            Item::Masquerade(masquerade) => Ok(self.nft()?.add_masquerade(masquerade)?),
-            Item::Macspoof(macspoof) => Ok(self.nft()?.add_macspoof(macspoof)?),
-            Item::Rpfilter(rpfilter) => {
-                self.rpfilter_made |= self.nft()?.add_rpfilter(rpfilter)?;
-                Ok(())
-            }
+            Item::Rule(rule) => self.add_rule(rule),
             Item::PodGateway(link, address) => {
                 let index = self.index(Place::Host, link)?;
                 Ok(self.host.set(&net::address::add_gateway(index, *address))?)

@@ -56,7 +56,7 @@ fn compare(
 
 /// What another suite that made the attachment has rules and settings of its own for.
 fn is_said_otherwise_by_others(item: &Item) -> bool {
-    matches!(item, Item::Sysctl(_) | Item::Masquerade(_) | Item::Macspoof(_) | Item::Rpfilter(_))
+    matches!(item, Item::Sysctl(_) | Item::Rule(_))
 }
 
 /// The pod's interface in the result, which must be in the namespace that we are asked about.

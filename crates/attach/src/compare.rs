@@ -58,9 +58,7 @@ impl Kernel {
                 let key = key.to_owned();
                 Ok(check_sysctl(&Sysctl { place, key, value: "1", optional: false })?)
             }
-            Item::Masquerade(masquerade) => Ok(self.nft()?.check_masquerade(masquerade)?),
-            Item::Macspoof(macspoof) => Ok(self.nft()?.check_macspoof(macspoof)?),
-            Item::Rpfilter(rpfilter) => Ok(self.nft()?.check_rpfilter(rpfilter)?),
+            Item::Rule(rule) => self.check_rule(rule),
             Item::PodGateway(link, address) => self.check_host_address(link, *address),
             Item::HostRoute(route) => self.check_host_route(route),
             Item::SubnetRoute(route) => self.check_subnet_route(route),

@@ -2,9 +2,8 @@
 //! carries the attachment's hash in the kernel.
 
 use crate::record::{Record, Records};
-use crate::{Foreign, Kernel, Mac, PLUGIN, Place, SubnetRoute, Teardown, alias, comment, failed};
+use crate::{Foreign, Kernel, Owned, PLUGIN, Place, Teardown, alias, comment, failed};
 use cni::{Attachment, Command, Delegate, Request, Result, Running, code, log};
-use ipnetwork::IpNetwork;
 
 /// Detaches a pod from a network.
 ///
@@ -43,40 +42,45 @@ pub(crate) fn release(
     foreign: Option<&dyn Foreign>,
 ) -> Result<()> {
     let ipam = ipam(request, record);
+    let mark = alias(attachment);
+    let links = links(attachment, record);
     let host = attachment.host_veth();
-    let mut absent = || kernel.link(Place::Host, &host).map(|link| link.is_none());
     let foreign = match foreign {
-        Some(foreign) if record.is_none() && absent().map_err(|error| failed(&error))? => {
-            Some(foreign)
-        }
+        Some(foreign) if record.is_none() && is_absent(kernel, &host)? => Some(foreign),
         _ => None,
     };
     // An address may be leased again as soon as IPAM has it: by then no packet of this pod may
     // pass, nor a rule hold, even if this process is killed. A pod whose link is not ours to
     // remove lives on, and keeps its address.
-    let link = if let Some(foreign) = foreign {
-        foreign.silence(request, kernel, attachment)?
-    } else {
-        let alias = alias(attachment);
-        match kernel.silence_veth(&host, &alias) {
-            Ok(link) => link,
-            Err(error @ crate::kernel::Error::Conflict(_)) => return Err(failed(&error)),
-            Err(_) => {
-                // Then nothing beside: the lease is freed once the link is gone.
-                let rules = remove_rules(kernel, attachment, record);
-                let removed = kernel.remove_veth(&host, &alias).map_err(|error| failed(&error));
-                let freed = removed.and_then(|()| free(request, ipam?.as_ref()));
-                return all([rules, freed]);
-            }
+    let mut their_link = None;
+    if let Some(foreign) = foreign {
+        their_link = foreign.silence(request, kernel, attachment)?;
+    } else if let Err(error) = silence(kernel, &links, &mark) {
+        if matches!(error, crate::kernel::Error::Conflict(_)) {
+            return Err(failed(&error));
         }
-    };
+        // Then nothing beside: the lease is freed once the link is gone.
+        let rules = remove_rules(kernel, attachment, record);
+        let freed =
+            remove_links(kernel, &links, &mark).and_then(|()| free(request, ipam?.as_ref()));
+        return all([rules, freed]);
+    }
     let theirs = foreign.map_or(Ok(()), |foreign| foreign.remove_rules(kernel, attachment));
     let rules = remove_rules(kernel, attachment, record);
     // IPAM works beside the kernel's wait for the link's last readers, milliseconds.
     let running = ipam.and_then(|ipam| start(request, ipam.as_ref()));
-    let removed = link.map_or(Ok(()), |link| kernel.remove_link(&link));
+    let removed = match (foreign, their_link) {
+        (Some(_), Some(link)) => kernel.remove_link(&link).map_err(|error| failed(&error)),
+        (Some(_), None) => Ok(()),
+        (None, _) => remove_links(kernel, &links, &mark),
+    };
     let freed = running.and_then(|running| running.map_or(Ok(()), Running::done));
-    all([theirs, rules, removed.map_err(|error| failed(&error)), freed])
+    all([theirs, rules, removed, freed])
+}
+
+fn is_absent(kernel: &mut Kernel, host: &str) -> Result<bool> {
+    let link = kernel.link(Place::Host, host).map_err(|error| failed(&error))?;
+    Ok(link.is_none())
 }
 
 /// The IPAM plugin that holds the lease: the one that ADD asked, else the configuration's, which
@@ -106,65 +110,65 @@ pub(crate) fn all(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     errors.reduce(|first, next| first.also(format!("also: {next}"))).map_or(Ok(()), Err)
 }
 
-/// Removes the attachment's nftables elements: those recorded, or without a record all that
-/// carry its hash.
-pub(crate) fn remove_rules(
+/// The links that an attachment owns: those recorded, or without a record the one that would have
+/// been made.
+fn links(attachment: &Attachment, record: Option<&Record>) -> Vec<Owned> {
+    match record {
+        Some(record) => record.owned.iter().filter(|owned| owned.is_link()).cloned().collect(),
+        None => vec![Owned::Veth { host: attachment.host_veth() }],
+    }
+}
+
+fn silence(kernel: &mut Kernel, links: &[Owned], mark: &str) -> crate::kernel::Result<()> {
+    links.iter().try_for_each(|link| kernel.silence_owned(link, mark))
+}
+
+fn remove_links(kernel: &mut Kernel, links: &[Owned], mark: &str) -> Result<()> {
+    let mut removed = |link| kernel.release(link, mark).map(drop).map_err(|error| failed(&error));
+    all(links.iter().rev().map(&mut removed))
+}
+
+/// Removes what an attachment owns beside its links: what is recorded, or without a record all that
+/// carries its mark.
+fn remove_rules(
     kernel: &mut Kernel,
     attachment: &Attachment,
     record: Option<&Record>,
 ) -> Result<()> {
-    let Some(record) = record else {
-        let comment = comment(attachment);
-        let removed = match kernel.nft() {
-            Ok(nft) => nft.del_owned(|found| found == comment).map_err(Into::into),
-            Err(error) => Err(error),
-        };
-        return match removed {
-            // Then there are none.
-            Err(crate::kernel::Error::Nft(error)) if error.is_unsupported() => Ok(()),
-            removed => removed.map_err(|error| failed(&error)),
-        };
+    let mark = alias(attachment);
+    let whole = match record {
+        Some(record) => release_rules(kernel, &record.owned, &mark)?,
+        None => {
+            let comment = comment(attachment);
+            let found = kernel.marked_rules().map_err(|error| failed(&error))?.into_iter();
+            let own = found.filter(|(mark, _)| *mark == comment).map(|(_, owned)| owned);
+            release_rules(kernel, &own.collect::<Vec<_>>(), &mark)?;
+            false
+        }
     };
-    match remove_recorded(kernel, attachment, record)? {
-        true => Ok(()),
-        // An earlier call may have been ended halfway.
-        false => kernel.nft().and_then(|nft| Ok(nft.del_unused()?)).map_err(|error| failed(&error)),
-    }
+    // An earlier call may have been ended halfway.
+    if whole { Ok(()) } else { remove_unused(kernel) }
 }
 
-/// Removes the elements that a record tells of; says whether all were there.
-pub(crate) fn remove_recorded(
-    kernel: &mut Kernel,
-    attachment: &Attachment,
-    record: &Record,
-) -> Result<bool> {
-    let routes = remove_routes(kernel, record);
-    let comment = comment(attachment);
-    let macspoof = record.macspoof.as_ref().and_then(|mac| mac.parse::<Mac>().ok());
-    if record.addresses.is_empty() && macspoof.is_none() && !record.rpfilter {
-        return routes.map(|()| true);
-    }
-    let nft = kernel.nft().map_err(|error| failed(&error))?;
-    let mut problem = Ok(());
-    let mut all_there = true;
-    for address in &record.addresses {
-        let removed = nft.del_masquerade(*address, &comment);
-        problem = problem.and(removed.map(|there| all_there &= there));
-    }
-    if let Some(mac) = macspoof {
-        problem = problem.and(nft.del_macspoof(&attachment.host_veth(), mac.0, &comment));
-    }
-    if record.rpfilter {
-        problem = problem.and(nft.del_rpfilter(&attachment.host_veth(), &comment));
-    }
-    all([problem.map_err(|error| failed(&error.into())), routes]).map(|()| all_there)
+/// Removes what is owned beside links, last first; whether all was there. Goes on after errors.
+pub(crate) fn release_rules(kernel: &mut Kernel, owned: &[Owned], mark: &str) -> Result<bool> {
+    let mut whole = true;
+    let rules = owned.iter().rev().filter(|owned| !owned.is_link());
+    let released = rules.map(|owned| {
+        let there = kernel.release(owned, mark).map_err(|error| failed(&error))?;
+        whole &= there;
+        Ok(())
+    });
+    all(released.collect::<Vec<_>>())?;
+    Ok(whole)
 }
 
-fn remove_routes(kernel: &mut Kernel, record: &Record) -> Result<()> {
-    all(record.routes.iter().map(|(link, address)| {
-        let route = SubnetRoute { link: link.clone(), pod: IpNetwork::from(*address) };
-        kernel.remove_pod_route(&route).map_err(|error| failed(&error))
-    }))
+/// Removes tables and chains that a call left without elements, as it was killed.
+pub(crate) fn remove_unused(kernel: &mut Kernel) -> Result<()> {
+    match kernel.nft().and_then(|nft| Ok(nft.del_unused()?)) {
+        Err(crate::kernel::Error::Nft(error)) if error.is_unsupported() => Ok(()),
+        done => done.map_err(|error| failed(&error)),
+    }
 }
 
 /// Passes GC or STATUS on to the IPAM plugin. One older than these commands misses a container

@@ -5,22 +5,19 @@
 //! Those that cannot be removed, or that a call works on just now, count as valid for the IPAM
 //! plugin: their addresses are in use.
 
-use crate::del::{all, ask_newer, remove_recorded};
+use crate::del::{all, ask_newer, release_rules, remove_unused};
 use crate::record::{Claim, Record, Records};
-use crate::{Kernel, Link, PLUGIN, Teardown, failed};
+use crate::{Kernel, Link, Owned, PLUGIN, Teardown, alias, failed};
 use cni::{Attachment, Command, Request, Result, log};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// What the kernel's marks say of an attachment.
 #[derive(Default)]
 struct Marked {
     attachment: Option<Attachment>,
-    /// Elements, each with its comment.
-    masquerades: Vec<(IpAddr, String)>,
-    macspoofs: Vec<(String, [u8; 6], String)>,
-    rpfilters: Vec<(String, String)>,
+    /// What carries them, each with its mark.
+    owned: Vec<(String, Owned)>,
 }
 
 /// An attachment that reaches nobody any more and has no rules; its link is to be removed.
@@ -65,14 +62,6 @@ pub fn gc(request: &Request, teardown: &Teardown) -> Result<()> {
     all(problems.into_iter().map(Err))
 }
 
-/// Removes tables and chains that a call left without elements, as it was killed.
-fn remove_unused(kernel: &mut Kernel) -> Result<()> {
-    match kernel.nft().and_then(|nft| Ok(nft.del_unused()?)) {
-        Err(crate::kernel::Error::Nft(error)) if error.is_unsupported() => Ok(()),
-        done => done.map_err(|error| failed(&error)),
-    }
-}
-
 /// Hashes of attachments that are not valid, with what the kernel's marks say of them.
 fn candidates(
     request: &Request,
@@ -83,23 +72,13 @@ fn candidates(
     for hash in records.hashes()? {
         found.entry(hash).or_default();
     }
-    for alias in kernel.aliases().map_err(|error| failed(&error))? {
-        mark(&mut found, &alias, |_| {});
-    }
-    match kernel.nft().and_then(|nft| Ok(nft.owned()?)) {
-        Ok(owned) => {
-            for (address, comment) in owned.masquerades {
-                mark(&mut found, &comment.clone(), |to| to.masquerades.push((address, comment)));
-            }
-            for (port, mac, comment) in owned.macspoofs {
-                mark(&mut found, &comment.clone(), |to| to.macspoofs.push((port, mac, comment)));
-            }
-            for (link, comment) in owned.rpfilters {
-                mark(&mut found, &comment.clone(), |to| to.rpfilters.push((link, comment)));
-            }
+    for (mark, owned) in kernel.marked().map_err(|error| failed(&error))? {
+        if let Some((hash, attachment)) = Attachment::of_label(&mark) {
+            let marked = found.entry(hash).or_default();
+            // Of several the first, an alias where there is one: it holds most of the label.
+            marked.attachment.get_or_insert(attachment);
+            marked.owned.push((mark, owned));
         }
-        Err(crate::kernel::Error::Nft(error)) if error.is_unsupported() => {}
-        Err(error) => return Err(failed(&error)),
     }
     let valid = request.conf.valid_attachments.iter().flatten();
     for valid in valid {
@@ -107,16 +86,6 @@ fn candidates(
         found.remove(&Attachment::new(name, &valid.container_id, &valid.ifname).hash());
     }
     Ok(found)
-}
-
-/// Notes what carries a label of ours.
-fn mark(found: &mut BTreeMap<String, Marked>, label: &str, note: impl FnOnce(&mut Marked)) {
-    if let Some((hash, attachment)) = Attachment::of_label(label) {
-        let marked = found.entry(hash).or_default();
-        // Of several the first, an alias where there is one: it holds most of the label.
-        marked.attachment.get_or_insert(attachment);
-        note(marked);
-    }
 }
 
 /// Silences an attachment of this network and removes its rules. One that stays goes to `kept`.
@@ -168,9 +137,11 @@ fn cut_off(
     let host = format!("veth{}", hash.get(..11).unwrap_or(hash));
     let mark = format!("ferrule {hash} {network}");
     let link = kernel.silence_veth(&host, &mark).map_err(|error| failed(&error))?;
-    remove_marked(kernel, marked).map_err(|error| failed(&error))?;
+    for (mark, owned) in &marked.owned {
+        release_rules(kernel, std::slice::from_ref(owned), mark)?;
+    }
     if let Some(record) = record {
-        remove_recorded(kernel, &record.attachment(), record)?;
+        release_rules(kernel, &record.owned, &alias(&record.attachment()))?;
     }
     Ok(link)
 }
@@ -183,19 +154,6 @@ fn remove(kernel: &mut Kernel, batch: Vec<Silenced>, kept: &mut Vec<Attachment>)
         return Err(failed(&error));
     }
     all(batch.into_iter().map(|one| one.claim.remove()))
-}
-
-fn remove_marked(kernel: &mut Kernel, marked: &Marked) -> crate::kernel::Result<()> {
-    for (address, comment) in &marked.masquerades {
-        kernel.nft()?.del_masquerade(*address, comment)?;
-    }
-    for (port, mac, comment) in &marked.macspoofs {
-        kernel.nft()?.del_macspoof(port, *mac, comment)?;
-    }
-    for (link, comment) in &marked.rpfilters {
-        kernel.nft()?.del_rpfilter(link, comment)?;
-    }
-    Ok(())
 }
 
 /// The configuration for the IPAM plugin, in which the attachments that stay are valid.

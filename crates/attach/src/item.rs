@@ -1,9 +1,9 @@
 //! The nouns of a plan.
 
+use crate::owned::{Owned, Rule};
 use ipnetwork::IpNetwork;
 use net::Mac;
 use net::link::Vlan;
-use nft::{Macspoof, Masquerade, Rpfilter};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -59,12 +59,8 @@ pub enum Item {
     Gateway(Gateway),
     /// The host forwards packets of a family; shared.
     Forwarding(Family),
-    /// Masquerade of the pod's address; owned.
-    Masquerade(Masquerade),
-    /// Frames with another source MAC address are dropped; owned.
-    Macspoof(Macspoof),
-    /// Packets from sources that are not routed to the link are dropped; owned.
-    Rpfilter(Rpfilter),
+    /// What exists in nf_tables alone; owned.
+    Rule(Rule),
     /// The address of the pod's gateway on the host end of its veth pair: link, address. It, the
     /// route and the neighbour go with the veth pair.
     PodGateway(String, IpNetwork),
@@ -78,13 +74,30 @@ pub enum Item {
 }
 
 impl Item {
-    /// Whether it ends with the attachment, and is removed by name.
-    pub(crate) fn is_owned(&self) -> bool {
-        use Item::{Macspoof, Masquerade, Rpfilter, SubnetRoute, Veth};
+    /// What the attachment owns of it: what ends with the attachment, and is removed by name. `None`
+    /// where it is shared, or goes with the veth pair.
+    pub fn owned(&self) -> Option<Owned> {
         match self {
-            Veth(_) | Masquerade(_) | Macspoof(_) | Rpfilter(_) => true,
-            SubnetRoute(route) => route.is_of_one_pod(),
-            _ => false,
+            Item::Veth(veth) => Some(Owned::Veth { host: veth.host.clone() }),
+            Item::Rule(rule) => Some(rule.owned()),
+            Item::SubnetRoute(route) if route.is_of_one_pod() => {
+                Some(Owned::PodRoute { link: route.link.clone(), address: route.pod.ip() })
+            }
+            Item::Bridge(_)
+            | Item::VlanDevice(..)
+            | Item::Port(_)
+            | Item::Vlans(_)
+            | Item::Sysctl(_)
+            | Item::Up(..)
+            | Item::UpAs(..)
+            | Item::Address(..)
+            | Item::Route(_)
+            | Item::Gateway(_)
+            | Item::Forwarding(_)
+            | Item::PodGateway(..)
+            | Item::HostRoute(_)
+            | Item::SubnetRoute(_)
+            | Item::Neighbour(_) => None,
         }
     }
 }
@@ -267,9 +280,7 @@ impl fmt::Display for Item {
             }
             Item::Forwarding(Family::V4) => write!(f, "IPv4 forwarding"),
             Item::Forwarding(Family::V6) => write!(f, "IPv6 forwarding"),
-            Item::Masquerade(masquerade) => write!(f, "masquerade of {}", masquerade.address),
-            Item::Macspoof(macspoof) => write!(f, "MAC spoofing check of {}", macspoof.port),
-            Item::Rpfilter(rpfilter) => write!(f, "reverse path filter of {}", rpfilter.link),
+            Item::Rule(rule) => write!(f, "{rule}"),
             Item::PodGateway(link, address) => write!(f, "gateway address {address} of {link}"),
             Item::HostRoute(route) => write!(f, "route {} of {}", route.address, route.link),
             Item::SubnetRoute(route) => {

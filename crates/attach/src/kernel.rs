@@ -83,6 +83,8 @@ pub struct Kernel {
     pub(crate) pod: Option<Pod>,
     pub(crate) nft: Option<Nft>,
     pub(crate) rpfilter_made: bool,
+    /// Host ends of veth pairs that were looked for to be set down, and what was found.
+    pub(crate) silenced: Vec<(String, Option<Link>)>,
     indexes: Vec<(Place, String, u32)>,
 }
 
@@ -108,7 +110,8 @@ impl Kernel {
             }
         };
         let host = Socket::open()?;
-        Ok(Kernel { host, pod, nft: None, rpfilter_made: false, indexes: Vec::new() })
+        let (silenced, indexes) = (Vec::new(), Vec::new());
+        Ok(Kernel { host, pod, nft: None, rpfilter_made: false, silenced, indexes })
     }
 
     pub(crate) fn pod(&mut self) -> Result<&mut Pod> {
@@ -137,7 +140,7 @@ impl Kernel {
         }
     }
 
-    /// Whether an [`Item::Rpfilter`](crate::Item::Rpfilter) was applied whose rule was not there: the
+    /// Whether an [`Rule::Rpfilter`](crate::Rule::Rpfilter) was applied whose rule was not there: the
     /// first one's, or somebody flushed nf_tables, and the others' elements are gone with it.
     pub fn rpfilter_was_made(&self) -> bool {
         self.rpfilter_made

@@ -17,6 +17,7 @@ mod kernel;
 pub mod keys;
 mod names;
 mod network;
+mod owned;
 pub mod ranges;
 pub mod record;
 mod remove;
@@ -43,6 +44,7 @@ pub use net::route::Route as NetRoute;
 pub use net::{Link, Mac};
 pub use network::Network;
 pub use nft::{Macspoof, Masquerade, Rpfilter, reference_macspoof_chain};
+pub use owned::{Owned, Rule};
 pub use teardown::{Foreign, Teardown};
 pub use tunnel::TunnelDevice;
 

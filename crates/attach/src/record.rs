@@ -7,88 +7,16 @@
 
 use cni::{Attachment, Error, Result, code, files, lock, log};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use serde::{Deserialize, Serialize};
+mod contents;
+
+pub use contents::Record;
+
+use contents::Newer;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// What a plugin made, or was about to make, for one attachment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Record {
-    /// The version of what the record means: [`Record::VERSION`]. One without it is of version 1.
-    pub version: u32,
-    /// The network's name.
-    pub network: String,
-    /// The container.
-    #[serde(rename = "containerID")]
-    pub container_id: String,
-    /// The interface in the container.
-    pub ifname: String,
-    /// The host end of the veth pair.
-    pub host_veth: String,
-    /// The addresses that masquerade elements may exist for.
-    pub addresses: Vec<IpAddr>,
-    /// The pod's MAC address, where elements against spoofing it may exist.
-    pub macspoof: Option<String>,
-    /// Whether its host veth may have a reverse path filter.
-    pub rpfilter: bool,
-    /// Routes of the host to the pod's addresses that do not go with its veth pair: link and address.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub routes: Vec<(String, IpAddr)>,
-    /// The IPAM plugin that holds its lease.
-    pub ipam: Option<String>,
-    /// ADD succeeded. Without it, and unlocked, the record is of a killed ADD.
-    pub complete: bool,
-}
-
-impl Default for Record {
-    fn default() -> Record {
-        Record {
-            version: Record::VERSION,
-            network: String::new(),
-            container_id: String::new(),
-            ifname: String::new(),
-            host_veth: String::new(),
-            addresses: Vec::new(),
-            macspoof: None,
-            rpfilter: false,
-            routes: Vec::new(),
-            ipam: None,
-            complete: false,
-        }
-    }
-}
-
-impl Record {
-    /// The newest version that this code reads, and the one that it writes.
-    pub const VERSION: u32 = 1;
-
-    /// What a record's file says; `None` when it is torn. A newer record may own what this code
-    /// does not know, so no other part of it is read.
-    ///
-    /// # Errors
-    /// The version of a newer one.
-    fn parse(text: &[u8]) -> std::result::Result<Option<Record>, u64> {
-        #[derive(Deserialize)]
-        struct Only {
-            #[serde(default)]
-            version: u64,
-        }
-        match serde_json::from_slice(text) {
-            Ok(Only { version }) if version > u64::from(Record::VERSION) => Err(version),
-            _ => Ok(serde_json::from_slice(text).ok()),
-        }
-    }
-
-    /// The attachment recorded.
-    pub fn attachment(&self) -> Attachment {
-        Attachment::new(&self.network, &self.container_id, &self.ifname)
-    }
-}
 
 /// The records of one plugin.
 pub struct Records {
@@ -206,14 +134,12 @@ impl Records {
 const LIMIT: u64 = 1 << 20;
 
 /// What the attachment owns is known to a newer release alone.
-fn newer_refused(path: &Path, claim: (Claim, Option<u64>)) -> Result<Claim> {
+fn newer_refused(path: &Path, claim: (Claim, Option<Newer>)) -> Result<Claim> {
     let (claim, newer) = claim;
-    let Some(version) = newer else { return Ok(claim) };
+    let Some(newer) = newer else { return Ok(claim) };
     let what = format!("the attachment's record {} is of a newer version", path.display());
     Err(Error::new(code::DECODE, what).details(format!(
-        "it is of version {version}, and this plugin reads up to {}; nothing was changed; install \
-         the release of Ferrule that wrote it, or a newer one",
-        Record::VERSION
+        "{newer}; nothing was changed; install the release of Ferrule that wrote it, or a newer one"
     )))
 }
 
@@ -268,7 +194,7 @@ impl Claim {
     fn open(
         path: &Path,
         take: impl Fn(&File) -> io::Result<()>,
-    ) -> io::Result<(Claim, Option<u64>)> {
+    ) -> io::Result<(Claim, Option<Newer>)> {
         for _ in 0..ROUNDS {
             match files::options().read(true).write(true).create(true).open(path) {
                 Ok(file) => match lock_current(&file, path, &take) {
@@ -285,7 +211,7 @@ impl Claim {
         Err(io::Error::other("it is removed, or replaced by what is no file, again and again"))
     }
 
-    fn read(file: File, path: &Path) -> io::Result<(Claim, Option<u64>)> {
+    fn read(file: File, path: &Path) -> io::Result<(Claim, Option<Newer>)> {
         let mut claim = Claim { file, path: path.to_owned(), record: None };
         fcntl(&claim.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
         let mut text = Vec::new();
@@ -295,7 +221,7 @@ impl Claim {
                 claim.record = record;
                 Ok((claim, None))
             }
-            Err(version) => Ok((claim, Some(version))),
+            Err(newer) => Ok((claim, Some(newer))),
         }
     }
 }
@@ -379,113 +305,4 @@ impl Drop for Claim {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_found_again_until_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let records = Records::new(dir.path(), "bridge");
-        let attachment = Attachment::new("n", "c", "eth0");
-        assert!(!records.exists(&attachment));
-        let mut claim = records.claim(&attachment).unwrap();
-        assert_eq!(claim.record, None);
-        let record = Record { network: "n".into(), host_veth: "veth1".into(), ..Record::default() };
-        claim.write(&record).unwrap();
-        assert!(records.claim_free(&attachment.hash()).unwrap().is_none(), "it is locked");
-        drop(claim);
-        assert_eq!(records.hashes().unwrap(), [attachment.hash()]);
-        assert!(Records::new(dir.path(), "x").hashes().unwrap().is_empty());
-        let found = records.claim_free(&attachment.hash()).unwrap().unwrap();
-        assert_eq!(found.record.as_ref(), Some(&record));
-        found.remove().unwrap();
-        assert!(!records.exists(&attachment));
-    }
-
-    #[test]
-    fn a_claim_that_came_to_nothing_leaves_no_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let records = Records::new(dir.path(), "bridge");
-        let attachment = Attachment::new("n", "c", "eth0");
-        drop(records.claim(&attachment).unwrap());
-        assert!(!records.exists(&attachment));
-        // Removed by its owner, and made anew by another call before the owner lets go.
-        let mut claim = records.claim(&attachment).unwrap();
-        fs::remove_file(&claim.path).unwrap();
-        let next = records.claim(&attachment).unwrap();
-        claim.record = None;
-        drop(claim);
-        assert!(records.exists(&attachment));
-        next.remove().unwrap();
-    }
-
-    #[test]
-    fn a_torn_record_is_none_and_a_shorter_one_leaves_no_tail() {
-        let dir = tempfile::tempdir().unwrap();
-        let records = Records::new(dir.path(), "bridge");
-        let attachment = Attachment::new("n", "c", "eth0");
-        let mut claim = records.claim(&attachment).unwrap();
-        let long = Record { network: "n".repeat(500), ..Record::default() };
-        claim.write(&long).unwrap();
-        claim.write(&Record::default()).unwrap();
-        let path = claim.path.clone();
-        drop(claim);
-        assert_eq!(records.claim(&attachment).unwrap().record, Some(Record::default()));
-        fs::write(path, "{\"network\": \"n").unwrap();
-        assert_eq!(records.claim(&attachment).unwrap().record, None);
-    }
-
-    /// One without a version, as earlier releases wrote it, is of version 1.
-    #[test]
-    fn a_newer_record_is_refused_by_name_and_an_older_one_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let records = Records::new(dir.path(), "bridge");
-        let attachment = Attachment::new("n", "c", "eth0");
-        let path = records.path(&attachment);
-        fs::create_dir_all(&records.dir).unwrap();
-        fs::write(&path, r#"{"network": "n", "complete": true}"#).unwrap();
-        let claim = records.claim(&attachment).unwrap();
-        assert!(claim.record.as_ref().is_some_and(|record| record.version == 1 && record.complete));
-        drop(claim);
-        let newer = r#"{"version": 2, "network": 5}"#;
-        fs::write(&path, newer).unwrap();
-        for error in [
-            records.claim(&attachment).err().unwrap(),
-            records.claim_free(&attachment.hash()).err().unwrap(),
-        ] {
-            assert_eq!(error.code, code::DECODE);
-            let text = error.to_string();
-            assert!(text.contains(path.to_str().unwrap()) && text.contains("version 2"), "{text}");
-        }
-        assert_eq!(records.peek(&attachment.hash()), None);
-        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
-    }
-
-    #[test]
-    fn what_is_no_file_in_the_place_of_a_record_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let records = Records::new(dir.path(), "bridge");
-        let attachment = Attachment::new("n", "c", "eth0");
-        let path = records.path(&attachment);
-        fs::create_dir_all(&records.dir).unwrap();
-        let make: [&dyn Fn(); 4] = [
-            &|| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
-            &|| drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
-            &|| std::os::unix::fs::symlink("/etc/hostname", &path).unwrap(),
-            &|| fs::create_dir(&path).unwrap(),
-        ];
-        for make in make {
-            make();
-            assert_eq!(records.peek(&attachment.hash()), None);
-            let claim = records.claim(&attachment).unwrap();
-            assert!(path.symlink_metadata().unwrap().is_file());
-            claim.remove().unwrap();
-        }
-        fs::create_dir(&path).unwrap();
-        fs::write(path.join("theirs"), "").unwrap();
-        let error = records.claim(&attachment).err().unwrap().to_string();
-        assert!(error.contains("it is a directory"), "{error}");
-        records.discard(&attachment).unwrap();
-        assert!(path.join("theirs").exists() && records.hashes().unwrap().is_empty());
-    }
-}
+mod tests;

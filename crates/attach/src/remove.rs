@@ -2,29 +2,18 @@
 
 use crate::item::{Item, Place};
 use crate::kernel::{Error, Kernel, Result};
+use crate::owned::Owned;
 use net::{Link, link};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::AsFd;
 
 impl Kernel {
-    /// Removes the owned items of a list, last first. Shared items stay; what the pod holds goes
-    /// with its link; what is gone already is no error. Goes on after an error.
-    pub fn remove(&mut self, items: &[Item]) -> Vec<Error> {
-        items.iter().rev().filter_map(|item| self.remove_one(item).err()).collect()
-    }
-
-    fn remove_one(&mut self, item: &Item) -> Result<()> {
-        match item {
-            Item::Veth(veth) => self.remove_veth(&veth.host, &veth.alias),
-            Item::Masquerade(m) => {
-                self.nft()?.del_masquerade(m.address, &m.comment)?;
-                Ok(())
-            }
-            Item::Macspoof(m) => Ok(self.nft()?.del_macspoof(&m.port, m.mac, &m.comment)?),
-            Item::SubnetRoute(route) if route.is_of_one_pod() => self.remove_pod_route(route),
-            Item::Rpfilter(r) => Ok(self.nft()?.del_rpfilter(&r.link, &r.comment)?),
-            _ => Ok(()),
-        }
+    /// Removes what the attachment of this mark owns of a list of items, last first. Shared items
+    /// stay; what the pod holds goes with its link; what is gone already is no error. Goes on after
+    /// an error.
+    pub fn remove(&mut self, items: &[Item], mark: &str) -> Vec<Error> {
+        let owned = items.iter().rev().filter_map(Item::owned);
+        owned.filter_map(|owned| self.release(&owned, mark).err()).collect()
     }
 
     /// Sets the host end of a veth pair down, if it is the attachment's: from then on its pod
@@ -33,9 +22,23 @@ impl Kernel {
     /// # Errors
     /// The kernel's; a link of the name that is another's.
     pub fn silence_veth(&mut self, host: &str, alias: &str) -> Result<Option<Link>> {
-        let Some(link) = self.own_veth(host, alias)? else { return Ok(None) };
-        self.silence(&link)?;
-        Ok(Some(link))
+        let found = self.own_veth(host, alias)?;
+        if let Some(link) = &found {
+            self.silence(link)?;
+        }
+        self.silenced.push((host.to_owned(), found.clone()));
+        Ok(found)
+    }
+
+    /// Sets an owned link down, as [`Kernel::silence_veth`].
+    pub(crate) fn silence_owned(&mut self, owned: &Owned, mark: &str) -> Result<()> {
+        match owned {
+            Owned::Veth { host } => self.silence_veth(host, mark).map(drop),
+            Owned::Masquerade { .. }
+            | Owned::Macspoof { .. }
+            | Owned::Rpfilter { .. }
+            | Owned::PodRoute { .. } => Ok(()),
+        }
     }
 
     /// Sets a link of the host down, unless it is gone.
@@ -49,12 +52,15 @@ impl Kernel {
         }
     }
 
-    /// Removes a veth pair by its host end, if it is the attachment's.
-    ///
-    /// # Errors
-    /// As [`Kernel::silence_veth`].
-    pub fn remove_veth(&mut self, host: &str, alias: &str) -> Result<()> {
-        self.own_veth(host, alias)?.map_or(Ok(()), |link| self.remove_link(&link))
+    /// Removes a veth pair by its host end, if it is the attachment's. One that was silenced is not
+    /// looked for again.
+    pub(crate) fn remove_veth(&mut self, host: &str, mark: &str) -> Result<()> {
+        let known = self.silenced.iter().position(|(name, _)| name == host);
+        let link = match known {
+            Some(known) => self.silenced.swap_remove(known).1,
+            None => self.own_veth(host, mark)?,
+        };
+        link.map_or(Ok(()), |link| self.remove_link(&link))
     }
 
     /// The host end of a veth pair whose alias begins as the given one does, with mark and hash
@@ -72,13 +78,11 @@ impl Kernel {
         Ok(Some(link))
     }
 
-    /// The aliases of all veth links of the host.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn aliases(&mut self) -> Result<Vec<String>> {
-        let links = self.host.list(&link::list())?;
-        Ok(links.into_iter().filter(|l| l.kind == "veth").map(|link| link.alias).collect())
+    /// The host's veth pairs, each with its alias.
+    pub(crate) fn marked_links(&mut self) -> Result<Vec<(String, Owned)>> {
+        let links = self.host.list(&link::list())?.into_iter();
+        let veths = links.filter(|link| link.kind == "veth");
+        Ok(veths.map(|link| (link.alias, Owned::Veth { host: link.name })).collect())
     }
 
     /// Removes a link of the host; of a veth pair both ends go. It returns once they are out of
@@ -88,6 +92,7 @@ impl Kernel {
     /// The kernel's.
     pub fn remove_link(&mut self, link: &Link) -> Result<()> {
         self.forget(Place::Host, &link.name);
+        self.silenced.retain(|(name, _)| *name != link.name);
         let nft: Vec<_> = self.nft.iter().map(AsFd::as_fd).collect();
         Ok(net::delete(link, &nft)?)
     }
@@ -106,6 +111,7 @@ impl Kernel {
         let group = (RandomState::new().build_hasher().finish() as u32).max(1);
         for link in links {
             self.forget(Place::Host, &link.name);
+            self.silenced.retain(|(name, _)| *name != link.name);
             match self.host.set(&link::set_group(link.index, group, &link.name)) {
                 Err(error) if !error.is_gone() => return Err(error.into()),
                 _ => {}

@@ -6,7 +6,7 @@ use attach::forwarding::{self, Forwarder};
 use attach::settings::{accept_ra, own_routes_only, sysctl};
 use attach::{
     Family, HostRoute, Item, Kernel, Link, Masquerade, Names, Neighbour, Network, Place, Rpfilter,
-    Veth, keys, routes,
+    Rule, Veth, keys, routes,
 };
 use cni::{Attachment, CniResult, Error, Result, Route};
 use ipnetwork::IpNetwork;
@@ -76,7 +76,10 @@ impl Network for Config {
                 mtu: self.mtu,
                 pod_mtu: names.pod_mtu,
             }),
-            Item::Rpfilter(Rpfilter { link: host.clone(), comment: names.comment.clone() }),
+            Item::Rule(Rule::Rpfilter(Rpfilter {
+                link: host.clone(),
+                comment: names.comment.clone(),
+            })),
             accept_ra(host),
             // Holds where somebody's reload flushed nf_tables.
             sysctl(Place::Host, "ipv4/conf/*/rp_filter", host, "1", true),
@@ -157,12 +160,12 @@ impl Network for Config {
         items.extend(forwarding::items(&names.host, families(result)));
         if self.masquerade {
             items.extend(result.ips.iter().map(|ip| {
-                Item::Masquerade(Masquerade {
+                Item::Rule(Rule::Masquerade(Masquerade {
                     network: names.network.clone(),
                     address: ip.address.ip(),
                     subnet: self.subnet(ip.address.ip()),
                     comment: names.comment.clone(),
-                })
+                }))
             }));
         }
         items

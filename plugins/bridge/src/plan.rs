@@ -4,8 +4,8 @@
 use crate::config::Config;
 use attach::settings::{accept_ra, own_routes_only, sysctl};
 use attach::{
-    Bridge, Family, Gateway, Item, Mac, Macspoof, Masquerade, Names, Place, Port, SubnetRoute,
-    Veth, Vlan, Vlans, forwarding, keys, routes,
+    Bridge, Family, Gateway, Item, Mac, Macspoof, Masquerade, Names, Place, Port, Rule,
+    SubnetRoute, Veth, Vlan, Vlans, forwarding, keys, routes,
 };
 use cni::{CniResult, Error, Result, code};
 use ipnetwork::IpNetwork;
@@ -154,11 +154,11 @@ pub fn up(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
         items.push(in_pod("ipv6/conf/*/ndisc_notify", "1", true));
     }
     if let (true, Some(mac)) = (config.macspoof, names.pod_mac) {
-        items.push(Item::Macspoof(Macspoof {
+        items.push(Item::Rule(Rule::Macspoof(Macspoof {
             port: names.host.clone(),
             mac: mac.0,
             comment: names.comment.clone(),
-        }));
+        })));
     }
     if config.pod_up {
         items.push(match names.pod_mac {
@@ -196,12 +196,12 @@ pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     items.extend(gateways(config, result));
     if config.masquerade {
         items.extend(result.ips.iter().map(|ip| {
-            Item::Masquerade(Masquerade {
+            Item::Rule(Rule::Masquerade(Masquerade {
                 network: names.network.clone(),
                 address: ip.address.ip(),
                 subnet: ip.address,
                 comment: names.comment.clone(),
-            })
+            }))
         }));
     }
     items

@@ -3,7 +3,7 @@
 use crate::common::{Pod, sh};
 use attach::{
     Family, Gateway, HostRoute, Item, Kernel, Macspoof, Masquerade, Neighbour, NetRoute, Place,
-    Port, Route, Rpfilter, Sysctl, Veth, Vlans,
+    Port, Route, Rpfilter, Rule, Sysctl, Veth, Vlans,
 };
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
@@ -66,9 +66,9 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
         Item::Forwarding(Family::V6) => {
             on_host(vec!["echo 0 > /proc/sys/net/ipv6/conf/all/forwarding".to_owned()])
         }
-        Item::Masquerade(masquerade) => on_host(of_masquerade(masquerade)),
-        Item::Macspoof(macspoof) => on_host(of_macspoof(macspoof)),
-        Item::Rpfilter(rpfilter) => on_host(of_rpfilter(rpfilter)),
+        Item::Rule(Rule::Masquerade(masquerade)) => on_host(of_masquerade(masquerade)),
+        Item::Rule(Rule::Macspoof(macspoof)) => on_host(of_macspoof(macspoof)),
+        Item::Rule(Rule::Rpfilter(rpfilter)) => on_host(of_rpfilter(rpfilter)),
         Item::PodGateway(link, address) => {
             // As above.
             let keep = format!("ip addr add 192.0.2.1/32 dev {link}");

@@ -4,13 +4,13 @@ use crate::alter::{alterations, names_it};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
 use attach::{
     Bridge, Family, Gateway, Item, Kernel, Mac, Macspoof, Masquerade, NetRoute, Place, Port, Route,
-    Sysctl, Veth, Vlan, Vlans,
+    Rule, Sysctl, Veth, Vlan, Vlans,
 };
 use std::time::{Duration, Instant};
 
 pub const BRIDGE: &str = "br0";
 pub const HOST: &str = "veth0123456789a";
-pub const COMMENT: &str = "ferrule 25645e pods c1 eth0";
+pub const COMMENT: &str = "ferrule c1 pods eth0";
 
 pub fn bridge() -> Item {
     Item::Bridge(Bridge {
@@ -73,7 +73,7 @@ pub fn everything() -> Vec<Item> {
         Item::Up(Place::Pod, eth0()),
         Item::Up(Place::Host, HOST.to_owned()),
         Item::Port(Port { link: HOST.to_owned(), hairpin: true, isolated: true }),
-        Item::Macspoof(macspoof(COMMENT)),
+        Item::Rule(Rule::Macspoof(macspoof(COMMENT))),
         sysctl(Place::Pod, "net/ipv6/conf/eth0/disable_ipv6", "0"),
         sysctl(Place::Pod, "net/ipv6/conf/eth0/keep_addr_on_down", "1"),
         gateway("10.1.0.1/24", false),
@@ -93,8 +93,8 @@ pub fn everything() -> Vec<Item> {
         }),
         on_eth0(NetRoute { table: 1000, ..route("10.8.0.0/16", None) }),
         on_eth0(NetRoute { table: 1000, mtu: Some(1400), ..route("fd09::/32", Some("fd00:1::1")) }),
-        Item::Masquerade(masquerade("10.1.0.2/24", COMMENT)),
-        Item::Masquerade(masquerade("fd00:1::2/64", COMMENT)),
+        Item::Rule(Rule::Masquerade(masquerade("10.1.0.2/24", COMMENT))),
+        Item::Rule(Rule::Masquerade(masquerade("fd00:1::2/64", COMMENT))),
     ]
 }
 
@@ -142,7 +142,11 @@ fn applying_again_what_is_shared_changes_nothing() {
         let before = settled();
         let shared = |item: &Item| {
             let pods = item.place() == Place::Pod;
-            !pods && !matches!(item, Item::Veth(_) | Item::Masquerade(_) | Item::Macspoof(_))
+            !pods
+                && !matches!(
+                    item,
+                    Item::Veth(_) | Item::Rule(Rule::Masquerade(_)) | Item::Rule(Rule::Macspoof(_))
+                )
         };
         let again: Vec<_> = everything().into_iter().filter(shared).collect();
         assert_eq!(again.len(), 9);

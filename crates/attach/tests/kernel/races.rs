@@ -60,7 +60,7 @@ fn whole_pods_come_and_go_together() {
                 kernel.apply(&items, &mut done).unwrap();
                 kernel.wait_running(&format!("veth{i}"), "eth0").unwrap();
                 assert_eq!(kernel.check(&items).unwrap(), Vec::<String>::new());
-                assert!(kernel.remove(&done).is_empty());
+                assert!(kernel.remove(&done, &format!("ferrule c{i}")).is_empty());
                 kernel = Kernel::open(Some(&pods[usize::from(i)].path())).unwrap();
             }
         });

@@ -2,7 +2,7 @@
 
 use crate::check::{COMMENT, HOST, everything, macspoof, masquerade, veth};
 use crate::common::{Pod, in_netns, sh};
-use attach::{Error, Item, Kernel, Place};
+use attach::{Error, Item, Kernel, Owned, Place, Rule};
 
 const ALIAS: &str = "ferrule c1";
 
@@ -20,7 +20,8 @@ fn refusal(done: attach::Result<()>) -> String {
 
 /// As DEL does it.
 fn remove(kernel: &mut Kernel) -> attach::Result<()> {
-    kernel.silence_veth(HOST, ALIAS)?.map_or(Ok(()), |link| kernel.remove_link(&link))
+    kernel.silence_veth(HOST, ALIAS)?;
+    kernel.release(&Owned::Veth { host: HOST.to_owned() }, ALIAS).map(drop)
 }
 
 #[test]
@@ -112,21 +113,21 @@ fn elements_go_only_with_their_own_comment() {
         let mut kernel = Kernel::open(None).unwrap();
         let items = |comment: &str| {
             [
-                Item::Masquerade(masquerade("10.1.0.2/24", comment)),
-                Item::Masquerade(masquerade("fd00:1::2/64", comment)),
-                Item::Macspoof(macspoof(comment)),
+                Item::Rule(Rule::Masquerade(masquerade("10.1.0.2/24", comment))),
+                Item::Rule(Rule::Masquerade(masquerade("fd00:1::2/64", comment))),
+                Item::Rule(Rule::Macspoof(macspoof(comment))),
             ]
         };
         let (own, other) = (items(COMMENT), items("another pod's"));
         kernel.apply(&own, &mut Vec::new()).unwrap();
         let whole = sh("nft list ruleset");
-        assert!(kernel.remove(&other).is_empty(), "another's is no error");
+        assert!(kernel.remove(&other, "another pod's").is_empty(), "another's is no error");
         assert_eq!(sh("nft list ruleset"), whole);
         // The next pod of the address comes, and then the late removal of the first.
         kernel.apply(&other, &mut Vec::new()).unwrap();
-        assert!(kernel.remove(&own).is_empty());
+        assert!(kernel.remove(&own, COMMENT).is_empty());
         assert_eq!(kernel.check(&other).unwrap(), Vec::<String>::new());
-        assert!(kernel.remove(&other).is_empty());
+        assert!(kernel.remove(&other, "another pod's").is_empty());
         assert_eq!(sh("nft list ruleset"), "");
     });
 }
@@ -137,7 +138,7 @@ fn without_the_pod_the_rest_is_removed_all_the_same() {
         let pod = Pod::new();
         let mut kernel = Kernel::open(Some(&pod.path())).unwrap();
         kernel.apply(&everything(), &mut Vec::new()).unwrap();
-        let problems = Kernel::open(None).unwrap().remove(&everything());
+        let problems = Kernel::open(None).unwrap().remove(&everything(), COMMENT);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(links(), "lo br0");
         assert_eq!(sh("nft list ruleset"), "");

@@ -3,7 +3,7 @@
 use crate::alter::{alterations, names_it};
 use crate::check::{COMMENT, HOST, veth};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
-use attach::{HostRoute, Item, Kernel, Mac, Neighbour, Place, Rpfilter, Veth};
+use attach::{HostRoute, Item, Kernel, Mac, Neighbour, Place, Rpfilter, Rule, Veth};
 
 const ADDRESSES: [&str; 2] = ["10.1.0.2", "fd00:1::2"];
 const GATEWAYS: [&str; 2] = ["169.254.1.1/32", "fe80::1/64"];
@@ -27,7 +27,7 @@ fn routed() -> Vec<Item> {
     let comment = COMMENT.to_owned();
     let mut items = vec![
         Item::Veth(Veth { bridge: None, ..veth(HOST, COMMENT) }),
-        Item::Rpfilter(Rpfilter { link: HOST.to_owned(), comment }),
+        Item::Rule(Rule::Rpfilter(Rpfilter { link: HOST.to_owned(), comment })),
         Item::Up(Place::Host, HOST.to_owned()),
         Item::Up(Place::Pod, "eth0".to_owned()),
     ];
@@ -78,7 +78,7 @@ fn nothing_of_it_is_there_before_and_nothing_after() {
             let entry = format!("{address} lladdr 02:00:00:00:00:01 extern_learn STALE");
             assert!(known.contains(&entry), "{known}");
         }
-        assert!(kernel.remove(&done).is_empty());
+        assert!(kernel.remove(&done, COMMENT).is_empty());
         assert_same(&before, &state(), "removed");
     });
 }
@@ -99,7 +99,7 @@ fn a_route_that_is_there_already_is_left_alone_and_its_link_named() {
             assert_eq!(error.summary(), wanted);
             assert_eq!(done, items);
             assert!(sh(&format!("ip route get {address}")).contains("dev other"));
-            kernel.remove(&done);
+            kernel.remove(&done, COMMENT);
             sh("ip link del other");
         }
     });
@@ -126,7 +126,7 @@ fn a_node_without_an_address_has_a_source_for_its_pods() {
             assert_eq!(kernel.check(&items).unwrap(), Vec::<String>::new());
             let taken = sh(&format!("ip route get {}", ADDRESSES[0]));
             assert!(taken.contains(&format!("src {wanted} ")), "{taken}");
-            kernel.remove(&done);
+            kernel.remove(&done, COMMENT);
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::check::{BRIDGE, COMMENT, HOST, everything, masquerade, settled, veth};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
-use attach::{Item, Kernel, Mac, Place};
+use attach::{Item, Kernel, Mac, Place, Rule};
 
 /// Fails, and names it.
 fn failing() -> Item {
@@ -22,7 +22,7 @@ fn neighbour() -> Vec<Item> {
     items.push(Item::Veth(own));
     items.push(Item::Up(Place::Pod, "eth0".to_owned()));
     items.push(Item::Up(Place::Host, "veth-neighbour".to_owned()));
-    items.push(Item::Masquerade(masquerade("10.1.0.9/24", "the neighbour's")));
+    items.push(Item::Rule(Rule::Masquerade(masquerade("10.1.0.9/24", "the neighbour's"))));
     items
 }
 
@@ -46,7 +46,7 @@ fn a_failure_at_any_position_leaves_the_node_as_it_was() {
             let error = kernel.apply(&items, &mut done).unwrap_err();
             assert_eq!(error.summary(), "failed to look up link missing");
             assert_eq!(done, items[..position], "all before it, in order");
-            let problems = kernel.remove(&done);
+            let problems = kernel.remove(&done, COMMENT);
             assert!(problems.is_empty(), "{problems:?}");
             assert_same(&node, &state(), &format!("the node after {position} items"));
             assert_same(&inside, &pod.state(), &format!("the pod after {position} items"));
@@ -62,12 +62,12 @@ fn without_a_neighbour_only_what_is_shared_stays() {
         let mut kernel = Kernel::open(Some(&pod.path())).unwrap();
         let mut done = Vec::new();
         kernel.apply(&everything(), &mut done).unwrap();
-        assert!(kernel.remove(&done).is_empty());
+        assert!(kernel.remove(&done, COMMENT).is_empty());
         assert_eq!(sh("ip -br link | cut -d' ' -f1"), format!("lo\n{BRIDGE}\n"));
         assert_eq!(sh("nft list ruleset"), "");
         assert_eq!(pod.sh("ip -br link | cut -d' ' -f1"), "lo\n");
         // Twice is once.
-        assert!(kernel.remove(&done).is_empty());
+        assert!(kernel.remove(&done, COMMENT).is_empty());
     });
 }
 
@@ -83,7 +83,7 @@ fn an_owned_item_that_fails_is_removed_too() {
         let error = kernel.apply(std::slice::from_ref(&unmarkable), &mut done).unwrap_err();
         assert_eq!(error.summary(), format!("failed to set the alias of {HOST}"));
         assert_eq!(done, [unmarkable]);
-        let problems = kernel.remove(&done);
+        let problems = kernel.remove(&done, COMMENT);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(sh("ip -br link | cut -d' ' -f1"), "lo\nbr0\n");
         assert_eq!(pod.sh("ip -br link | cut -d' ' -f1"), "lo\n");
@@ -98,11 +98,11 @@ fn an_error_holds_up_nothing_of_the_rest() {
         kernel.apply(&everything(), &mut Vec::new()).unwrap();
         sh(&format!("ip link set {HOST} alias 'another owner'"));
         let owned = [
-            Item::Masquerade(masquerade("10.1.0.2/24", COMMENT)),
+            Item::Rule(Rule::Masquerade(masquerade("10.1.0.2/24", COMMENT))),
             Item::Veth(veth(HOST, "ferrule c1")),
-            Item::Masquerade(masquerade("fd00:1::2/64", COMMENT)),
+            Item::Rule(Rule::Masquerade(masquerade("fd00:1::2/64", COMMENT))),
         ];
-        let problems = kernel.remove(&owned);
+        let problems = kernel.remove(&owned, COMMENT);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].summary().contains("another owner"), "{problems:?}");
         assert!(!sh("nft list ruleset").contains("inet ferrule"));

@@ -105,7 +105,7 @@ fn the_filter_is_there_before_the_pod_can_send() {
     let items = config().link(&names());
     let at = |wanted: &dyn Fn(&Item) -> bool| items.iter().position(wanted).unwrap();
     let veth = at(&|item| matches!(item, Item::Veth(veth) if veth.bridge.is_none()));
-    let filter = at(&|item| matches!(item, Item::Rpfilter(_)));
+    let filter = at(&|item| matches!(item, Item::Rule(Rule::Rpfilter(_))));
     let up = at(&|item| matches!(item, Item::Up(Place::Pod, _)));
     assert!(veth < filter && filter < up, "{items:#?}");
 }
@@ -139,13 +139,13 @@ fn the_host_has_a_route_to_each_address_and_knows_its_pod() {
 fn masquerading_goes_by_the_nodes_cidr() {
     let items = plan_of(&config(), from_ipam(&["10.1.0.5/24", "10.9.0.5/24", "fd00:1::5/64"], &[]));
     let subnets = items.iter().filter_map(|item| match item {
-        Item::Masquerade(m) => Some(m.subnet.to_string()),
+        Item::Rule(Rule::Masquerade(m)) => Some(m.subnet.to_string()),
         _ => None,
     });
     assert_eq!(subnets.collect::<Vec<_>>(), ["10.1.0.0/24", "10.9.0.5/32", "fd00:1::/64"]);
     let off = Config { masquerade: false, ..config() };
     let items = plan_of(&off, from_ipam(&["10.1.0.5/24"], &[]));
-    assert!(!items.iter().any(|item| matches!(item, Item::Masquerade(_))));
+    assert!(!items.iter().any(|item| matches!(item, Item::Rule(Rule::Masquerade(_)))));
 }
 
 #[test]

@@ -300,7 +300,7 @@ proptest! {
             let address = Item::Address("eth0".to_owned(), ip.address, config.dad);
             prop_assert_eq!(count(&|item| *item == address), 1);
             let masquerade =
-                |item: &Item| matches!(item, Item::Masquerade(m) if m.address == ip.address.ip());
+                |item: &Item| matches!(item, Item::Rule(Rule::Masquerade(m)) if m.address == ip.address.ip());
             prop_assert_eq!(count(&masquerade), usize::from(config.masquerade));
         }
         prop_assert_eq!(count(&|item| matches!(item, Item::Address(..))), result.ips.len());

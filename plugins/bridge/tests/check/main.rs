@@ -11,7 +11,7 @@ mod alter;
 mod common;
 
 use alter::{alterations, names_it};
-use attach::{Item, Kernel, Names};
+use attach::{Item, Kernel, Names, Rule};
 use bridge::Config;
 use bridge::plan::{bridge, complete, last, layer3, link, up};
 use cni::{Attachment, CniResult, Ip, Route};
@@ -103,11 +103,12 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
         Item::Gateway(_) => "gateway",
         Item::SubnetRoute(_) => "subnet route",
         Item::Forwarding(_) => "forwarding",
-        Item::Masquerade(_) => "masquerade",
-        Item::Macspoof(_) => "macspoof",
-        Item::Rpfilter(_) | Item::PodGateway(..) | Item::HostRoute(_) | Item::Neighbour(_) => {
-            "routed"
-        }
+        Item::Rule(Rule::Masquerade(_)) => "masquerade",
+        Item::Rule(Rule::Macspoof(_)) => "macspoof",
+        Item::Rule(Rule::Rpfilter(_))
+        | Item::PodGateway(..)
+        | Item::HostRoute(_)
+        | Item::Neighbour(_) => "routed",
     };
     items.iter().map(kind).collect()
 }

@@ -1,0 +1,187 @@
+//! What an attachment owns: what ends with it, and is removed by name. Its record lists this before
+//! the kernel is changed.
+//!
+//! A new kind is added here: a variant of [`Owned`], of [`Rule`] if it is one of nf_tables, and the
+//! arms that the compiler then asks for. No match over the two has a `_` arm; the test `no_match_over_
+//! what_is_owned_has_a_default` holds that.
+
+use crate::item::SubnetRoute;
+use crate::kernel::{Error, Kernel, Result};
+use ipnetwork::IpNetwork;
+use net::Mac;
+use nft::{Macspoof, Masquerade, Rpfilter};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+
+/// One thing that an attachment owns, as its record holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Owned {
+    /// A veth pair.
+    Veth {
+        /// The host end's name.
+        host: String,
+    },
+    /// Masquerade of a pod's address.
+    Masquerade {
+        /// The address.
+        address: IpAddr,
+    },
+    /// A check of the source MAC address of frames.
+    Macspoof {
+        /// The bridge port.
+        port: String,
+        /// The MAC address that may pass.
+        #[serde(with = "mac_text")]
+        mac: Mac,
+    },
+    /// A reverse path filter.
+    Rpfilter {
+        /// The link that packets come in by.
+        link: String,
+    },
+    /// The host's route to one address of a pod on a bridge that holds no address of its subnet.
+    PodRoute {
+        /// The bridge, or a VLAN device over it.
+        link: String,
+        /// The pod's address.
+        address: IpAddr,
+    },
+}
+
+mod mac_text {
+    use super::Mac;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(mac: &Mac, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(mac)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Mac, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Owned {
+    /// Whether it is a link that the pod's packets take: it is silenced first and removed last.
+    pub fn is_link(&self) -> bool {
+        match self {
+            Owned::Veth { .. } => true,
+            Owned::Masquerade { .. }
+            | Owned::Macspoof { .. }
+            | Owned::Rpfilter { .. }
+            | Owned::PodRoute { .. } => false,
+        }
+    }
+}
+
+/// An owned item that exists in nf_tables alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Masquerade of the pod's address.
+    Masquerade(Masquerade),
+    /// Frames with another source MAC address are dropped.
+    Macspoof(Macspoof),
+    /// Packets from sources that are not routed to the link are dropped.
+    Rpfilter(Rpfilter),
+}
+
+impl Rule {
+    /// What a record says of it.
+    pub fn owned(&self) -> Owned {
+        match self {
+            Rule::Masquerade(masquerade) => Owned::Masquerade { address: masquerade.address },
+            Rule::Macspoof(macspoof) => {
+                Owned::Macspoof { port: macspoof.port.clone(), mac: Mac(macspoof.mac) }
+            }
+            Rule::Rpfilter(rpfilter) => Owned::Rpfilter { link: rpfilter.link.clone() },
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Masquerade(masquerade) => write!(f, "masquerade of {}", masquerade.address),
+            Rule::Macspoof(macspoof) => write!(f, "MAC spoofing check of {}", macspoof.port),
+            Rule::Rpfilter(rpfilter) => write!(f, "reverse path filter of {}", rpfilter.link),
+        }
+    }
+}
+
+impl Kernel {
+    pub(crate) fn add_rule(&mut self, rule: &Rule) -> Result<()> {
+        match rule {
+            Rule::Masquerade(masquerade) => Ok(self.nft()?.add_masquerade(masquerade)?),
+            Rule::Macspoof(macspoof) => Ok(self.nft()?.add_macspoof(macspoof)?),
+            Rule::Rpfilter(rpfilter) => {
+                self.rpfilter_made |= self.nft()?.add_rpfilter(rpfilter)?;
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn check_rule(&mut self, rule: &Rule) -> Result<Vec<String>> {
+        Ok(match rule {
+            Rule::Masquerade(masquerade) => self.nft()?.check_masquerade(masquerade)?,
+            Rule::Macspoof(macspoof) => self.nft()?.check_macspoof(macspoof)?,
+            Rule::Rpfilter(rpfilter) => self.nft()?.check_rpfilter(rpfilter)?,
+        })
+    }
+
+    /// Removes what an attachment owns, if it carries the attachment's mark (what alias and comments
+    /// hold, also where they hold only its beginning). DEL, GC, undo and a repeated ADD all remove by
+    /// this. What is gone already is no error: `false` where it would have been seen.
+    ///
+    /// # Errors
+    /// The kernel's; a link of the name that is another's.
+    pub fn release(&mut self, owned: &Owned, mark: &str) -> Result<bool> {
+        match owned {
+            Owned::Veth { host } => self.remove_veth(host, mark)?,
+            Owned::Masquerade { address } => {
+                return Ok(self.nft()?.del_masquerade(*address, mark)?);
+            }
+            Owned::Macspoof { port, mac } => self.nft()?.del_macspoof(port, mac.0, mark)?,
+            Owned::Rpfilter { link } => self.nft()?.del_rpfilter(link, mark)?,
+            Owned::PodRoute { link, address } => {
+                let pod = IpNetwork::from(*address);
+                self.remove_pod_route(&SubnetRoute { link: link.clone(), pod })?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// What carries marks in nf_tables, each with its mark. A kernel without nf_tables holds none.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn marked_rules(&mut self) -> Result<Vec<(String, Owned)>> {
+        let found = match self.nft().and_then(|nft| Ok(nft.owned()?)) {
+            Err(Error::Nft(error)) if error.is_unsupported() => return Ok(Vec::new()),
+            found => found?,
+        };
+        let mut marked = Vec::new();
+        for (address, mark) in found.masquerades {
+            marked.push((mark, Owned::Masquerade { address }));
+        }
+        for (port, mac, mark) in found.macspoofs {
+            marked.push((mark, Owned::Macspoof { port, mac: Mac(mac) }));
+        }
+        for (link, mark) in found.rpfilters {
+            marked.push((mark, Owned::Rpfilter { link }));
+        }
+        Ok(marked)
+    }
+
+    /// All of the host that carries marks, each with its mark; links first.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn marked(&mut self) -> Result<Vec<(String, Owned)>> {
+        let mut marked: Vec<_> = self.marked_links()?;
+        marked.extend(self.marked_rules()?);
+        Ok(marked)
+    }
+}
