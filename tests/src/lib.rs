@@ -14,6 +14,7 @@ pub mod bins;
 pub mod conf;
 pub mod hostile;
 pub mod invoke;
+pub mod lingering;
 pub mod node;
 pub mod ns;
 pub mod outside;

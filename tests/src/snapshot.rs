@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::lingering;
 use crate::node::{Node, Place};
 use crate::ns::Namespace;
 
@@ -275,27 +275,16 @@ fn mounts(ns: &Namespace) -> Vec<String> {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The programs that run in the node's netns, once those have ended that wait for the kernel to be
-/// done with a link. DEL starts one and does not wait for it; its standard files are closed.
+/// done with a link. DEL starts one and does not wait for it.
 fn processes(ns: &Namespace) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let running = inside(ns);
-        let lingers = |path: &PathBuf| !path.join("fd/2").exists();
-        if Instant::now() > deadline || !running.iter().any(lingers) {
-            let line = |path: &PathBuf| fs::read(path.join("cmdline")).ok();
-            let lines = running.iter().filter_map(line);
-            let text = |line: Vec<u8>| String::from_utf8_lossy(&line).replace('\0', " ");
-            let mut found: Vec<String> = lines.map(text).filter(|line| !line.is_empty()).collect();
-            found.sort();
-            return found;
-        }
+    while !lingering::of(ns).is_empty() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(2));
     }
-}
-
-/// The folders in /proc of the processes in a netns.
-fn inside(ns: &Namespace) -> Vec<PathBuf> {
-    let all = fs::read_dir("/proc").expect("read /proc").flatten().map(|entry| entry.path());
-    let netns = |path: &PathBuf| fs::metadata(path.join("ns/net")).map(|netns| netns.ino());
-    all.filter(|path| netns(path).is_ok_and(|netns| netns == ns.net_inode())).collect()
+    let line = |pid| fs::read(lingering::folder(pid).join("cmdline")).ok();
+    let text = |line: Vec<u8>| String::from_utf8_lossy(&line).replace('\0', " ");
+    let lines = lingering::inside(ns).into_iter().filter_map(line).map(text);
+    let mut found: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
+    found.sort();
+    found
 }

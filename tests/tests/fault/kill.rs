@@ -1,23 +1,22 @@
-//! ADD and DEL killed at any instant: the plugin, its whole process group, or the IPAM plugin.
+//! ADD and DEL killed at any instant: the plugin, its whole process group, the IPAM plugin, or the
+//! process by which DEL deletes the link, alone or with the plugin.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ferrule_tests::conf;
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
-use ferrule_tests::{Attachment, Call, Node, long, within};
+use ferrule_tests::{Attachment, Node, long, within};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
 use crate::report::Counts;
+use crate::started::start;
 use crate::{gateway, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
@@ -46,6 +45,10 @@ enum Whom {
     Plugin,
     Group,
     Ipam,
+    /// The process by which DEL deletes the link.
+    Deletion,
+    /// That, and the plugin.
+    Both,
 }
 
 /// Numbers that are not the same each time; the seed is printed.
@@ -63,51 +66,6 @@ impl Dice {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % sides
-    }
-}
-
-/// A running call, in a process group of its own.
-struct Started {
-    child: Child,
-    at: Instant,
-}
-
-fn start(node: &Node, call: &Call) -> Started {
-    node.ns().enter(|| {
-        let mut process = Command::new(&call.exe);
-        process.env_clear().envs(&call.env).current_dir("/").process_group(0);
-        process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let at = Instant::now();
-        let mut child = process.spawn().expect("run a plugin");
-        child.stdin.take().expect("a pipe").write_all(&call.stdin).expect("a pipe holds this");
-        Started { child, at }
-    })
-}
-
-impl Started {
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
-    }
-
-    /// The IPAM plugin, as soon as it runs; None when the call ends before.
-    fn ipam(&mut self) -> Option<Pid> {
-        let list = format!("/proc/{0}/task/{0}/children", self.pid());
-        loop {
-            let children = fs::read_to_string(&list).unwrap_or_default();
-            if let Some(child) = children.split_whitespace().next() {
-                return child.parse().ok().map(Pid::from_raw);
-            }
-            if self.child.try_wait().expect("wait for a plugin").is_some() {
-                return None;
-            }
-        }
-    }
-
-    /// Waits for its end.
-    fn end(mut self) -> ExitStatus {
-        let mut text = String::new();
-        let _ = self.child.stdout.take().map(|mut pipe| pipe.read_to_string(&mut text));
-        self.child.wait().expect("wait for a plugin")
     }
 }
 
@@ -205,11 +163,13 @@ impl Kills {
         let target = match whom {
             Whom::Ipam => started.ipam(),
             Whom::Plugin | Whom::Group => Some(started.pid()),
+            Whom::Deletion | Whom::Both => started.deletion(&self.bench.node),
         };
         let (span, from) = match whom {
             // By the time it is seen, half of it is over.
             Whom::Ipam => (self.ipam / 2, Instant::now()),
             Whom::Plugin | Whom::Group => (self.whole, started.at),
+            Whom::Deletion | Whom::Both => (self.whole, Instant::now()),
         };
         until(from + span.mul_f64(self.dice.roll(1000) as f64 / 1000.0));
         let pod = self.bench.pod.id().to_owned();
@@ -219,6 +179,9 @@ impl Kills {
             // The plugin waits while the state is looked at.
             Whom::Ipam => kill(started.pid(), Signal::SIGSTOP)
                 .and_then(|()| target.map_or(Ok(()), |ipam| kill(ipam, Signal::SIGKILL))),
+            Whom::Deletion => target.map_or(Ok(()), |pid| kill(pid, Signal::SIGKILL)),
+            Whom::Both => kill(started.pid(), Signal::SIGKILL)
+                .and(target.map_or(Ok(()), |pid| kill(pid, Signal::SIGKILL))),
         }
         // It is gone already.
         .unwrap_or_default();
@@ -227,7 +190,11 @@ impl Kills {
             let _ = kill(started.pid(), Signal::SIGCONT);
         }
         let end = started.end();
+        if matches!(whom, Whom::Deletion) {
+            assert!(end.success(), "DEL fails where the process that deletes the link was killed");
+        }
         let struck = match whom {
+            Whom::Deletion | Whom::Both => target.is_some(),
             Whom::Plugin | Whom::Group => end.signal() == Some(Signal::SIGKILL as i32),
             // A plugin that lost its IPAM plugin says so; else that one had ended before.
             Whom::Ipam => !end.success(),
@@ -322,10 +289,13 @@ fn run_on(network: Value, command: &str, whom: Whom, normal: usize, all: usize) 
     }
     kills.all_addresses("at the end");
     let (whole, ipam) = (kills.whole, kills.ipam);
+    let at_any_instant = !matches!(whom, Whom::Deletion | Whom::Both);
     let whom = match whom {
         Whom::Plugin => "the plugin alone",
         Whom::Group => "the whole process group",
         Whom::Ipam => "the IPAM plugin alone",
+        Whom::Deletion => "the process that deletes the link alone",
+        Whom::Both => "the plugin and the process that deletes the link",
     };
     let title = format!(
         "{command} by {by}, {whom} killed {count} times (seed {seed}; the call takes {whole:.1?}, its \
@@ -334,7 +304,10 @@ fn run_on(network: Value, command: &str, whom: Whom, normal: usize, all: usize) 
     );
     kills.at_death.print(&title, "what existed at death");
     let middle = kills.at_death.of(|what| what != "nothing" && what != "everything");
-    assert!(5 * middle >= count, "{middle} of {count} were killed in the middle");
+    assert!(
+        !at_any_instant || 5 * middle >= count,
+        "{middle} of {count} were killed in the middle"
+    );
 }
 
 #[test]
@@ -377,4 +350,16 @@ fn bgp_in_add() {
 fn bgp_in_del() {
     run_on(routed(&small()), "DEL", Whom::Plugin, 12, 200);
     run_on(routed(&small()), "DEL", Whom::Group, 12, 200);
+}
+
+#[test]
+fn the_process_that_deletes_the_link() {
+    run("DEL", Whom::Deletion, 12, 200);
+    run_on(routed(&small()), "DEL", Whom::Deletion, 6, 100);
+}
+
+#[test]
+fn the_plugin_and_the_process_that_deletes_the_link() {
+    run("DEL", Whom::Both, 12, 200);
+    run_on(routed(&small()), "DEL", Whom::Both, 6, 100);
 }

@@ -12,10 +12,12 @@
 
 mod bench;
 mod del;
+mod deletion;
 mod forever;
 mod kill;
 mod report;
 mod seam;
+mod started;
 mod steps;
 mod sysctls;
 

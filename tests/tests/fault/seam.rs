@@ -167,6 +167,28 @@ impl<'a> Seam<'a> {
         self.inject(victim, &inject, call)
     }
 
+    /// Holds each process of the plugin for a while at its first socket: of DEL the plugin itself,
+    /// and then the process that deletes the link, before its request. The call ends after both.
+    pub fn hold<T>(&self, victim: Victim, micros: u32, call: impl FnOnce() -> T) -> T {
+        let what = format!("-e trace=socket -e inject=socket:delay_enter={micros}:when=1");
+        self.in_children(victim, &what, call)
+    }
+
+    /// Makes every listing of open descriptors fail, which only the process does that deletes the
+    /// link.
+    pub fn fail_to_list<T>(&self, victim: Victim, errno: &str, call: impl FnOnce() -> T) -> T {
+        let what = "-P /proc/self/fd -e trace=open,openat -e inject=open,openat:error=";
+        self.in_children(victim, &format!("{what}{errno}"), call)
+    }
+
+    fn in_children<T>(&self, victim: Victim, what: &str, call: impl FnOnce() -> T) -> T {
+        let log = self.arm(victim, &format!("-f -b execve {what}"));
+        let answer = call();
+        self.disarm(victim);
+        self.node.sh(&format!("rm {log}"));
+        answer
+    }
+
     fn inject<T>(
         &self,
         victim: Victim,

@@ -226,11 +226,13 @@ const IN_A_PLUGIN: &[&str] = &[
 ];
 
 const IN_ADD: &[&str] = &[
-    // A file of /sys, for a bridge without a MAC address of its own, that the gateway gives it too.
-    "/addr_assign_type",
+    // What sysfs says of the bridge: without it, its MAC address is looked for in the FDB.
+    "\"/sys/class/net/cni0/",
+    "</sys/devices/virtual/net/cni0/",
     // Sysctls of the pod are written again, after a look.
     "\"/proc/sys/net/ipv…/conf/eth0/",
     "write(…</proc/sys/net/ipv…/conf/eth0/",
+    "write(…</proc/sys/net/ipv4/conf/all/accept_redirects>",
     // Whose filters may have gone with the table that this call makes anew.
     "\"/run/ferrule/attachments\", O_RDONLY",
     "getdents64(…</run/ferrule/attachments>",
@@ -241,6 +243,19 @@ const IN_DEL: &[&str] = &[
     "nlmsg_type=RTM_GETLINK",
     "nlmsg_type=RTM_NEWLINK",
     "recvfrom(…<NETLINK:[ROUTE:",
+    // Without the process that deletes the link, its report, or the notification of the link's
+    // end, DEL deletes the link itself and waits for the kernel's acknowledgement.
+    "fork(",
+    "clone(child_stack=NULL, flags=SIGCHLD",
+    "pipe2(",
+    "read(…<pipe:[",
+    "poll([{fd=…<NETLINK:[ROUTE:",
+    "NETLINK_ROUTE) = -1",
+    "bind(",
+    "connect(…<NETLINK:[ROUTE:",
+    "ioctl(…<NETLINK:[ROUTE:",
+    "getsockname(…<NETLINK:[ROUTE:",
+    "setsockopt(…<NETLINK:[ROUTE:",
     // What the daemon says, which DEL needs not.
     "/node.json\"",
     // The record, without which DEL goes by the marks in the kernel, and its lock.
