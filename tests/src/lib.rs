@@ -21,6 +21,7 @@ pub mod outside;
 pub mod packets;
 pub mod peers;
 pub mod raw;
+pub mod reset;
 pub mod routers;
 pub mod snapshot;
 pub mod threads;

@@ -5,6 +5,9 @@ use cni::{CniResult, Command, Error, Request, Result, code, log};
 use serde::Deserialize;
 use std::path::PathBuf;
 
+mod exclude;
+pub use exclude::masquerade_exclude;
+
 /// `args.cni` and `runtimeConfig`, as far as they hold a MAC address.
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -83,8 +83,8 @@ pub(crate) fn name_key(name: &str) -> Option<Vec<u8>> {
 
 /// A set, or with `verdicts` a map to verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Set {
-    pub(crate) name: &'static str,
+pub(crate) struct Set<'a> {
+    pub(crate) name: &'a str,
     pub(crate) key: KeyType,
     /// Elements are intervals (CIDRs) and not single keys.
     pub(crate) intervals: bool,
@@ -94,7 +94,7 @@ pub(crate) struct Set {
 /// An element as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Element {
-    pub(crate) set: Set,
+    pub(crate) set: Set<'static>,
     pub(crate) key: Vec<u8>,
     /// The key as a person writes it.
     pub(crate) title: String,
@@ -254,7 +254,7 @@ impl Batch {
     }
 
     /// Adds a set or map; it may exist, with the same keys and flags (else EEXIST).
-    pub(crate) fn add_set(&mut self, set: &Set) {
+    pub(crate) fn add_set(&mut self, set: &Set<'_>) {
         let mut flags = SetFlags::empty();
         flags.set(SetFlags::Interval, set.intervals);
         flags.set(SetFlags::Map, set.verdicts);
@@ -279,16 +279,16 @@ impl Batch {
     }
 
     /// Deletes a set or map; EBUSY when it has elements or a rule that stays uses it.
-    pub(crate) fn del_empty_set(&mut self, set: &Set) {
+    pub(crate) fn del_empty_set(&mut self, set: &Set<'_>) {
         self.remove_set(set, NLM_F_NONREC);
     }
 
     /// Deletes a set or map with its elements; EBUSY when a rule that stays uses it.
-    pub(crate) fn del_set(&mut self, set: &Set) {
+    pub(crate) fn del_set(&mut self, set: &Set<'_>) {
         self.remove_set(set, 0);
     }
 
-    fn remove_set(&mut self, set: &Set, flags: u16) {
+    fn remove_set(&mut self, set: &Set<'_>, flags: u16) {
         let attributes =
             vec![SetAttribute::Table(self.table_name()), SetAttribute::Name(set.name.to_owned())];
         let message = NfTablesMessage::DeleteSet(SetMessage { attributes });
@@ -296,7 +296,7 @@ impl Batch {
     }
 
     /// Removes every element of a set.
-    pub(crate) fn flush_set(&mut self, set: &Set) {
+    pub(crate) fn flush_set(&mut self, set: &Set<'_>) {
         let message = NfTablesMessage::DeleteSetElement(SetElementMessage {
             attributes: vec![
                 SetElementList::Table(self.table_name()),
@@ -307,7 +307,7 @@ impl Batch {
     }
 
     /// Adds spans; EEXIST when one is there, ENOTEMPTY when one overlaps another.
-    pub(crate) fn add_spans(&mut self, set: &Set, spans: &[&Span]) {
+    pub(crate) fn add_spans(&mut self, set: &Set<'_>, spans: &[&Span]) {
         for list in self.spans(set, spans) {
             let what = format!("add elements to {}", set.name);
             self.push(what, NLM_F_CREATE | NLM_F_EXCL, NfTablesMessage::NewSetElement(list));
@@ -315,14 +315,14 @@ impl Batch {
     }
 
     /// Deletes spans; ENOENT when one is not there.
-    pub(crate) fn del_spans(&mut self, set: &Set, spans: &[&Span]) {
+    pub(crate) fn del_spans(&mut self, set: &Set<'_>, spans: &[&Span]) {
         for list in self.spans(set, spans) {
             let what = format!("delete elements of {}", set.name);
             self.push(what, 0, NfTablesMessage::DeleteSetElement(list));
         }
     }
 
-    fn spans(&self, set: &Set, spans: &[&Span]) -> Vec<SetElementMessage> {
+    fn spans(&self, set: &Set<'_>, spans: &[&Span]) -> Vec<SetElementMessage> {
         let list = |spans: &[&Span]| {
             let elements = spans.iter().flat_map(|span| span.elements());
             SetElementMessage {
@@ -355,7 +355,7 @@ impl Batch {
     }
 
     /// Deletes an element; ENOENT when it is not there.
-    pub(crate) fn del_element(&mut self, set: &Set, key: &[u8]) {
+    pub(crate) fn del_element(&mut self, set: &Set<'_>, key: &[u8]) {
         let element = vec![SetElementAttribute::Key(DataAttribute::Value(key.to_vec()))];
         let message = NfTablesMessage::DeleteSetElement(elements(self.table, set.name, element));
         self.push(format!("delete element of {}", set.name), 0, message);

@@ -57,6 +57,13 @@ const LOOKUP_INVERTED: u32 = 1;
 /// NFT_BITWISE_MASK_XOR: `(value & mask) ^ xor`.
 const MASK_XOR: u32 = 0;
 
+// enum nft_ct_attributes and nft_ct_keys
+const CT_DREG: u16 = 1;
+const CT_KEY: u16 = 2;
+const CT_STATE: u32 = 0;
+/// NF_CT_STATE_INVALID_BIT (linux/netfilter/nf_conntrack_common.h).
+const INVALID: u32 = 1;
+
 /// The two families of addresses, as rules see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ip {
@@ -226,6 +233,32 @@ pub(crate) fn drop_not_routed_back() -> [Expr; 3] {
         ],
     });
     [fib, equal(vec![0; 4]), verdict(NF_DROP)]
+}
+
+/// `ct state != invalid accept`: ends the chain for most packets.
+pub(crate) fn accept_unless_invalid() -> Rule {
+    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
+    vec![
+        expr(Expressions::Other {
+            expression_type: "ct".to_owned(),
+            attributes: vec![number(CT_DREG, 1), number(CT_KEY, CT_STATE)],
+        }),
+        compare(Operator::NotEqual, INVALID.to_ne_bytes().to_vec()),
+        verdict(NF_ACCEPT),
+    ]
+}
+
+/// `drop`
+pub(crate) fn drop_all() -> Rule {
+    vec![verdict(NF_DROP)]
+}
+
+/// `ip saddr @set drop`
+pub(crate) fn drop_from(ip: Ip, set: &str) -> Rule {
+    let mut rule = guard(ip).to_vec();
+    rule.extend(address_in(ip, ip.saddr(), set, true));
+    rule.push(verdict(NF_DROP));
+    rule
 }
 
 /// The address at `offset` is in the set, or is not.

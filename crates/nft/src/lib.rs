@@ -15,6 +15,7 @@
 //!     network: "pods".to_owned(),
 //!     address: [10, 1, 0, 5].into(),
 //!     subnet: ipnetwork::IpNetwork::new([10, 1, 0, 0].into(), 24).expect("a valid prefix"),
+//!     exclude: Vec::new(),
 //!     comment: "3f9a… pods c0ffee eth0".to_owned(),
 //! };
 //! nft.add_masquerade(&m)?;
@@ -31,6 +32,7 @@ mod change;
 mod comment;
 mod error;
 mod expr;
+mod invalid;
 mod macspoof;
 mod masquerade;
 mod monitor;

@@ -22,6 +22,7 @@ use crate::change::Chain;
 use crate::comment;
 use crate::error::{Error, Result};
 use crate::expr::{self, Rule};
+use crate::query::WantedChain;
 
 pub(crate) const TABLE: Table =
     Table { family: NetfilterProtoFamily::Bridge, name: "ferrule", title: "bridge ferrule" };
@@ -36,10 +37,11 @@ const BASE: BaseChain = BaseChain {
     priority: -300,
 };
 
-const PORTS: Set = Set { name: "spoof-ports", key: IFNAME, intervals: false, verdicts: false };
-const MACS: Set =
+const PORTS: Set<'static> =
+    Set { name: "spoof-ports", key: IFNAME, intervals: false, verdicts: false };
+const MACS: Set<'static> =
     Set { name: "spoof-macs", key: IFNAME_ETHER_ADDR, intervals: false, verdicts: false };
-const SETS: [Set; 2] = [PORTS, MACS];
+const SETS: [Set<'static>; 2] = [PORTS, MACS];
 
 /// One bridge port from which only one source MAC address is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +119,9 @@ impl Nft {
             Some(state) if state.dormant => vec![format!("table {} is dormant", TABLE.title)],
             Some(_) => Vec::new(),
         };
-        differences.extend(self.base_differences(TABLE, &BASE, &base_rules())?);
+        let rules = base_rules();
+        let base = [WantedChain::Base(&BASE, &rules)];
+        differences.extend(self.chain_differences(TABLE, &base)?.concat());
         for element in &elements {
             differences.extend(self.element_differences(TABLE, element)?);
         }
@@ -149,7 +153,7 @@ impl Nft {
 
     /// Removes the table if nothing else is in it, also where an earlier call was ended before.
     pub(crate) fn del_unused_macspoof(&mut self) -> Result<()> {
-        self.del_empty_frame(TABLE, &BASE, &SETS)
+        self.del_empty_frame(TABLE, &[BASE], &SETS)
     }
 }
 

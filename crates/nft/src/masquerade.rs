@@ -24,6 +24,7 @@
 //! The base chain is not called `masquerade`: that is a keyword of `nft`, which would print the
 //! ruleset and then refuse to load it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -37,6 +38,9 @@ use crate::change::Chain;
 use crate::comment;
 use crate::error::{Error, Result};
 use crate::expr::{self, Ip, Rule};
+use crate::invalid::{self, INVALID, INVALID4, INVALID6};
+use crate::node::{read, spans};
+use crate::query::{GENERATIONS, WantedChain};
 
 pub(crate) const TABLE: Table =
     Table { family: NetfilterProtoFamily::Inet, name: "ferrule", title: "inet ferrule" };
@@ -48,20 +52,26 @@ pub(crate) const TABLE: Table =
 pub(crate) const BASE: BaseChain =
     BaseChain { name: "masq", kind: "nat", hook: InetHookNumber::PostRouting, priority: 101 };
 
-pub(crate) const CLUSTER4: Set =
+pub(crate) const CLUSTER4: Set<'static> =
     Set { name: "cluster4", key: IPV4_ADDR, intervals: true, verdicts: false };
-pub(crate) const CLUSTER6: Set =
+pub(crate) const CLUSTER6: Set<'static> =
     Set { name: "cluster6", key: IPV6_ADDR, intervals: true, verdicts: false };
-pub(crate) const MASQ4: Set =
+pub(crate) const MASQ4: Set<'static> =
     Set { name: "masq4", key: IPV4_ADDR, intervals: false, verdicts: true };
-const MASQ6: Set = Set { name: "masq6", key: IPV6_ADDR, intervals: false, verdicts: true };
-pub(crate) const SETS: [Set; 4] = [CLUSTER4, CLUSTER6, MASQ4, MASQ6];
+pub(crate) const MASQ6: Set<'static> =
+    Set { name: "masq6", key: IPV6_ADDR, intervals: false, verdicts: true };
+/// The sets that the base chain looks into.
+const FRAME: [Set<'static>; 4] = [CLUSTER4, CLUSTER6, MASQ4, MASQ6];
+/// All that is there with the first pod, and goes with the last.
+pub(crate) const SETS: [Set<'static>; 6] = [CLUSTER4, CLUSTER6, MASQ4, MASQ6, INVALID4, INVALID6];
+pub(crate) const BASES: [BaseChain; 2] = [BASE, INVALID];
 
-/// How many rules each subnet's chain has.
+/// How many rules each subnet's chains have, without the one for its exceptions.
 const CHAIN_RULES: u32 = 3;
 
-/// How the names of the per-subnet chains begin.
-const CHAIN_PREFIX: &str = "masq-";
+/// How the names of the per-subnet chains and sets begin.
+pub(crate) const CHAIN_PREFIX: &str = "masq-";
+pub(crate) const EXCLUDE_PREFIX: &str = "exclude-";
 
 /// One pod address whose traffic to the world outside is masqueraded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +82,9 @@ pub struct Masquerade {
     pub address: IpAddr,
     /// The pod's own subnet, never translated to; host bits do not matter.
     pub subnet: IpNetwork,
+    /// Further destinations that are never translated to; those of the other family do not
+    /// matter, nor do host bits, and they may overlap.
+    pub exclude: Vec<IpNetwork>,
     /// Whose it is; cut to [`crate::COMMENT_MAX`] bytes by [`crate::fit`].
     pub comment: String,
 }
@@ -85,46 +98,130 @@ impl Masquerade {
         Err(Error::Invalid(format!("masquerade: {address} and {subnet} are of different families")))
     }
 
-    fn canonical_subnet(&self) -> IpNetwork {
-        IpNetwork::new(self.subnet.network(), self.subnet.prefix()).unwrap_or(self.subnet)
+    /// What it shares with the other pods of its subnet.
+    fn shared(&self) -> Shared {
+        let mut exclude: Vec<IpNetwork> = self.exclude.iter().map(|net| canonical(*net)).collect();
+        exclude.retain(|net| net.is_ipv4() == self.subnet.is_ipv4());
+        exclude.sort_unstable();
+        exclude.dedup();
+        Shared { network: self.network.clone(), subnet: canonical(self.subnet), exclude }
     }
 
-    /// The chain of (network, subnet): 64 bits of a hash of both.
-    fn chain(&self) -> String {
-        let subnet = self.canonical_subnet().to_string();
+    /// Its two elements, which lead to the chains of that ID.
+    fn elements(&self, id: &str) -> [Element; 2] {
+        let element = |set, chain| Element {
+            set,
+            key: key(self.address),
+            title: self.address.to_string(),
+            jump: Some(chain),
+            comment: comment::fit(&self.comment),
+        };
+        let [masquerade, invalid] = maps(self.address);
+        [element(masquerade, chain_name(id)), element(invalid, invalid::chain_name(id))]
+    }
+}
+
+/// What the pods of a network and subnet have in common: their chains, and the set of what is not
+/// masqueraded to.
+pub(crate) struct Shared {
+    pub(crate) network: String,
+    pub(crate) subnet: IpNetwork,
+    /// Of the subnet's family, sorted.
+    pub(crate) exclude: Vec<IpNetwork>,
+}
+
+impl Shared {
+    /// What its names end with: 64 bits of a hash of all of it. Networks with different lists of
+    /// exceptions share nothing, nor do pods from before and after a change of the list.
+    pub(crate) fn id(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.network.as_bytes());
         hash.update([0]);
-        hash.update(subnet.as_bytes());
-        let mut name = CHAIN_PREFIX.to_owned();
-        name.extend(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")));
-        name
+        hash.update(self.subnet.to_string().as_bytes());
+        for net in &self.exclude {
+            hash.update([0]);
+            hash.update(net.to_string().as_bytes());
+        }
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn chain_comment(&self) -> String {
-        format!("{} {}", self.canonical_subnet(), self.network)
+    pub(crate) fn comment(&self) -> String {
+        format!("{} {}", self.subnet, self.network)
     }
 
-    fn chain_rules(&self) -> Vec<Rule> {
-        let mut rules = vec![expr::return_to(self.canonical_subnet())];
-        rules.extend(expr::return_to_multicast(Ip::of(self.subnet)));
-        rules.push(expr::masquerade());
+    /// Where its exceptions are, if it has any.
+    fn exclude_set<'a>(&self, name: &'a str) -> Option<Set<'a>> {
+        (!self.exclude.is_empty()).then(|| exclude_set(name, self.subnet.is_ipv4()))
+    }
+
+    /// What packets leave the chain unaltered, then the end of the others.
+    pub(crate) fn rules(&self, end: Rule) -> Vec<Rule> {
+        let ip = Ip::of(self.subnet);
+        let mut rules = vec![expr::return_to(self.subnet)];
+        rules.extend(expr::return_to_multicast(ip));
+        let name = exclude_name(&self.id());
+        rules.extend(self.exclude_set(&name).map(|set| expr::return_to_set(ip, set.name)));
+        rules.push(end);
         rules
     }
 
-    fn element(&self) -> Element {
-        let (set, key) = key(self.address);
-        let title = self.address.to_string();
-        let jump = Some(self.chain());
-        Element { set, key, title, jump, comment: comment::fit(&self.comment) }
+    /// Adds to the batch a chain with the set that its rules look into.
+    pub(crate) fn add(&self, batch: &mut Batch, chain: &str) {
+        let name = exclude_name(&self.id());
+        if let Some(set) = self.exclude_set(&name) {
+            let spans = spans(Ip::of(self.subnet), self.exclude.iter());
+            batch.add_set(&set);
+            // It may be there, with whatever elements.
+            batch.flush_set(&set);
+            batch.add_spans(&set, &spans.iter().collect::<Vec<_>>());
+        }
+        batch.add_chain(chain, &self.comment());
     }
+}
+
+fn canonical(net: IpNetwork) -> IpNetwork {
+    IpNetwork::new(net.network(), net.prefix()).unwrap_or(net)
+}
+
+fn chain_name(id: &str) -> String {
+    format!("{CHAIN_PREFIX}{id}")
+}
+
+fn exclude_name(id: &str) -> String {
+    format!("{EXCLUDE_PREFIX}{id}")
+}
+
+fn exclude_set(name: &str, v4: bool) -> Set<'_> {
+    let key = if v4 { IPV4_ADDR } else { IPV6_ADDR };
+    Set { name, key, intervals: true, verdicts: false }
+}
+
+/// The map of masqueraded addresses, and the one of those whose invalid packets are dropped.
+fn maps(address: IpAddr) -> [Set<'static>; 2] {
+    match address {
+        IpAddr::V4(_) => [MASQ4, INVALID4],
+        IpAddr::V6(_) => [MASQ6, INVALID6],
+    }
+}
+
+fn key(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// The address that is an element's key.
+pub(crate) fn address(key: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(key).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(key).map(IpAddr::from)).ok()
 }
 
 /// Table, base chain and sets.
 fn frame(batch: &mut Batch) {
     batch.add_table();
     batch.add_base_chain(&BASE);
-    for set in &SETS {
+    for set in &FRAME {
         batch.add_set(set);
     }
 }
@@ -138,24 +235,17 @@ fn base_rules() -> Vec<Rule> {
     ]
 }
 
-fn key(address: IpAddr) -> (Set, Vec<u8>) {
-    match address {
-        IpAddr::V4(address) => (MASQ4, address.octets().to_vec()),
-        IpAddr::V6(address) => (MASQ6, address.octets().to_vec()),
-    }
-}
-
-/// Every element, by address and comment.
+/// Every element, by address and comment. An address may be there twice, as another release's DEL
+/// leaves what it does not know.
 pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(IpAddr, String)>> {
     let mut owned = Vec::new();
-    for set in [MASQ4, MASQ6] {
+    for set in [MASQ4, MASQ6, INVALID4, INVALID6] {
         for (key, comment) in nft.list_elements(TABLE, &set)? {
-            let address = <[u8; 4]>::try_from(key.as_slice()).map(IpAddr::from);
-            let address =
-                address.or_else(|_| <[u8; 16]>::try_from(key.as_slice()).map(IpAddr::from));
-            owned.extend(address.ok().zip(comment));
+            owned.extend(address(&key).zip(comment));
         }
     }
+    owned.sort_unstable();
+    owned.dedup();
     Ok(owned)
 }
 
@@ -173,16 +263,25 @@ impl Nft {
         // Measured: the element alone takes 0.013 ms (and 0.036 ms more for each 1000 elements,
         // since nf_tables validates every jump of the map again); with table, sets and chains
         // in the batch it is 0.09 ms, so those are sent only when a look finds them wanting.
-        let chain = m.chain();
+        let shared = m.shared();
+        let id = shared.id();
+        let (chain, invalid) = (chain_name(&id), invalid::chain_name(&id));
         let chains = [
             Chain { name: BASE.name, rules: base_rules(), add: &frame },
+            Chain { name: INVALID.name, rules: invalid::base_rules(), add: &invalid::frame },
             Chain {
                 name: &chain,
-                rules: m.chain_rules(),
-                add: &|batch| batch.add_chain(&chain, &m.chain_comment()),
+                rules: shared.rules(expr::masquerade()),
+                add: &|batch| shared.add(batch, &chain),
+            },
+            Chain {
+                name: &invalid,
+                rules: shared.rules(expr::drop_all()),
+                add: &|batch| shared.add(batch, &invalid),
             },
         ];
-        self.put(TABLE, &[m.element()], &chains).map(drop)
+        let made = self.put(TABLE, &m.elements(&id), &chains)?;
+        if made.contains(&INVALID.name) { self.adopt_older() } else { Ok(()) }
     }
 
     /// What is not as [`Self::add_masquerade`] would make it, in words; empty: nothing.
@@ -196,36 +295,97 @@ impl Nft {
             Some(state) if state.dormant => vec![format!("table {} is dormant", TABLE.title)],
             Some(_) => Vec::new(),
         };
-        differences.extend(self.base_differences(TABLE, &BASE, &base_rules())?);
-        let chain = m.chain();
-        let comment = m.chain_comment();
-        differences.extend(self.chain_differences(TABLE, &chain, &comment, &m.chain_rules())?);
-        differences.extend(self.element_differences(TABLE, &m.element())?);
+        let shared = m.shared();
+        let (id, comment) = (shared.id(), shared.comment());
+        let (chain, invalid) = (chain_name(&id), invalid::chain_name(&id));
+        let rules = [
+            base_rules(),
+            shared.rules(expr::masquerade()),
+            invalid::base_rules(),
+            shared.rules(expr::drop_all()),
+        ];
+        let [base, masquerade, invalid_base, drop] = &rules;
+        let wanted = [
+            WantedChain::Base(&BASE, base),
+            WantedChain::Regular(&chain, &comment, masquerade),
+            WantedChain::Base(&INVALID, invalid_base),
+            WantedChain::Regular(&invalid, &comment, drop),
+        ];
+        let [element, invalid_element] = m.elements(&id);
+        let mut chains = self.chain_differences(TABLE, &wanted)?;
+        let of_invalid = chains.split_off(2).concat();
+        differences.extend(chains.concat());
+        differences.extend(self.exclude_differences(&shared, &exclude_name(&id))?);
+        differences.extend(self.element_differences(TABLE, &element)?);
+        // Before this release there was nothing of the kind, until the first ADD.
+        if of_invalid.len() < 2 || self.set(TABLE, &invalid_element.set)?.is_some() {
+            differences.extend(of_invalid);
+            differences.extend(self.element_differences(TABLE, &invalid_element)?);
+        }
         Ok(differences)
     }
 
-    /// Ends what [`Self::add_masquerade`] began, if the element of that address carries this
-    /// comment; another's is left alone, and one that is gone is success. The last one takes
-    /// its subnet's chain, and the last of all takes the table, unless route-sync keeps
-    /// cluster CIDRs in it. Says whether the element was there: if not, an earlier call may have
+    fn exclude_differences(&mut self, shared: &Shared, name: &str) -> Result<Vec<String>> {
+        let Some(set) = shared.exclude_set(name) else { return Ok(Vec::new()) };
+        let title = format!("set {name} of table {}", TABLE.title);
+        let wanted = spans(Ip::of(shared.subnet), shared.exclude.iter());
+        let mut found = None;
+        for _ in 0..GENERATIONS {
+            let before = self.generation()?;
+            if self.set(TABLE, &set)?.is_none() {
+                return Ok(vec![format!("{title} is missing")]);
+            }
+            found = read(&set, self.all_elements(TABLE, &set)?);
+            if found.as_ref() == Some(&wanted) || self.generation()? == before {
+                break;
+            }
+        }
+        let list: Vec<String> = shared.exclude.iter().map(IpNetwork::to_string).collect();
+        let same = found == Some(wanted);
+        Ok(if same { Vec::new() } else { vec![format!("{title} is not {}", list.join(", "))] })
+    }
+
+    /// Ends what [`Self::add_masquerade`] began, if the elements of that address carry this
+    /// comment; another's are left alone, and ones that are gone are success. The last one takes
+    /// its subnet's chains, and the last of all takes the table, unless route-sync keeps
+    /// cluster CIDRs in it. Says whether an element was there: if not, an earlier call may have
     /// been ended after it, and [`Self::del_unused`] removes the rest.
     ///
     /// # Errors
     /// As the kernel reports them, but for "gone" and "still in use".
     pub fn del_masquerade(&mut self, address: IpAddr, comment: &str) -> Result<bool> {
         let comment = comment::fit(comment);
-        let (map, key) = key(address);
+        let [map, invalid] = maps(address);
+        let key = key(address);
+        let mut together = true;
         let chain = self.at_generation(|nft, generation| {
-            let element = nft.element(TABLE, &map, &key)?;
-            let ours = element.filter(|found| found.comment.as_deref() == Some(&comment));
-            let Some(element) = ours else { return Ok(None) };
+            let mut ours = |set| {
+                let found = nft.element(TABLE, set, &key)?;
+                Ok::<_, Error>(found.filter(|e| e.comment.as_deref() == Some(&comment)))
+            };
+            let element = ours(&map)?;
+            // Both were added in one batch; but a release before this one knows the first alone.
+            let assumed = std::mem::take(&mut together) && element.is_some();
+            let other = if assumed { None } else { ours(&invalid)? };
             let mut batch = Batch::new(TABLE);
-            batch.del_element(&map, &key);
-            nft.commit_removal(&batch, generation)?;
-            Ok(element.chain)
+            if element.is_some() {
+                batch.del_element(&map, &key);
+            }
+            if assumed || other.is_some() {
+                batch.del_element(&invalid, &key);
+            }
+            let Some(found) = element.or(other) else { return Ok(None) };
+            match nft.socket.commit(&batch, generation) {
+                Err(e) if assumed && e.is_gone() => return Err(e.outdated()),
+                Err(e) if !(e.is_busy() || e.is_gone()) => return Err(e),
+                _ => {}
+            }
+            Ok(found.chain)
         })?;
         let Some(chain) = chain else { return Ok(false) };
-        if chain.starts_with(CHAIN_PREFIX) && self.del_unused_chain(&chain)? {
+        if let Some(id) = shared_id(&chain)
+            && self.del_unused_chains(id, address.is_ipv4())?
+        {
             self.del_unused_frame()?;
         }
         Ok(true)
@@ -236,61 +396,58 @@ impl Nft {
         if self.table(TABLE)?.is_none() {
             return Ok(());
         }
-        for chain in self.chains(TABLE, CHAIN_PREFIX)? {
-            self.del_unused_chain(&chain)?;
+        let mut chains = self.chains(TABLE, CHAIN_PREFIX)?;
+        chains.extend(self.chains(TABLE, invalid::CHAIN_PREFIX)?);
+        let ids: BTreeSet<&str> = chains.iter().filter_map(|chain| shared_id(chain)).collect();
+        for id in ids {
+            // The set's keys make no difference to its name.
+            self.del_unused_chains(id, true)?;
         }
         self.del_unused_frame()
     }
 
     /// Removes the table with what every masquerade needs, if nothing else is in it.
     pub(crate) fn del_unused_frame(&mut self) -> Result<()> {
-        self.del_empty_frame(TABLE, &BASE, &SETS)
+        self.del_empty_frame(TABLE, &BASES, &SETS)
     }
 
-    /// Deletes the chain of a subnet unless something jumps to it; whether it is gone.
-    fn del_unused_chain(&mut self, chain: &str) -> Result<bool> {
-        self.at_generation(|nft, generation| match nft.chain(TABLE, chain)? {
-            None => Ok(true),
-            Some(state) if state.uses > CHAIN_RULES => Ok(false),
-            Some(_) => {
-                let mut batch = Batch::new(TABLE);
+    /// Deletes the chains of a subnet and their set unless something jumps to one; whether they
+    /// are gone.
+    fn del_unused_chains(&mut self, id: &str, v4: bool) -> Result<bool> {
+        let (chain, invalid, name) = (chain_name(id), invalid::chain_name(id), exclude_name(id));
+        let exclude = exclude_set(&name, v4);
+        self.at_generation(|nft, generation| {
+            let mut batch = Batch::new(TABLE);
+            let mut set = None;
+            for chain in [&chain, &invalid] {
+                let Some(state) = nft.chain(TABLE, chain)? else { continue };
+                if state.uses > CHAIN_RULES + 1 {
+                    return Ok(false);
+                }
+                // Only now, when it may be the last one: how many of these are rules.
+                if set.is_none() {
+                    set = Some(nft.set(TABLE, &exclude)?.is_some());
+                }
+                if state.uses > CHAIN_RULES + u32::from(set == Some(true)) {
+                    return Ok(false);
+                }
                 batch.del_chain(chain);
-                nft.commit_removal(&batch, generation)
             }
+            if set == Some(true) {
+                batch.del_set(&exclude);
+            }
+            if batch.steps().is_empty() {
+                return Ok(true);
+            }
+            nft.commit_removal(&batch, generation)
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn masquerade(subnet: &str) -> Masquerade {
-        let subnet: IpNetwork = subnet.parse().unwrap();
-        let address = subnet.ip();
-        Masquerade { network: "pods".to_owned(), address, subnet, comment: "x".to_owned() }
-    }
-
-    #[test]
-    fn the_chain_is_one_for_a_network_and_subnet() {
-        let chain = masquerade("10.1.0.5/24").chain();
-        // The name is on disk in saved rulesets: it must not change between versions.
-        assert_eq!(chain, "masq-55d575a951ea7196");
-        assert_eq!(chain, masquerade("10.1.0.9/24").chain());
-        assert_ne!(chain, masquerade("10.1.0.5/25").chain());
-        let other = Masquerade { network: "pod".to_owned(), ..masquerade("10.1.0.5/24") };
-        assert_ne!(chain, other.chain());
-    }
-
-    #[test]
-    fn the_rule_count_that_decides_is_that_of_the_rules() {
-        assert_eq!(masquerade("10.1.0.5/24").chain_rules().len(), CHAIN_RULES as usize);
-        assert_eq!(masquerade("fd00::5/64").chain_rules().len(), CHAIN_RULES as usize);
-    }
-
-    #[test]
-    fn an_address_of_the_other_family_is_refused() {
-        let mixed = Masquerade { address: "fd00::1".parse().unwrap(), ..masquerade("10.1.0.5/24") };
-        assert!(matches!(mixed.check(), Err(Error::Invalid(_))));
-    }
+/// The ID in the name of one of a subnet's chains.
+fn shared_id(chain: &str) -> Option<&str> {
+    chain.strip_prefix(CHAIN_PREFIX).or_else(|| chain.strip_prefix(invalid::CHAIN_PREFIX))
 }
+
+#[cfg(test)]
+mod tests;

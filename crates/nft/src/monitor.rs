@@ -5,13 +5,19 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use netlink::{Protocol, Reply, find};
 
+use crate::batch::Set;
 use crate::error::Result;
-use crate::masquerade::TABLE;
+use crate::invalid::{self, INVALID4, INVALID6};
+use crate::masquerade::{self, EXCLUDE_PREFIX, MASQ4, MASQ6, TABLE};
 use crate::rpfilter::LINKS;
 use crate::sound::{NF_TABLES, NFGENMSG};
 
 /// include/uapi/linux/netfilter/nfnetlink.h
 const NFNLGRP_NFTABLES: u32 = 7;
+/// The sets whose elements come and go with pods.
+const OF_PODS: [Set<'static>; 5] = [MASQ4, MASQ6, INVALID4, INVALID6, LINKS];
+/// How the chains begin that come and go with pods.
+const PREFIXES: [&str; 2] = [masquerade::CHAIN_PREFIX, invalid::CHAIN_PREFIX];
 /// Receive buffer in bytes, of which the kernel makes twice as many.
 const SPACE: usize = 4 << 20;
 
@@ -66,6 +72,7 @@ fn concerns(message: &Reply<'_>) -> bool {
     let name = match kind {
         15 => return false,
         3..=5 => Some(3),   // NFTA_CHAIN_NAME
+        9..=11 => Some(2),  // NFTA_SET_NAME
         6..=8 => Some(2),   // NFTA_RULE_CHAIN
         12..=14 => Some(2), // NFTA_SET_ELEM_LIST_SET
         _ => None,
@@ -81,8 +88,10 @@ fn concerns(message: &Reply<'_>) -> bool {
         return false;
     }
     let of_pods = |name: &[u8]| match kind {
-        12..=14 => name == b"masq4" || name == b"masq6" || name == LINKS.name.as_bytes(),
-        _ => name.starts_with(b"masq-"),
+        9..=14 if name.starts_with(EXCLUDE_PREFIX.as_bytes()) => true,
+        9..=11 => false,
+        12..=14 => OF_PODS.iter().any(|set| name == set.name.as_bytes()),
+        _ => PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes())),
     };
     !name.and_then(text).is_some_and(of_pods)
 }

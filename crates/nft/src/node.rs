@@ -28,6 +28,15 @@
 //!         ip6 daddr ff00::/8 return
 //!         ip6 saddr @pods6 masquerade
 //!     }
+//!     chain cluster-invalid {
+//!         type filter hook forward priority filter; policy accept;
+//!         ct state != invalid accept
+//!         ip daddr @cluster4 return
+//!         ip daddr 224.0.0.0/4 return
+//!         ip daddr @pods4 return
+//!         ip saddr @pods4 drop
+//!         …and the same with 6
+//!     }
 //! }
 //! ```
 //!
@@ -52,6 +61,7 @@ use crate::batch::{BaseChain, Batch, IPV4_ADDR, IPV6_ADDR, Set, Span};
 use crate::error::{Error, Result};
 use crate::expr::{self, Ip, Rule};
 use crate::masquerade::{BASE, CLUSTER4, CLUSTER6, SETS, TABLE};
+use crate::query::WantedChain;
 use sources::PodSources;
 
 pub(crate) mod sources;
@@ -75,12 +85,15 @@ const MASQUERADE: BaseChain = BaseChain {
     priority: BASE.priority + 1,
 };
 
-const PEERS4: Set =
+/// As [`crate::invalid::INVALID`], for the node's pods.
+const INVALID: BaseChain = BaseChain { name: "cluster-invalid", ..crate::invalid::INVALID };
+
+const PEERS4: Set<'static> =
     Set { name: "overlay-peers4", key: IPV4_ADDR, intervals: false, verdicts: false };
-const PEERS6: Set =
+const PEERS6: Set<'static> =
     Set { name: "overlay-peers6", key: IPV6_ADDR, intervals: false, verdicts: false };
-const PODS4: Set = Set { name: "pods4", key: IPV4_ADDR, intervals: true, verdicts: false };
-const PODS6: Set = Set { name: "pods6", key: IPV6_ADDR, intervals: true, verdicts: false };
+const PODS4: Set<'static> = Set { name: "pods4", key: IPV4_ADDR, intervals: true, verdicts: false };
+const PODS6: Set<'static> = Set { name: "pods6", key: IPV6_ADDR, intervals: true, verdicts: false };
 
 /// IFNAMSIZ, the NUL included.
 const NAME_LEN: usize = 16;
@@ -177,6 +190,18 @@ impl NodeMasquerade {
     }
 }
 
+/// What conntrack calls invalid is not translated, so it would leave with the pod's address.
+fn invalid_rules() -> Vec<Rule> {
+    let mut rules = vec![expr::accept_unless_invalid()];
+    for (ip, cluster, pods) in [(Ip::V4, CLUSTER4, PODS4), (Ip::V6, CLUSTER6, PODS6)] {
+        rules.push(expr::return_to_set(ip, cluster.name));
+        rules.extend(expr::return_to_multicast(ip));
+        rules.push(expr::return_to_set(ip, pods.name));
+        rules.push(expr::drop_from(ip, pods.name));
+    }
+    rules
+}
+
 impl NodeRules {
     fn check(&self) -> Result<()> {
         self.sources.as_ref().map_or(Ok(()), PodSources::check)?;
@@ -192,20 +217,21 @@ impl NodeRules {
         Ok(())
     }
 
-    fn chains(&self) -> [(BaseChain, Option<Vec<Rule>>); 5] {
+    fn chains(&self) -> [(BaseChain, Option<Vec<Rule>>); 6] {
         let sources = self.sources.as_ref();
         let output = |guard| sources::output_rules(guard, sources.is_some());
         [
             (OVERLAY, self.guard.as_ref().map(Guard::rules)),
             (TRANSIT, self.guard.as_ref().map(Guard::transit_rules)),
             (MASQUERADE, self.masquerade.as_ref().map(NodeMasquerade::rules)),
+            (INVALID, self.masquerade.as_ref().map(|_| invalid_rules())),
             (sources::SOURCES, sources.map(PodSources::rules)),
             (sources::OUTPUT, self.guard.as_ref().map(output)),
         ]
     }
 
     /// What each set holds; None: it is not needed.
-    fn sets(&self) -> [(Set, Option<BTreeSet<Span>>); 6] {
+    fn sets(&self) -> [(Set<'static>, Option<BTreeSet<Span>>); 6] {
         let guard = self.guard.as_ref();
         let masquerade = self.masquerade.as_ref();
         let cluster = |ip| {
@@ -238,7 +264,7 @@ fn bytes(ip: Ip, bits: u128) -> Vec<u8> {
 
 /// The networks of one family as intervals that neither overlap nor touch: the kernel refuses
 /// those that overlap.
-fn spans<'a>(ip: Ip, networks: impl Iterator<Item = &'a IpNetwork>) -> BTreeSet<Span> {
+pub(crate) fn spans<'a>(ip: Ip, networks: impl Iterator<Item = &'a IpNetwork>) -> BTreeSet<Span> {
     let highest = if ip == Ip::V4 { u32::MAX.into() } else { u128::MAX };
     let of_family = networks.filter(|network| Ip::of(**network) == ip);
     let range = |network: &IpNetwork| (bits(network.network()), bits(network.broadcast()));
@@ -260,7 +286,7 @@ fn spans<'a>(ip: Ip, networks: impl Iterator<Item = &'a IpNetwork>) -> BTreeSet<
 
 /// Elements of a dump as spans; None when they are no such thing, as with a catch-all element,
 /// which has no key.
-fn read(set: &Set, elements: Vec<ElementState>) -> Option<BTreeSet<Span>> {
+pub(crate) fn read(set: &Set<'_>, elements: Vec<ElementState>) -> Option<BTreeSet<Span>> {
     let mut keys = Vec::with_capacity(elements.len());
     for element in elements {
         keys.push((element.key?, !element.ends));
@@ -326,7 +352,7 @@ impl Nft {
     /// As the kernel reports them.
     pub fn del_node_rules(&mut self) -> Result<()> {
         self.put_node_rules(&NodeRules::default())?;
-        self.del_empty_frame(TABLE, &BASE, &SETS)
+        self.del_unused_frame()
     }
 
     /// What differs becomes a batch for that generation; false: nothing did.
@@ -337,23 +363,8 @@ impl Nft {
             batch.wake_table();
         }
         let bare = 1;
-        let mut made = Vec::new();
         // Chains go before the sets that they look into, and come after them.
-        for (chain, wanted) in rules.chains() {
-            let Some(wanted) = wanted else {
-                if self.chain(TABLE, chain.name)?.is_some() {
-                    batch.del_chain(chain.name);
-                }
-                continue;
-            };
-            if self.base_differences(TABLE, &chain, &wanted)?.is_empty() {
-                continue;
-            }
-            if self.chain(TABLE, chain.name)?.is_some() {
-                batch.del_chain(chain.name);
-            }
-            made.push((chain, wanted));
-        }
+        let made = self.replace_chains(&mut batch, rules.chains())?;
         for (set, wanted) in rules.sets().into_iter().chain(sources::sets(rules.sources.as_ref())) {
             self.put_set(&mut batch, &set, wanted.as_ref())?;
         }
@@ -377,11 +388,35 @@ impl Nft {
         }
     }
 
+    /// Adds to the batch the deletion of each chain that is not as wanted; those that are to be made.
+    fn replace_chains<const N: usize>(
+        &mut self,
+        batch: &mut Batch,
+        chains: [(BaseChain, Option<Vec<Rule>>); N],
+    ) -> Result<Vec<(BaseChain, Vec<Rule>)>> {
+        let wanted = chains.iter().filter_map(|(chain, rules)| {
+            rules.as_deref().map(|rules| WantedChain::Base(chain, rules))
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let mut differences = self.chain_differences(TABLE, &wanted)?.into_iter();
+        let mut made = Vec::new();
+        for (chain, rules) in chains {
+            if rules.is_some() && differences.next().is_some_and(|of| of.is_empty()) {
+                continue;
+            }
+            if self.chain(TABLE, chain.name)?.is_some() {
+                batch.del_chain(chain.name);
+            }
+            made.extend(rules.map(|rules| (chain, rules)));
+        }
+        Ok(made)
+    }
+
     /// Adds to the batch what makes a set hold these and no more.
     fn put_set(
         &mut self,
         batch: &mut Batch,
-        set: &Set,
+        set: &Set<'_>,
         wanted: Option<&BTreeSet<Span>>,
     ) -> Result<()> {
         let exists = self.set(TABLE, set)?.is_some();

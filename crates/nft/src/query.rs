@@ -7,6 +7,8 @@ use netlink_packet_netfilter::nftables::{
     TableAttribute, TableMessage,
 };
 
+use std::collections::BTreeMap;
+
 use crate::Nft;
 use crate::answer::{Answer, ChainState, ElementState, FoundRule, TableState};
 use crate::batch::{BaseChain, Element, POLICY_ACCEPT, Set, Table, elements};
@@ -14,6 +16,84 @@ use crate::comment;
 use crate::error::{Error, Result};
 use crate::expr::Rule;
 use crate::raw::same;
+
+/// The expressions of each rule, by the name of its chain.
+#[derive(Debug, Default)]
+pub(crate) struct TableRules(BTreeMap<String, Vec<Vec<u8>>>);
+
+impl TableRules {
+    /// The rules of a chain; none when it does not exist.
+    pub(crate) fn of(&self, chain: &str) -> &[Vec<u8>] {
+        self.0.get(chain).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// A chain as it should be.
+pub(crate) enum WantedChain<'a> {
+    Base(&'a BaseChain, &'a [Rule]),
+    /// Its name, its comment and its rules.
+    Regular(&'a str, &'a str, &'a [Rule]),
+}
+
+impl WantedChain<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Base(base, _) => base.name,
+            Self::Regular(name, ..) => name,
+        }
+    }
+
+    fn title(&self, table: Table) -> String {
+        let kind = if matches!(self, Self::Base(..)) { "base chain" } else { "chain" };
+        format!("{kind} {} of table {}", self.name(), table.title)
+    }
+
+    /// How the chain itself differs.
+    fn head(&self, table: Table, state: &ChainState) -> Vec<String> {
+        let name = self.title(table);
+        let mut differences = Vec::new();
+        match self {
+            Self::Regular(_, comment, _) => {
+                let wanted = comment::fit(comment);
+                let found = state.comment.as_deref().unwrap_or_default();
+                if found != wanted {
+                    differences
+                        .push(format!("{name} has the comment {found:?} and not {wanted:?}"));
+                }
+            }
+            Self::Base(chain, _) => {
+                if !chain.hook().iter().all(|wanted| state.hook.contains(wanted)) {
+                    differences.push(format!("{name} has another hook or priority"));
+                }
+                if state.kind.as_deref() != Some(chain.kind) {
+                    differences.push(format!("{name} is not of type {}", chain.kind));
+                }
+                if state.policy != Some(POLICY_ACCEPT) {
+                    differences.push(format!("{name} does not accept by default"));
+                }
+            }
+        }
+        differences
+    }
+
+    /// How its rules differ.
+    fn rules(&self, table: Table, found: &TableRules) -> Vec<String> {
+        let (Self::Base(_, wanted) | Self::Regular(_, _, wanted)) = self;
+        let found = found.of(self.name());
+        let name = format!("chain {} of table {}", self.name(), table.title);
+        let mut differences = Vec::new();
+        if found.len() != wanted.len() {
+            let (found, wanted) = (found.len(), wanted.len());
+            differences.push(format!("{name} has {found} rules and not {wanted}"));
+        }
+        for (i, (found, wanted)) in found.iter().zip(*wanted).enumerate() {
+            if !same(wanted, found) {
+                differences.push(format!("rule {} of {name} is not ours", i + 1));
+            }
+        }
+        differences
+    }
+}
 
 /// How often a decision is made again because the ruleset changed while it was made.
 pub(crate) const GENERATIONS: u32 = 64;
@@ -109,16 +189,22 @@ impl Nft {
         Ok(rules.collect())
     }
 
-    /// How many rules a chain has. A dump, as [`Self::rules`].
-    pub(crate) fn count_rules(&mut self, table: Table, chain: &str) -> Result<usize> {
-        let (what, question) = rules_of(table, chain);
-        self.socket.count(&what, table.family, question)
+    /// The rules of all chains of a table, by chain. A dump, as [`Self::rules`].
+    pub(crate) fn table_rules(&mut self, table: Table) -> Result<TableRules> {
+        let what = format!("list the rules of table {}", table.title);
+        let attributes = vec![RuleAttribute::Table(table.name.to_owned())];
+        let question = NfTablesMessage::GetRule(RuleMessage { attributes });
+        let mut chains = BTreeMap::<String, Vec<Vec<u8>>>::new();
+        for (chain, expressions) in self.socket.rules(&what, table.family, question)? {
+            chains.entry(chain).or_default().push(expressions);
+        }
+        Ok(TableRules(chains))
     }
 
     pub(crate) fn element(
         &mut self,
         table: Table,
-        set: &Set,
+        set: &Set<'_>,
         key: &[u8],
     ) -> Result<Option<ElementState>> {
         let what = format!("look up an element of {} in table {}", set.name, table.title);
@@ -134,7 +220,7 @@ impl Nft {
 
     /// Whether a set has elements; None when it is missing. A hint: without a generation around
     /// it, it can be wrong under concurrent changes, and only the kernel's EBUSY counts.
-    pub(crate) fn has_elements(&mut self, table: Table, set: &Set) -> Result<Option<bool>> {
+    pub(crate) fn has_elements(&mut self, table: Table, set: &Set<'_>) -> Result<Option<bool>> {
         match self.set(table, set)? {
             Some(Answer::Set { count: Some(count) }) => Ok(Some(count > 0)),
             Some(Answer::Set { count: None }) => self.lists_elements(table, set).map(Some),
@@ -142,7 +228,7 @@ impl Nft {
         }
     }
 
-    pub(crate) fn set(&mut self, table: Table, set: &Set) -> Result<Option<Answer>> {
+    pub(crate) fn set(&mut self, table: Table, set: &Set<'_>) -> Result<Option<Answer>> {
         let what = format!("look up {} of table {}", set.name, table.title);
         let attributes = vec![
             SetAttribute::Table(table.name.to_owned()),
@@ -153,7 +239,7 @@ impl Nft {
     }
 
     /// The same by listing them all.
-    pub(crate) fn lists_elements(&mut self, table: Table, set: &Set) -> Result<bool> {
+    pub(crate) fn lists_elements(&mut self, table: Table, set: &Set<'_>) -> Result<bool> {
         Ok(!self.all_elements(table, set)?.is_empty())
     }
 
@@ -161,7 +247,7 @@ impl Nft {
     pub(crate) fn list_elements(
         &mut self,
         table: Table,
-        set: &Set,
+        set: &Set<'_>,
     ) -> Result<Vec<(Vec<u8>, Option<String>)>> {
         let found = self.all_elements(table, set)?.into_iter();
         Ok(found.filter_map(|e| e.key.map(|key| (key, e.comment))).collect())
@@ -169,7 +255,11 @@ impl Nft {
 
     /// A set's elements; none when it does not exist. A dump: it counts only if the generation
     /// is the same afterwards.
-    pub(crate) fn all_elements(&mut self, table: Table, set: &Set) -> Result<Vec<ElementState>> {
+    pub(crate) fn all_elements(
+        &mut self,
+        table: Table,
+        set: &Set<'_>,
+    ) -> Result<Vec<ElementState>> {
         let what = format!("list {} of table {}", set.name, table.title);
         let question = NfTablesMessage::GetSetElement(SetElementMessage {
             attributes: vec![
@@ -186,82 +276,32 @@ impl Nft {
         Ok(found)
     }
 
-    /// How a base chain differs from what it should be, rules included.
-    pub(crate) fn base_differences(
-        &mut self,
-        table: Table,
-        chain: &BaseChain,
-        rules: &[Rule],
-    ) -> Result<Vec<String>> {
-        let name = format!("base chain {} of table {}", chain.name, table.title);
-        let Some(state) = self.chain(table, chain.name)? else {
-            return Ok(vec![format!("{name} is missing")]);
-        };
-        let mut differences = Vec::new();
-        if !chain.hook().iter().all(|wanted| state.hook.contains(wanted)) {
-            differences.push(format!("{name} has another hook or priority"));
-        }
-        if state.kind.as_deref() != Some(chain.kind) {
-            differences.push(format!("{name} is not of type {}", chain.kind));
-        }
-        if state.policy != Some(POLICY_ACCEPT) {
-            differences.push(format!("{name} does not accept by default"));
-        }
-        differences.extend(self.rule_differences(table, chain.name, rules)?);
-        Ok(differences)
-    }
-
-    /// How a regular chain differs from what it should be, rules included.
+    /// How chains differ from what they should be, rules included: for each of them in words. Rules
+    /// are only to be had as a dump: a difference counts if the generation was the same before and
+    /// after.
     pub(crate) fn chain_differences(
         &mut self,
         table: Table,
-        chain: &str,
-        comment: &str,
-        rules: &[Rule],
-    ) -> Result<Vec<String>> {
-        let name = format!("chain {chain} of table {}", table.title);
-        let Some(state) = self.chain(table, chain)? else {
-            return Ok(vec![format!("{name} is missing")]);
-        };
-        let mut differences = Vec::new();
-        let wanted = comment::fit(comment);
-        if state.comment.as_deref() != Some(&wanted) {
-            let found = state.comment.unwrap_or_default();
-            differences.push(format!("{name} has the comment {found:?} and not {wanted:?}"));
+        wanted: &[WantedChain<'_>],
+    ) -> Result<Vec<Vec<String>>> {
+        let mut heads = Vec::with_capacity(wanted.len());
+        for chain in wanted {
+            heads.push(self.chain(table, chain.name())?.map(|state| chain.head(table, &state)));
         }
-        differences.extend(self.rule_differences(table, chain, rules)?);
-        Ok(differences)
-    }
-
-    /// How the rules of a chain differ. Rules are only to be had as a dump: a difference counts
-    /// if the generation was the same before and after.
-    fn rule_differences(
-        &mut self,
-        table: Table,
-        chain: &str,
-        wanted: &[Rule],
-    ) -> Result<Vec<String>> {
-        let name = format!("chain {chain} of table {}", table.title);
-        let mut differences = Vec::new();
+        let mut found = TableRules::default();
         for _ in 0..GENERATIONS {
             let before = self.generation()?;
-            let (what, question) = rules_of(table, chain);
-            let found = self.socket.rules(&what, table.family, question)?;
-            differences.clear();
-            if found.len() != wanted.len() {
-                let (found, wanted) = (found.len(), wanted.len());
-                differences.push(format!("{name} has {found} rules and not {wanted}"));
-            }
-            for (i, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-                if !same(wanted, found) {
-                    differences.push(format!("rule {} of {name} is not ours", i + 1));
-                }
-            }
-            if differences.is_empty() || self.generation()? == before {
+            found = self.table_rules(table)?;
+            let same = |chain: &WantedChain<'_>| chain.rules(table, &found).is_empty();
+            if wanted.iter().all(same) || self.generation()? == before {
                 break;
             }
         }
-        Ok(differences)
+        let differences = |(head, chain): (Option<Vec<String>>, &WantedChain<'_>)| match head {
+            None => vec![format!("{} is missing", chain.title(table))],
+            Some(head) => [head, chain.rules(table, &found)].concat(),
+        };
+        Ok(heads.into_iter().zip(wanted).map(differences).collect())
     }
 
     /// How an element differs from what it should be.

@@ -7,13 +7,20 @@ use netlink_packet_core::Emitable;
 
 use crate::expr::Rule;
 
+const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 
-/// The expressions among a rule's attributes; None: these are no attributes.
-pub(crate) fn expressions(attributes: &[u8]) -> Option<Vec<u8>> {
+/// The name of the chain that a rule is in, and its expressions, of the rule's attributes; None:
+/// these are no attributes.
+pub(crate) fn rule(attributes: &[u8]) -> Option<(String, Vec<u8>)> {
     let all = checked(attributes)?;
-    let expressions = all.iter().find(|attribute| attribute.kind == NFTA_RULE_EXPRESSIONS);
-    Some(expressions.map(|attribute| attribute.value.to_vec()).unwrap_or_default())
+    let value = |kind: u16| {
+        let found = all.iter().find(|attribute| attribute.kind == kind);
+        found.map(|attribute| attribute.value).unwrap_or_default()
+    };
+    let chain = value(NFTA_RULE_CHAIN);
+    let chain = String::from_utf8_lossy(chain.strip_suffix(&[0]).unwrap_or(chain));
+    Some((chain.into_owned(), value(NFTA_RULE_EXPRESSIONS).to_vec()))
 }
 
 /// Whether what was found does the same as the rule: the same attributes in the order in which the
@@ -106,7 +113,7 @@ mod tests {
         #[test]
         fn noise_is_no_rule_of_ours(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(!same(&expr::vmap_source(Ip::V4, "masq4"), &bytes));
-            expressions(&bytes);
+            rule(&bytes);
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::comment;
 use crate::error::{Error, Result};
 use crate::expr::{self, Rule};
 use crate::masquerade::TABLE;
+use crate::query::WantedChain;
 
 /// -300 is raw: before connection tracking, which has nothing to remember of what is dropped.
 const BASE: BaseChain = BaseChain {
@@ -30,7 +31,7 @@ const BASE: BaseChain = BaseChain {
     priority: -300,
 };
 
-pub(crate) const LINKS: Set =
+pub(crate) const LINKS: Set<'static> =
     Set { name: "rpfilter-links", key: IFNAME, intervals: false, verdicts: false };
 
 /// One link by which only sources come in that are routed to it.
@@ -89,7 +90,7 @@ impl Nft {
     pub fn add_rpfilter(&mut self, r: &Rpfilter) -> Result<bool> {
         let element = element(&r.link, &r.comment)?;
         let base = Chain { name: BASE.name, rules: base_rules(), add: &frame };
-        self.put(TABLE, &[element], &[base])
+        Ok(!self.put(TABLE, &[element], &[base])?.is_empty())
     }
 
     /// What is not as [`Self::add_rpfilter`] would make it, in words; empty: nothing.
@@ -103,7 +104,9 @@ impl Nft {
             Some(state) if state.dormant => vec![format!("table {} is dormant", TABLE.title)],
             Some(_) => Vec::new(),
         };
-        differences.extend(self.base_differences(TABLE, &BASE, &base_rules())?);
+        let rules = base_rules();
+        let base = [WantedChain::Base(&BASE, &rules)];
+        differences.extend(self.chain_differences(TABLE, &base)?.concat());
         differences.extend(self.element_differences(TABLE, &element)?);
         Ok(differences)
     }

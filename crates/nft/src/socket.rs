@@ -147,29 +147,18 @@ impl Socket {
         self.dump_as(verb(what, family, question, NLM_F_DUMP, answer), what)
     }
 
-    /// The expressions of each rule of a dump, as bytes.
+    /// Each rule of a dump: the chain that it is in, and its expressions as bytes.
     pub(crate) fn rules(
         &mut self,
         what: &str,
         family: NetfilterProtoFamily,
         question: NfTablesMessage,
-    ) -> Result<Vec<Vec<u8>>> {
-        let expressions = |_, body: &[u8]| {
-            let attributes = body.get(NFGENMSG..).and_then(raw::expressions);
-            Some(attributes.ok_or_else(|| "a rule that is not well formed".to_owned()))
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        let rule = |_, body: &[u8]| {
+            let rule = body.get(NFGENMSG..).and_then(raw::rule);
+            Some(rule.ok_or_else(|| "a rule that is not well formed".to_owned()))
         };
-        self.dump_as(verb(what, family, question, NLM_F_DUMP, expressions), what)
-    }
-
-    /// How many objects a dump has, without parsing them, which is slow (see [`raw`]).
-    pub(crate) fn count(
-        &mut self,
-        what: &str,
-        family: NetfilterProtoFamily,
-        question: NfTablesMessage,
-    ) -> Result<usize> {
-        let verb = verb(what, family, question, NLM_F_DUMP, |_, _| Some(Ok(())));
-        Ok(self.dump_as(verb, what)?.len())
+        self.dump_as(verb(what, family, question, NLM_F_DUMP, rule), what)
     }
 
     fn dump_as<T>(&mut self, verb: Verb<Read<T>>, what: &str) -> Result<Vec<T>> {

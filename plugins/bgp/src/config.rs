@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     /// `ipMasq`.
     pub masquerade: bool,
+    /// `ipMasqExclude`.
+    pub exclude: Vec<IpNetwork>,
     /// `mtu` in bytes. Without it ADD takes the node's; then CHECK expects none.
     pub mtu: Option<u32>,
     /// `metric`: that of routes without a priority.
@@ -33,7 +35,7 @@ impl Config {
     /// # Errors
     /// Code 7 naming key and value, 4 for `CNI_ARGS`.
     pub fn read(request: &Request) -> Result<Config> {
-        let bridge::Config { masquerade, mtu, metric, mac, accept_ra, run_dir, .. } =
+        let bridge::Config { masquerade, exclude, mtu, metric, mac, accept_ra, run_dir, .. } =
             bridge::Config::read(request)?;
         let Some(ipam) = &request.conf.ipam else {
             return Err(Error::config("ipam is missing").details(
@@ -48,7 +50,7 @@ impl Config {
                 Error::config(msg).details("start route-sync, which writes it, or set ipam.ranges")
             );
         }
-        Ok(Config { masquerade, mtu, metric, mac, accept_ra, pod_cidrs, run_dir })
+        Ok(Config { masquerade, exclude, mtu, metric, mac, accept_ra, pod_cidrs, run_dir })
     }
 }
 

@@ -164,6 +164,7 @@ impl Network for Config {
                     network: names.network.clone(),
                     address: ip.address.ip(),
                     subnet: self.subnet(ip.address.ip()),
+                    exclude: self.exclude.clone(),
                     comment: names.comment.clone(),
                 }))
             }));

@@ -4,6 +4,7 @@ use crate::plan::vlan_device;
 use attach::Mac;
 use attach::keys::{self, Args, WithMac};
 use cni::{Error, Request, Result, json};
+use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -25,6 +26,8 @@ pub struct Config {
     pub address_protocol: u8,
     /// `ipMasq`.
     pub masquerade: bool,
+    /// `ipMasqExclude`.
+    pub exclude: Vec<IpNetwork>,
     /// `mtu` in bytes; `None` leaves the kernel's default.
     pub mtu: Option<u32>,
     /// `metric`: that of routes without a priority; `None` for 0.
@@ -64,6 +67,7 @@ struct Wire {
     force_address: bool,
     ip_masq: bool,
     ip_masq_backend: String,
+    ip_masq_exclude: Vec<String>,
     mtu: i64,
     metric: i64,
     hairpin_mode: bool,
@@ -116,6 +120,7 @@ impl Config {
             force_address: wire.force_address,
             address_protocol: 0,
             masquerade: wire.ip_masq,
+            exclude: keys::masquerade_exclude(&wire.ip_masq_exclude, wire.ip_masq)?,
             mtu: keys::mtu(wire.mtu)?,
             metric: keys::metric(wire.metric)?,
             hairpin: wire.hairpin_mode,

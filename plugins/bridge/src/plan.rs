@@ -200,6 +200,7 @@ pub fn layer3(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
                 network: names.network.clone(),
                 address: ip.address.ip(),
                 subnet: ip.address,
+                exclude: config.exclude.clone(),
                 comment: names.comment.clone(),
             }))
         }));

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ferrule_tests::conf::{self, GATEWAY4};
+use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, NODE6, OUTSIDE4, OUTSIDE6};
 use ferrule_tests::packets::{
     Flow, multicast_source, multicast_source6, ping, tcp_source, udp_source,
 };
+use ferrule_tests::reset;
 use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Node, Outside, Pod, Snapshot};
 use serde_json::{Value, json};
@@ -166,4 +168,125 @@ fn foreign_rules_stay() {
     assert_eq!(mine(), before);
     attachment.del(Some(&result));
     assert_eq!(mine(), before);
+}
+
+/// NAT does not see what conntrack calls invalid: it would leave with the pod's address.
+#[test]
+fn what_conntrack_calls_invalid_does_not_leave_with_the_pods_address() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let outside = Outside::beside(&node);
+    let result = node.attach(&masquerading(), &pod).add();
+    for (own, address) in addresses(&result).iter().zip([OUTSIDE4, OUTSIDE6]) {
+        ping(&pod, address);
+        assert!(!reset::arrives(&pod, own, (&outside, "eth0"), address), "{own} to {address}");
+    }
+}
+
+/// Frames from pod to pod pass the same hook on a node with br_netfilter.
+#[test]
+fn what_conntrack_calls_invalid_reaches_the_own_subnet() {
+    let (node, one, two) = (node_with_br_netfilter(), Pod::new(), Pod::new());
+    let from = addresses(&node.attach(&masquerading(), &one).add());
+    let to = addresses(&node.attach(&masquerading(), &two).add());
+    for (own, address) in from.iter().zip(&to) {
+        ping(&one, address);
+        assert!(reset::arrives(&one, own, (&two, "eth0"), address), "{own} to {address}");
+    }
+}
+
+#[test]
+fn invalid_packets_of_pods_that_are_not_masqueraded_pass() {
+    let (node, masqueraded, plain) = (Node::new(), Pod::new(), Pod::new());
+    let outside = Outside::beside(&node);
+    node.attach(&masquerading(), &masqueraded).add();
+    let own = addresses(&node.attach(&conf::dual(), &plain).add());
+    outside.run(&format!("ip route add 10.1.0.0/24 via {NODE4}"));
+    outside.run(&format!("ip route add fd00:1::/64 via {NODE6}"));
+    for (own, address) in own.iter().zip([OUTSIDE4, OUTSIDE6]) {
+        ping(&plain, address);
+        assert!(reset::arrives(&plain, own, (&outside, "eth0"), address), "{own} to {address}");
+    }
+}
+
+/// A neighbour that knows the way to the pods and sees their own addresses, and a second address
+/// of it in another network, which does not.
+#[test]
+fn excluded_networks_see_the_pods_own_address() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let outside = Outside::beside(&node);
+    outside.sh(&format!(
+        "ip addr add 203.0.113.2/24 dev eth0; ip -6 addr add 2001:db8:eeee::2/64 dev eth0 nodad
+         ip route add 10.1.0.0/24 via {NODE4}; ip route add fd00:1::/64 via {NODE6}"
+    ));
+    node.sh(&format!(
+        "ip route add 203.0.113.0/24 via {OUTSIDE4}; ip route add 2001:db8:eeee::/64 via {OUTSIDE6}"
+    ));
+    let exclude =
+        json!({"ipMasqExclude": ["203.0.113.0/24", "2001:db8:eeee::/64", "192.0.2.0/24"]});
+    let attachment = node.attach(&masquerading(), &pod).with(&exclude);
+    let result = attachment.add();
+    let excluded = ["203.0.113.2", "2001:db8:eeee::2"];
+    let own = addresses(&result);
+    for ((own, to), node) in own.iter().zip(excluded).zip([(OUTSIDE4, NODE4), (OUTSIDE6, NODE6)]) {
+        assert_eq!(tcp_source(&pod, &outside, to), ip(own));
+        assert_eq!(udp_source(&pod, &outside, to), ip(own));
+        assert!(reset::arrives(&pod, own, (&outside, "eth0"), to), "invalid to {to}");
+        let (masqueraded_to, node) = node;
+        assert_eq!(tcp_source(&pod, &outside, masqueraded_to), ip(node));
+        assert!(!reset::arrives(&pod, own, (&outside, "eth0"), masqueraded_to), "{masqueraded_to}");
+    }
+    attachment.check(&result);
+    attachment.del(Some(&result));
+    assert_eq!(node.run("nft list ruleset"), "");
+}
+
+/// Two networks of one subnet and one node, each with a list of its own.
+#[test]
+fn excluded_networks_are_those_of_the_pods_own_network() {
+    let (node, with, without) = (Node::new(), Pod::new(), Pod::new());
+    let outside = Outside::beside(&node);
+    outside.run(&format!("ip route add 10.1.0.0/24 via {NODE4}"));
+    let of = |name: &str, first: &str, last: &str, keys: Value| {
+        let ranges = json!([[{"subnet": "10.1.0.0/24", "rangeStart": first, "rangeEnd": last}]]);
+        let ipam = json!({"ipam": {"type": "host-local", "ranges": ranges,
+                                   "routes": [{"dst": "0.0.0.0/0"}]}, "name": name});
+        conf::with(&conf::with(&masquerading(), &ipam), &keys)
+    };
+    let excluding =
+        of("one", "10.1.0.10", "10.1.0.19", json!({"ipMasqExclude": ["198.51.100.0/24"]}));
+    let plain = of("two", "10.1.0.20", "10.1.0.29", json!({}));
+    let (first, second) = (node.attach(&excluding, &with), node.attach(&plain, &without));
+    let (of_first, of_second) = (first.add(), second.add());
+    assert_eq!(tcp_source(&with, &outside, OUTSIDE4), ip("10.1.0.10"));
+    assert_eq!(tcp_source(&without, &outside, OUTSIDE4), ip(NODE4));
+    first.del(Some(&of_first));
+    assert_eq!(tcp_source(&without, &outside, OUTSIDE4), ip(NODE4));
+    second.check(&of_second);
+    second.del(Some(&of_second));
+    assert_eq!(node.run("nft list ruleset"), "");
+}
+
+#[test]
+fn check_sees_what_is_done_to_the_exceptions_and_to_the_drop() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let keys = json!({"ipMasqExclude": ["198.51.100.0/24"]});
+    let attachment = node.attach(&masquerading(), &pod).with(&keys);
+    let result = attachment.add();
+    attachment.check(&result);
+    let saved = node.run("nft list ruleset");
+    let exclude = "set=$(nft list table inet ferrule | grep -o -m1 'exclude-[0-9a-f]*')";
+    let changes = [
+        format!("{exclude}; nft add element inet ferrule $set '{{ 192.0.2.0/24 }}'"),
+        format!("{exclude}; nft flush set inet ferrule $set"),
+        "nft flush map inet ferrule invalid6".to_owned(),
+        "nft flush chain inet ferrule drop-invalid".to_owned(),
+        "nft delete chain inet ferrule drop-invalid".to_owned(),
+        "nft insert rule inet ferrule drop-invalid accept".to_owned(),
+    ];
+    for change in changes {
+        node.sh(&change);
+        attachment.try_check(&result).err().expect(101, "table inet ferrule");
+        node.sh(&format!("nft flush ruleset; nft -f - <<'E'\n{saved}\nE"));
+        attachment.check(&result);
+    }
 }

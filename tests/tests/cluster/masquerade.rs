@@ -5,6 +5,7 @@ use ferrule_tests::Pod;
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{multicast_source, tcp_source, tcp_source_by, udp_source};
+use ferrule_tests::reset;
 use std::net::IpAddr;
 
 const MASQUERADE: &str = "masquerade.enabled = true";
@@ -143,6 +144,54 @@ fn ip_masq_of_the_plugin_spares_the_cluster_too() {
     sees(&scene.cluster.members[1].node, &scene.node(1), &pod, &own);
     sees(&scene.cluster.members[2].node, &scene.node(2), &pod, &scene.node(0));
     sees(&scene.cluster.router, &OUTSIDE.map(str::to_owned), &pod, &scene.node(0));
+}
+
+/// Networks of the site that know the way to the pods, here the router's second address.
+#[test]
+fn excluded_networks_see_the_pods_own_address() {
+    let scene = Scene::new(&format!(
+        "{MASQUERADE}\nmasquerade.exclude-cidrs = [\"198.18.0.0/24\", \"2001:db8:eeee::/64\"]"
+    ));
+    let router = &scene.cluster.router;
+    let excluded = ["198.18.0.2".to_owned(), "2001:db8:eeee::2".to_owned()];
+    for address in &excluded {
+        router.run(&format!("ip addr add {address} dev lo nodad"));
+    }
+    let (pod, own) = &scene.pods[0];
+    for (address, node) in own.iter().zip(scene.node(0)) {
+        router.run(&format!("ip route add {address} via {node}"));
+    }
+    sees(router, &excluded, pod, own);
+    sees(router, &OUTSIDE.map(str::to_owned), pod, &scene.node(0));
+    // The list is the cluster's: the plugin's own masquerade goes by it too.
+    let member = &scene.cluster.members[0];
+    let mut masquerading = network();
+    masquerading["ipMasq"] = true.into();
+    let pod = member.node.pod();
+    let own: Both = addresses(&member.node.attach(&masquerading, &pod).add()).try_into().unwrap();
+    for (address, node) in own.iter().zip(scene.node(0)) {
+        router.run(&format!("ip route add {address} via {node}"));
+    }
+    sees(router, &excluded, &pod, &own);
+    sees(router, &OUTSIDE.map(str::to_owned), &pod, &scene.node(0));
+}
+
+/// NAT does not see what conntrack calls invalid. Pods of the cluster get it all the same: their
+/// packets may take another way in each direction.
+#[test]
+fn what_conntrack_calls_invalid_stays_in_the_cluster() {
+    let scene = Scene::new(MASQUERADE);
+    let router = &scene.cluster.router;
+    let (pod, own) = &scene.pods[0];
+    for (own, outside) in own.iter().zip(OUTSIDE) {
+        assert_eq!(tcp_source(pod, router, outside).map(|_| ()), Ok(()));
+        assert!(!reset::arrives(pod, own, (router, "wire-a"), outside), "{own} to {outside}");
+    }
+    for (other, addresses) in &scene.pods[1..] {
+        for (own, address) in own.iter().zip(addresses) {
+            assert!(reset::arrives(pod, own, (other, "eth0"), address), "{own} to {address}");
+        }
+    }
 }
 
 #[test]

@@ -220,8 +220,11 @@ fn of_masquerade(masquerade: &Masquerade) -> Vec<String> {
              nft \"add element inet ferrule {map} {{ {address} comment {comment} : jump {to} }}\""
         )
     };
+    let invalid = map.replace("masq", "invalid");
     vec![
         element.clone(),
+        format!("nft delete element inet ferrule {invalid} {{ {address} }}"),
+        format!("{chain}; nft flush chain inet ferrule invalid-${{chain#masq-}}"),
         add("someone else", "$chain"),
         add(&masquerade.comment, "other"),
         format!("{chain}; nft flush chain inet ferrule $chain"),

@@ -51,7 +51,7 @@ pub fn route(dst: &str, gateway: Option<&str>) -> NetRoute {
 pub fn masquerade(address: &str, comment: &str) -> Masquerade {
     let subnet: ipnetwork::IpNetwork = address.parse().unwrap();
     let (network, comment) = ("pods".to_owned(), comment.to_owned());
-    Masquerade { network, address: subnet.ip(), subnet, comment }
+    Masquerade { network, address: subnet.ip(), subnet, exclude: Vec::new(), comment }
 }
 
 pub fn macspoof(comment: &str) -> Macspoof {

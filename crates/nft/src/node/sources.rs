@@ -60,15 +60,16 @@ pub(super) const OUTPUT: BaseChain = BaseChain {
     priority: 300,
 };
 
-const ALL4: Set = intervals("cluster-pods4", IPV4_ADDR);
-const ALL6: Set = intervals("cluster-pods6", IPV6_ADDR);
-const REMOTE4: Set = intervals("remote-pods4", IPV4_ADDR);
-const REMOTE6: Set = intervals("remote-pods6", IPV6_ADDR);
-const ALLOWED4: Set = intervals("pod-sources4", IPV4_ADDR);
-const ALLOWED6: Set = intervals("pod-sources6", IPV6_ADDR);
-const LINKS: Set = Set { name: "pod-links", key: IFNAME, intervals: false, verdicts: false };
+const ALL4: Set<'static> = intervals("cluster-pods4", IPV4_ADDR);
+const ALL6: Set<'static> = intervals("cluster-pods6", IPV6_ADDR);
+const REMOTE4: Set<'static> = intervals("remote-pods4", IPV4_ADDR);
+const REMOTE6: Set<'static> = intervals("remote-pods6", IPV6_ADDR);
+const ALLOWED4: Set<'static> = intervals("pod-sources4", IPV4_ADDR);
+const ALLOWED6: Set<'static> = intervals("pod-sources6", IPV6_ADDR);
+const LINKS: Set<'static> =
+    Set { name: "pod-links", key: IFNAME, intervals: false, verdicts: false };
 
-const fn intervals(name: &'static str, key: KeyType) -> Set {
+const fn intervals(name: &'static str, key: KeyType) -> Set<'static> {
     Set { name, key, intervals: true, verdicts: false }
 }
 
@@ -134,7 +135,7 @@ pub(super) fn output_rules(guard: &Guard, sources: bool) -> Vec<Rule> {
 }
 
 /// What each set holds; None: it is not needed.
-pub(super) fn sets(sources: Option<&PodSources>) -> [(Set, Option<BTreeSet<Span>>); 7] {
+pub(super) fn sets(sources: Option<&PodSources>) -> [(Set<'static>, Option<BTreeSet<Span>>); 7] {
     let all = |ip| sources.map(|of| spans(ip, of.all()));
     let remote = |ip| sources.map(|of| spans(ip, of.remote.iter()));
     let allowed = |ip| sources.map(|of| spans(ip, of.allowed()));

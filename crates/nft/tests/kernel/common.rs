@@ -61,6 +61,7 @@ pub fn pod(network: &str, address: &str, subnet: &str, comment: &str) -> Masquer
         network: network.to_owned(),
         address: address.parse().unwrap(),
         subnet: subnet.parse().unwrap(),
+        exclude: Vec::new(),
         comment: comment.to_owned(),
     }
 }

@@ -61,7 +61,7 @@ fn adding_again_changes_nothing_and_the_newest_comment_stays() {
 
         let second = pod("pods", "10.1.0.5", "10.1.0.0/24", B);
         nft.add_masquerade(&second).unwrap();
-        assert_differences(&nft.check_masquerade(&first).unwrap(), &[B]);
+        assert_differences(&nft.check_masquerade(&first).unwrap(), &[B, B]);
         // The late DEL of the first attachment leaves the second's element alone.
         remove(&mut nft, &first);
         assert_eq!(nft.check_masquerade(&second).unwrap(), Vec::<String>::new());
@@ -79,7 +79,8 @@ fn an_address_that_comes_again_in_another_network_is_the_others() {
         nft.add_masquerade(&old).unwrap();
         nft.add_masquerade(&new).unwrap();
         assert_eq!(nft.check_masquerade(&new).unwrap(), Vec::<String>::new());
-        assert_differences(&nft.check_masquerade(&old).unwrap(), &["leads to chain", "comment"]);
+        let of_each = ["leads to chain", "comment", "leads to chain", "comment"];
+        assert_differences(&nft.check_masquerade(&old).unwrap(), &of_each);
         remove(&mut nft, &old);
         assert_eq!(nft.check_masquerade(&new).unwrap(), Vec::<String>::new());
         remove(&mut nft, &new);
@@ -294,5 +295,126 @@ fn nothing_to_delete_is_success_and_touches_nothing() {
             remove(&mut nft, &m);
         }
         assert_eq!(ruleset(), foreign);
+    });
+}
+
+fn excluding(address: &str, subnet: &str, exclude: &[&str], comment: &str) -> nft::Masquerade {
+    let exclude = exclude.iter().map(|net| net.parse().unwrap()).collect();
+    nft::Masquerade { exclude, ..pod("pods", address, subnet, comment) }
+}
+
+#[test]
+fn exceptions_are_one_set_for_a_list_however_long_and_go_with_its_last_pod() {
+    in_netns(|| {
+        let mut nft = open();
+        let list = ["192.0.2.0/24", "192.0.2.128/25", "198.51.100.0/24", "2001:db8::/32"];
+        let pods = [
+            excluding("10.1.0.5", "10.1.0.0/24", &list, A),
+            excluding("10.1.0.6", "10.1.0.0/24", &list, B),
+            excluding("fd00:1::5", "fd00:1::/64", &list, A),
+            excluding("10.1.0.7", "10.1.0.0/24", &list[2..], B),
+            pod("pods", "10.1.0.8", "10.1.0.0/24", B),
+        ];
+        for m in &pods {
+            nft.add_masquerade(m).unwrap();
+        }
+        let saved = ruleset();
+        assert!(saved.contains("elements = { 192.0.2.0/24, 198.51.100.0/24 }"), "{saved}");
+        assert!(saved.contains("elements = { 2001:db8::/32 }"), "{saved}");
+        assert_eq!(saved.matches("set exclude-").count(), 3, "{saved}");
+        assert_eq!(saved.matches("daddr @exclude-").count(), 6, "{saved}");
+        crate::common::nft(&["flush", "ruleset"]);
+        load(&saved);
+        for m in &pods {
+            assert_eq!(nft.check_masquerade(m).unwrap(), Vec::<String>::new());
+        }
+        for (m, sets) in pods.iter().zip([3, 2, 1, 0, 0]) {
+            remove(&mut nft, m);
+            assert_eq!(ruleset().matches("set exclude-").count(), sets);
+        }
+        assert_eq!(ruleset(), "");
+    });
+}
+
+#[test]
+fn a_set_of_exceptions_that_was_altered_is_seen_and_made_anew_with_its_chain() {
+    in_netns(|| {
+        let mut nft = open();
+        let m = excluding("10.1.0.5", "10.1.0.0/24", &["192.0.2.0/24"], A);
+        nft.add_masquerade(&m).unwrap();
+        let whole = ruleset();
+        let set = whole.split_whitespace().find(|word| word.starts_with("exclude-")).unwrap();
+        for change in ["add element inet ferrule SET { 10.9.0.0/16 }", "flush set inet ferrule SET"]
+        {
+            load(&change.replace("SET", set));
+            assert_differences(&nft.check_masquerade(&m).unwrap(), &["is not 192.0.2.0/24"]);
+            load(&format!("flush chain inet ferrule {}", set.replace("exclude", "masq")));
+            nft.add_masquerade(&m).unwrap();
+            assert_eq!(ruleset(), whole, "{change}");
+        }
+        remove(&mut nft, &m);
+        assert_eq!(ruleset(), "");
+    });
+}
+
+/// As a release that knew nothing of invalid packets left it.
+const OLDER: &str = "flush chain inet ferrule drop-invalid
+    delete chain inet ferrule drop-invalid
+    flush map inet ferrule invalid4
+    delete map inet ferrule invalid4
+    flush map inet ferrule invalid6
+    delete map inet ferrule invalid6
+    delete chain inet ferrule invalid-55d575a951ea7196
+    delete chain inet ferrule invalid-8eb10f6d58f59d7f";
+
+#[test]
+fn pods_of_an_older_release_are_whole_and_the_next_add_protects_them_too() {
+    in_netns(|| {
+        let mut nft = open();
+        for m in both() {
+            nft.add_masquerade(&m).unwrap();
+        }
+        let whole = ruleset();
+        load(OLDER);
+        for m in both() {
+            assert_eq!(nft.check_masquerade(&m).unwrap(), Vec::<String>::new());
+        }
+        let new = pod("pods", "10.1.0.6", "10.1.0.0/24", B);
+        nft.add_masquerade(&new).unwrap();
+        for m in both().into_iter().chain([new.clone()]) {
+            assert_eq!(nft.check_masquerade(&m).unwrap(), Vec::<String>::new());
+        }
+        remove(&mut nft, &new);
+        let lines = |ruleset: &str| {
+            let mut lines: Vec<_> = ruleset.lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        assert_eq!(lines(&ruleset()), lines(&whole));
+        load(OLDER);
+        for m in both() {
+            remove(&mut nft, &m);
+        }
+        assert_eq!(ruleset(), "");
+    });
+}
+
+#[test]
+fn what_an_older_releases_del_left_goes_with_gc_and_with_a_later_del() {
+    in_netns(|| {
+        let mut nft = open();
+        let [m, six] = both();
+        for by_key in [true, false] {
+            nft.add_masquerade(&m).unwrap();
+            nft.add_masquerade(&six).unwrap();
+            load("flush map inet ferrule masq4\ndelete chain inet ferrule masq-55d575a951ea7196");
+            if by_key {
+                remove(&mut nft, &m);
+            } else {
+                nft.del_owned(|comment| comment == A).unwrap();
+            }
+            remove(&mut nft, &six);
+            assert_eq!(ruleset(), "", "by key: {by_key}");
+        }
     });
 }

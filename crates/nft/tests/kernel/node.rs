@@ -79,7 +79,9 @@ fn whatever_others_do_to_it_is_told_and_mended() {
             "add element inet ferrule cluster6 { ff00::/8 }".to_owned(),
             "add element inet ferrule pods4 { 10.1.1.0/24 }".to_owned(),
             "flush set inet ferrule pods6".to_owned(),
-            "delete chain inet ferrule cluster-masq\ndelete set inet ferrule pods4".to_owned(),
+            "delete chain inet ferrule cluster-masq\ndelete chain inet ferrule cluster-invalid\n\
+             delete set inet ferrule pods4"
+                .to_owned(),
             "delete chain inet ferrule overlay\n\
              add chain inet ferrule overlay { type filter hook input priority 7; }"
                 .to_owned(),

@@ -36,6 +36,7 @@ fn a_node() -> Node {
 fn keys_and_their_defaults() {
     let bare = Config {
         masquerade: false,
+        exclude: vec![],
         mtu: None,
         metric: None,
         mac: None,
@@ -48,6 +49,7 @@ fn keys_and_their_defaults() {
         "runtimeConfig": {"mac": "02:00:00:00:00:01"}});
     let full = Config {
         masquerade: true,
+        exclude: vec![],
         accept_ra: true,
         mtu: Some(1400),
         metric: Some(500),

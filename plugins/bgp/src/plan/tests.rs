@@ -9,6 +9,7 @@ use std::path::PathBuf;
 fn config() -> Config {
     Config {
         masquerade: true,
+        exclude: vec![],
         mtu: Some(1400),
         metric: None,
         mac: None,

@@ -46,6 +46,7 @@ pub(crate) fn defaults() -> Config {
         force_address: false,
         address_protocol: 0,
         masquerade: false,
+        exclude: vec![],
         mtu: None,
         metric: None,
         hairpin: false,
@@ -94,6 +95,10 @@ fn each_key_sets_its_own_field_and_no_other() {
         ),
         (json!({"forceAddress": true}), Config { force_address: true, ..defaults() }),
         (json!({"ipMasq": true}), Config { masquerade: true, ..defaults() }),
+        (
+            json!({"ipMasqExclude": ["192.0.2.0/24"]}),
+            Config { exclude: vec!["192.0.2.0/24".parse().unwrap()], ..defaults() },
+        ),
         (json!({"mtu": 1400}), Config { mtu: Some(1400), ..defaults() }),
         (json!({"metric": 500}), Config { metric: Some(500), ..defaults() }),
         (json!({"hairpinMode": true}), Config { hairpin: true, ..defaults() }),

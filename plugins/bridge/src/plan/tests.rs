@@ -237,6 +237,7 @@ fn scenario() -> impl Strategy<Value = (Config, CniResult)> {
             force_address: flags[2],
             address_protocol: 0,
             masquerade: flags[3],
+            exclude: vec![],
             hairpin: flags[4],
             promiscuous: !flags[4] && flags[5],
             vlan,

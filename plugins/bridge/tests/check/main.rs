@@ -28,6 +28,7 @@ fn rich() -> Config {
         force_address: false,
         address_protocol: 0,
         masquerade: true,
+        exclude: vec![],
         mtu: Some(1400),
         metric: None,
         hairpin: true,
