@@ -8,6 +8,7 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod again;
 mod crowd;
 mod full;
 mod garbage;
