@@ -1,8 +1,9 @@
 //! CHECK sees each single thing that is not as ADD made it.
 
-use ferrule_tests::conf::{self, BRIDGE};
+use ferrule_tests::conf::{self, BRIDGE, GATEWAY4};
 use ferrule_tests::node::Place;
-use ferrule_tests::{Node, Pod};
+use ferrule_tests::packets::ping;
+use ferrule_tests::{Bins, Node, Pod};
 use serde_json::{Value, json};
 
 use crate::veth;
@@ -213,4 +214,21 @@ fn a_missing_prev_result_is_an_error() {
     attachment.add();
     let error = attachment.call("CHECK", None).run(&node).err();
     assert!(error.text().to_lowercase().contains("prevresult"), "{error:?}");
+}
+
+/// The chain's next plugin changes the pod's link; before 1.1.0 results do not tell the MTU.
+#[test]
+fn check_bears_what_tuning_changed() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let old = json!({"cniVersion": "1.0.0", "mtu": 1500});
+    let attachment = node.attach(&conf::full(), &pod).with(&old);
+    let made = attachment.add();
+    let tuning = json!({"cniVersion": "1.0.0", "name": "pods", "type": "tuning", "mtu": 1400});
+    let tuning = node.attach(&tuning, &pod).by(&Bins::reference());
+    let tuned = tuning.call("ADD", Some(&made)).run(&node).ok();
+    assert_eq!(pod.link("eth0").unwrap()["mtu"], 1400);
+    attachment.check(&tuned);
+    tuning.check(&tuned);
+    ping(&pod, GATEWAY4);
+    attachment.del(Some(&tuned));
 }

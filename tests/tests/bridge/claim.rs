@@ -4,10 +4,11 @@ use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, OUTSIDE4};
 use ferrule_tests::packets::{ping, tcp_source};
-use ferrule_tests::{Node, Outside, Pod};
-use serde_json::json;
+use ferrule_tests::snapshot::assert_same;
+use ferrule_tests::{Node, Outside, Pod, Snapshot};
+use serde_json::{Value, json};
 
-use crate::{address, veth};
+use crate::{address, steady, veth};
 
 #[test]
 fn the_host_veth_is_known_by_its_name_and_alias() {
@@ -108,4 +109,42 @@ fn a_bridge_renamed_in_the_configuration_does_not_orphan_a_pod() {
     node.attach(&conf::full(), &pod).with(&changed).netns(None).del(None);
     assert!(!node.links().contains(&veth(&result).to_owned()));
     assert_eq!(node.run("nft -s list ruleset"), "");
+}
+
+/// Somebody else marked the link: it is not taken from him, and the pod that still sends keeps its
+/// address to itself.
+#[test]
+fn del_of_a_link_that_another_took_over_keeps_the_lease() {
+    for with_result in [true, false] {
+        let (node, pod) = (Node::new(), Pod::new());
+        let before = steady(Snapshot::of(&node));
+        let small = json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/29"}]]}});
+        let config = conf::with(&conf::full(), &small);
+        let attachment = node.attach(&config, &pod);
+        let result = attachment.add();
+        let host = veth(&result);
+        let alias = node.read(&format!("/sys/class/net/{host}/ifalias"));
+        node.run(&format!("ip link set {host} alias mon"));
+        let error = attachment.try_del(with_result.then_some(&result)).err();
+        assert!(error.text().contains("mon"), "{error:?}");
+        let link = node.link(host).expect("the link stays");
+        let flags: Vec<&str> =
+            link["flags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert!(flags.contains(&"UP") && flags.contains(&"LOWER_UP"), "it stays up: {flags:?}");
+        ping(&pod, GATEWAY4);
+        assert_eq!(node.leases(), [address(&result, 0)]);
+        // The range goes once around: nobody else is given the address.
+        for _ in 0..6 {
+            let other = Pod::new();
+            let next = node.attach(&config, &other);
+            let given = next.add();
+            assert_ne!(address(&given, 0), address(&result, 0));
+            next.del(Some(&given));
+        }
+        node.sh(&format!("ip link set {host} alias '{alias}'"));
+        attachment.del(with_result.then_some(&result));
+        assert!(node.leases().is_empty());
+        assert!(pod.links().is_empty());
+        assert_same(&before, &steady(Snapshot::of(&node)));
+    }
 }

@@ -175,3 +175,34 @@ fn the_lease_is_free_again() {
     assert_eq!(crate::address(&result, 0), "10.1.0.2");
     ping(&two, GATEWAY4);
 }
+
+#[test]
+fn del_frees_the_lease_where_the_configuration_lost_its_ipam() {
+    let types = [json!(null), json!(5), json!("")].map(|kind| json!({"type": kind}));
+    let broken = types.into_iter().chain([json!(null), json!(7), json!([])]);
+    for ipam in broken {
+        for with_result in [true, false] {
+            let (node, pod) = (Node::new(), Pod::new());
+            let before = steady(Snapshot::of(&node));
+            let attachment = node.attach(&conf::full(), &pod);
+            let result = attachment.add();
+            let broken = attachment.with(&json!({"ipam": ipam}));
+            broken.del(with_result.then_some(&result));
+            assert!(node.leases().is_empty(), "ipam {ipam}: {:?} stay", node.leases());
+            assert_same(&before, &steady(Snapshot::of(&node)));
+        }
+    }
+}
+
+#[test]
+fn del_does_not_mind_malformed_arguments() {
+    for args in ["rubbish", ";;", "=", "IP=", "a=b=c;;d", "IgnoreUnknown=perhaps;MAC=none"] {
+        let (node, pod) = (Node::new(), Pod::new());
+        let before = steady(Snapshot::of(&node));
+        let attachment = node.attach(&conf::full(), &pod);
+        let result = attachment.add();
+        attachment.args(args).del(Some(&result));
+        assert_same(&before, &steady(Snapshot::of(&node)));
+        assert!(node.leases().is_empty(), "CNI_ARGS={args}");
+    }
+}

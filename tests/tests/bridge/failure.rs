@@ -7,7 +7,7 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Node, Pod, Snapshot};
 use serde_json::{Value, json};
 
-use crate::steady;
+use crate::{records, steady};
 
 /// ADD fails; the node and the pod are as they were; once mended, ADD succeeds.
 #[track_caller]
@@ -168,4 +168,44 @@ fn the_own_netns_is_allowed_where_it_is_asked_for() {
     assert!(node.links().contains(&"eth0".to_owned()));
     attachment.call("DEL", None).env("CNI_NETNS_OVERRIDE", "true").run(&node).ok();
     assert_same(&steady(before), &steady(Snapshot::of(&node)));
+}
+
+#[test]
+fn an_ipam_plugin_that_cannot_run_is_told_before_anything_is_made() {
+    let types =
+        [(None, "CNI_PATH"), (Some("no-such-ipam"), "no-such-ipam"), (Some("../x"), "../x")];
+    for (kind, named) in types {
+        let (node, pod) = (Node::new(), Pod::new());
+        let mut call = node.attach(&conf::full(), &pod).call("ADD", None).without("CNI_PATH");
+        if let Some(kind) = kind {
+            let other = json!({"ipam": {"type": kind}});
+            call = node.attach(&conf::full(), &pod).with(&other).call("ADD", None);
+        }
+        let before = Snapshot::of(&node);
+        let error = call.run(&node).err();
+        assert!(error.text().contains(named), "expected `{named}` in {error:?}");
+        assert_same(&before, &Snapshot::of(&node));
+        assert!(pod.links().is_empty());
+    }
+}
+
+/// A route that the kernel refuses is found out last: what ADD set up to there is taken back.
+#[test]
+fn a_failed_add_leaves_neither_gateway_address_nor_forwarding() {
+    let (node, pod) = (Node::new(), Pod::new());
+    for switch in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+        node.set_sysctl(switch, "0");
+    }
+    node.sh("ip link add cni0 address 02:00:00:00:00:01 type bridge; ip link set cni0 up");
+    node.settle();
+    let (addresses, before) = (node.run("ip -o addr show cni0"), Snapshot::of(&node));
+    let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "224.0.0.9"}]}});
+    node.attach(&conf::full(), &pod).with(&routes).try_add().err();
+    let after = Snapshot::of(&node);
+    assert_eq!(node.addresses("cni0"), Vec::<String>::new(), "before: {addresses}");
+    assert_eq!(before.lines("forwarding"), after.lines("forwarding"));
+    assert_eq!(records(&node), "");
+    assert_same(&steady(before), &steady(after));
+    node.attach(&conf::full(), &pod).add();
+    ping(&pod, GATEWAY4);
 }

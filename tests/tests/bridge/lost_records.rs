@@ -1,4 +1,4 @@
-//! What went wrong once: records lost or torn, links taken over, and limits.
+//! DEL and GC after the records were lost or torn, and GC of more attachments than descriptors.
 
 use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
 use ferrule_tests::node::Place;
@@ -8,8 +8,7 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Attachment, Bins, Call, Node, Outside, Pod, Snapshot};
 use serde_json::{Value, json};
 
-use crate::regressions::records;
-use crate::{address, steady, veth};
+use crate::{address, records, steady, veth};
 
 /// What may happen to the records between two calls.
 const LOSSES: [&str; 3] = [
@@ -17,44 +16,6 @@ const LOSSES: [&str; 3] = [
     "for file in /run/ferrule/attachments/*; do : >$file; done",
     "for file in /run/ferrule/attachments/*; do truncate -s 40 $file; done",
 ];
-
-/// Somebody else marked the link: it is not taken from him, and the pod that still sends keeps its
-/// address to itself.
-#[test]
-fn del_of_a_link_that_another_took_over_keeps_the_lease() {
-    for with_result in [true, false] {
-        let (node, pod) = (Node::new(), Pod::new());
-        let before = steady(Snapshot::of(&node));
-        let small = json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/29"}]]}});
-        let config = conf::with(&conf::full(), &small);
-        let attachment = node.attach(&config, &pod);
-        let result = attachment.add();
-        let host = veth(&result);
-        let alias = node.read(&format!("/sys/class/net/{host}/ifalias"));
-        node.run(&format!("ip link set {host} alias mon"));
-        let error = attachment.try_del(with_result.then_some(&result)).err();
-        assert!(error.text().contains("mon"), "{error:?}");
-        let link = node.link(host).expect("the link stays");
-        let flags: Vec<&str> =
-            link["flags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        assert!(flags.contains(&"UP") && flags.contains(&"LOWER_UP"), "it stays up: {flags:?}");
-        ping(&pod, GATEWAY4);
-        assert_eq!(node.leases(), [address(&result, 0)]);
-        // The range goes once around: nobody else is given the address.
-        for _ in 0..6 {
-            let other = Pod::new();
-            let next = node.attach(&config, &other);
-            let given = next.add();
-            assert_ne!(address(&given, 0), address(&result, 0));
-            next.del(Some(&given));
-        }
-        node.sh(&format!("ip link set {host} alias '{alias}'"));
-        attachment.del(with_result.then_some(&result));
-        assert!(node.leases().is_empty());
-        assert!(pod.links().is_empty());
-        assert_same(&before, &steady(Snapshot::of(&node)));
-    }
-}
 
 #[test]
 fn del_without_its_record_leaves_nothing() {

@@ -6,6 +6,7 @@
 )]
 
 mod addresses;
+mod bridge_mac;
 mod check;
 mod claim;
 mod del;
@@ -20,19 +21,20 @@ mod ipv6_rules;
 mod keys;
 mod learning;
 mod links;
+mod lost_records;
 mod masquerade;
 mod pods;
+mod read_only_sysctls;
 mod records;
-mod regressions;
-mod regressions_chain;
-mod regressions_loss;
-mod regressions_reference;
+mod reference_pods;
 mod routers;
 mod routes;
+mod slow_ipam;
 mod spoof;
 mod stp;
 
-use ferrule_tests::{Snapshot, conf};
+use ferrule_tests::node::Place;
+use ferrule_tests::{Node, Snapshot, conf};
 use serde_json::Value;
 
 /// A node's state without what its first pod leaves for the next by intent.
@@ -48,4 +50,9 @@ fn veth(result: &Value) -> &str {
 /// The address of a result, the nth, without its length.
 fn address(result: &Value, nth: usize) -> String {
     ferrule_tests::invoke::addresses(result).get(nth).cloned().expect("an address")
+}
+
+/// The records of attachments, a line for each.
+fn records(node: &Node) -> String {
+    node.sh("ls /run/ferrule/attachments 2>/dev/null || true")
 }

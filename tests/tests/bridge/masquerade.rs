@@ -289,4 +289,47 @@ fn check_sees_what_is_done_to_the_exceptions_and_to_the_drop() {
         node.sh(&format!("nft flush ruleset; nft -f - <<'E'\n{saved}\nE"));
         attachment.check(&result);
     }
+/// The rules' words in every chain whose name begins so.
+fn chains(node: &Node, prefix: &str) -> Vec<(String, String)> {
+    let listed: Value = node.json("nft -j list chains");
+    let all = listed["nftables"].as_array().cloned().unwrap_or_default();
+    let found = all.iter().map(|entry| &entry["chain"]).filter(|chain| {
+        chain["family"] == "inet" && chain["name"].as_str().is_some_and(|n| n.starts_with(prefix))
+    });
+    let named = found.map(|chain| {
+        let word = |key: &str| chain[key].as_str().unwrap_or_default().to_owned();
+        (word("table"), word("name"))
+    });
+    named.collect()
+}
+
+#[test]
+fn an_add_mends_a_chain_that_was_flushed() {
+    let node = Node::new();
+    let outside = Outside::beside(&node);
+    let pods: Vec<Pod> = (0..4).map(|_| Pod::new()).collect();
+    let results: Vec<Value> =
+        pods[..3].iter().map(|pod| node.attach(&conf::full(), pod).add()).collect();
+    let whole = |(table, name): &(String, String)| {
+        node.run(&format!("nft -s list chain inet {table} {name}"))
+    };
+    let masquerading = chains(&node, "masq");
+    assert!(!masquerading.is_empty(), "{}", node.run("nft list ruleset"));
+    let before: Vec<String> = masquerading.iter().map(whole).collect();
+    for (table, name) in &masquerading {
+        node.run(&format!("nft flush chain inet {table} {name}"));
+    }
+    assert!(tcp_source(&pods[0], &outside, OUTSIDE4).is_err(), "nothing masquerades now");
+    node.attach(&conf::full(), &pods[3]).add();
+    assert_eq!(masquerading.iter().map(whole).collect::<Vec<_>>(), before);
+    for pod in &pods {
+        assert_eq!(tcp_source(pod, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
+        assert_eq!(tcp_source(pod, &outside, OUTSIDE6), Ok(NODE6.parse().unwrap()));
+    }
+    // Fewer rules than there should be: a chain that elements still lead to is not taken away.
+    for (table, name) in &masquerading {
+        node.run(&format!("nft flush chain inet {table} {name}"));
+    }
+    node.attach(&conf::full(), &pods[0]).del(Some(&results[0]));
+    assert_eq!(chains(&node, "masq"), masquerading);
 }

@@ -1,4 +1,4 @@
-//! What went wrong once: refusals, failures, races and kills of one attachment.
+//! Calls on an attachment while its IPAM plugin works: they wait for each other, also after a kill.
 
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Attachment, Background, Bins, Call, Node, Pod, Snapshot, within};
 use serde_json::{Value, json};
 
-use crate::{address, steady, veth};
+use crate::{address, records, steady, veth};
 
 /// host-local behind a script that notes begin and end, and waits as long as it is told to.
 const SLOW: &str = r#"#!/bin/sh
@@ -21,10 +21,6 @@ code=$?
 echo "$CNI_COMMAND ends" >>/run/ipam.calls
 exit $code
 "#;
-
-pub(super) fn records(node: &Node) -> String {
-    node.sh("ls /run/ferrule/attachments 2>/dev/null || true")
-}
 
 /// A node with the slow script, and a network that asks it.
 fn slow() -> (Node, Value) {
@@ -62,77 +58,6 @@ fn a_name_that_the_pod_has_already_costs_no_ipam_call() {
     assert_eq!(records(&node), "");
     assert_same(&steady(before), &steady(Snapshot::of(&node)));
     assert_eq!(pod.links().len(), 2, "{:?}", pod.links());
-}
-
-#[test]
-fn an_ipam_plugin_that_cannot_run_is_told_before_anything_is_made() {
-    let types =
-        [(None, "CNI_PATH"), (Some("no-such-ipam"), "no-such-ipam"), (Some("../x"), "../x")];
-    for (kind, named) in types {
-        let (node, pod) = (Node::new(), Pod::new());
-        let mut call = node.attach(&conf::full(), &pod).call("ADD", None).without("CNI_PATH");
-        if let Some(kind) = kind {
-            let other = json!({"ipam": {"type": kind}});
-            call = node.attach(&conf::full(), &pod).with(&other).call("ADD", None);
-        }
-        let before = Snapshot::of(&node);
-        let error = call.run(&node).err();
-        assert!(error.text().contains(named), "expected `{named}` in {error:?}");
-        assert_same(&before, &Snapshot::of(&node));
-        assert!(pod.links().is_empty());
-    }
-}
-
-/// A route that the kernel refuses is found out last: what ADD set up to there is taken back.
-#[test]
-fn a_failed_add_leaves_neither_gateway_address_nor_forwarding() {
-    let (node, pod) = (Node::new(), Pod::new());
-    for switch in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
-        node.set_sysctl(switch, "0");
-    }
-    node.sh("ip link add cni0 address 02:00:00:00:00:01 type bridge; ip link set cni0 up");
-    node.settle();
-    let (addresses, before) = (node.run("ip -o addr show cni0"), Snapshot::of(&node));
-    let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "224.0.0.9"}]}});
-    node.attach(&conf::full(), &pod).with(&routes).try_add().err();
-    let after = Snapshot::of(&node);
-    assert_eq!(node.addresses("cni0"), Vec::<String>::new(), "before: {addresses}");
-    assert_eq!(before.lines("forwarding"), after.lines("forwarding"));
-    assert_eq!(records(&node), "");
-    assert_same(&steady(before), &steady(after));
-    node.attach(&conf::full(), &pod).add();
-    ping(&pod, GATEWAY4);
-}
-
-#[test]
-fn del_frees_the_lease_where_the_configuration_lost_its_ipam() {
-    let types = [json!(null), json!(5), json!("")].map(|kind| json!({"type": kind}));
-    let broken = types.into_iter().chain([json!(null), json!(7), json!([])]);
-    for ipam in broken {
-        for with_result in [true, false] {
-            let (node, pod) = (Node::new(), Pod::new());
-            let before = steady(Snapshot::of(&node));
-            let attachment = node.attach(&conf::full(), &pod);
-            let result = attachment.add();
-            let broken = attachment.with(&json!({"ipam": ipam}));
-            broken.del(with_result.then_some(&result));
-            assert!(node.leases().is_empty(), "ipam {ipam}: {:?} stay", node.leases());
-            assert_same(&before, &steady(Snapshot::of(&node)));
-        }
-    }
-}
-
-#[test]
-fn del_does_not_mind_malformed_arguments() {
-    for args in ["rubbish", ";;", "=", "IP=", "a=b=c;;d", "IgnoreUnknown=perhaps;MAC=none"] {
-        let (node, pod) = (Node::new(), Pod::new());
-        let before = steady(Snapshot::of(&node));
-        let attachment = node.attach(&conf::full(), &pod);
-        let result = attachment.add();
-        attachment.args(args).del(Some(&result));
-        assert_same(&before, &steady(Snapshot::of(&node)));
-        assert!(node.leases().is_empty(), "CNI_ARGS={args}");
-    }
 }
 
 /// A runtime that gave up on its DEL and starts the pod's sandbox anew.
