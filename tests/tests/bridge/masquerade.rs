@@ -289,6 +289,8 @@ fn check_sees_what_is_done_to_the_exceptions_and_to_the_drop() {
         node.sh(&format!("nft flush ruleset; nft -f - <<'E'\n{saved}\nE"));
         attachment.check(&result);
     }
+}
+
 /// The rules' words in every chain whose name begins so.
 fn chains(node: &Node, prefix: &str) -> Vec<(String, String)> {
     let listed: Value = node.json("nft -j list chains");
