@@ -109,6 +109,8 @@ pub struct Vxlan {
     /// `underlay`: the link that carries the tunnel; by default the one that has the node's
     /// address.
     pub underlay: Option<String>,
+    /// `prefer = "ipv6"`: it goes over IPv6 where every node has such an address.
+    pub prefer_ipv6: bool,
     /// `mtu` of the device in bytes; by default the underlay's less what the tunnel costs.
     pub mtu: Option<u32>,
 }

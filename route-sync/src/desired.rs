@@ -38,6 +38,8 @@ pub const BLACKHOLE: u32 = 1_000_000;
 pub struct Desired {
     /// This node's pod CIDRs.
     pub own: Vec<IpNetwork>,
+    /// This node's addresses in the node set.
+    pub(crate) addresses: Vec<IpAddr>,
     /// The tunnel's device.
     pub vtep: Option<Vtep>,
     /// Routes, by destination; a blackhole is the only one of its destination.
@@ -48,6 +50,8 @@ pub struct Desired {
     pub fdb: BTreeMap<Mac, IpAddr>,
     /// MTU of pods in bytes; 0 when the underlay is not known.
     pub mtu: u32,
+    /// All tunnels end at IPv6 addresses, as configured; else at those of IPv4 where there are any.
+    pub(crate) over_ipv6: bool,
     /// How packets get to each CIDR of the node set.
     pub paths: Vec<PathTo>,
     /// Where in `paths` a CIDR is. Of nodes that list the same one the first has it.
@@ -153,11 +157,13 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
         return desired;
     };
     desired.own.clone_from(&own.pod_cidrs);
+    desired.addresses.clone_from(&own.addresses);
     for cidr in &own.pod_cidrs {
         desired.routes.insert(*cidr, Way::Blackhole);
         desired.path(own, *cidr, Path::Local, None);
     }
-    match tunnel::underlay(config, own, facts) {
+    desired.prefer(config, nodes);
+    match tunnel::underlay(config, own, facts, desired.over_ipv6) {
         Ok((index, local)) => desired.tunnel(config, own, facts, index, local),
         Err(reason) => {
             desired.problems.insert((format!("node {}", own.name), reason));
@@ -196,7 +202,7 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
     // addresses alone. So it hears this node instead.
     let plainly = |address: &IpAddr| match config.mode {
         Mode::Direct => true,
-        Mode::Auto => facts.on_shared_link(*address).is_some(),
+        Mode::Auto => facts.shared_both_ways(*address, &desired.addresses).is_some(),
         Mode::Vxlan => false,
     };
     let others = nodes.others.iter().flat_map(|node| &node.addresses).copied();
@@ -325,7 +331,7 @@ impl Desired {
         let mut same = other.addresses.iter().filter(|a| a.is_ipv4() == cidr.is_ipv4());
         let on_link = |address| match config.mode {
             Mode::Direct => facts.on_link(address),
-            Mode::Auto | Mode::Vxlan => facts.on_shared_link(address),
+            Mode::Auto | Mode::Vxlan => facts.shared_both_ways(address, &self.addresses),
         };
         same.find_map(|address| Some((*address, on_link(*address)?)))
     }

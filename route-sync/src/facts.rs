@@ -143,9 +143,16 @@ impl Facts {
     /// As [`Facts::on_link`], where whatever is sent to a neighbour's MAC address gets there: what
     /// carries packets by the other end's choice (WireGuard's allowed IPs, a tunnel's far end) knows
     /// nothing of pods.
-    pub fn on_shared_link(&self, address: IpAddr) -> Option<u32> {
+    fn on_shared_link(&self, address: IpAddr) -> Option<u32> {
         let shared = |index: &u32| self.links.get(index).is_some_and(|link| !link.point_to_point);
         self.on_link(address).filter(shared)
+    }
+
+    /// As [`Facts::on_shared_link`], where the other node finds one of `own`, this node's addresses in
+    /// the node set, on that link too: else its packets come through the tunnel, and of two ways
+    /// there and back the receiver takes one for forged.
+    pub fn shared_both_ways(&self, address: IpAddr, own: &[IpAddr]) -> Option<u32> {
+        self.on_shared_link(address).filter(|_| self.source(address, own).is_some())
     }
 
     /// As [`Facts::on_link`], of the links with a carrier: one that is cut carries nothing, although

@@ -43,6 +43,8 @@ pub struct Accepted {
     pub near: Option<String>,
     /// The others, by name.
     pub others: Vec<Node>,
+    /// The first node by name that has an address and none of IPv6.
+    pub without_ipv6: Option<String>,
     /// What is not served, and why.
     pub refused: Vec<Refused>,
 }
@@ -59,11 +61,12 @@ pub struct Refused {
 }
 
 impl Node {
-    /// The address that both ends of its tunnel are made of: the first one, of IPv4 if it has one.
-    /// The node itself and every other know it by this alone.
-    pub fn tunnel_end(&self) -> Option<IpAddr> {
+    /// The address that both ends of its tunnel are made of: the first one, of IPv4 if it has one,
+    /// or where all tunnels go `over_ipv6` the first of IPv6. The node itself and every other know
+    /// it by this alone.
+    pub fn tunnel_end(&self, over_ipv6: bool) -> Option<IpAddr> {
         let first = |v4: bool| self.addresses.iter().find(|address| address.is_ipv4() == v4);
-        first(true).or_else(|| first(false)).copied()
+        first(!over_ipv6).or_else(|| first(false)).copied()
     }
 }
 
@@ -100,8 +103,11 @@ impl NodeSet {
             }
             known.push((node, refusals.sound_addresses(node)));
         }
+        let lacks =
+            |(_, has): &&(&Node, Vec<IpAddr>)| !has.is_empty() && !has.iter().any(IpAddr::is_ipv6);
+        let without_ipv6 = known.iter().find(lacks).map(|(node, _)| node.name.clone());
         known.sort_by_key(|(node, _)| node.name != own);
-        let mut accepted = Accepted::default();
+        let mut accepted = Accepted { without_ipv6, ..Accepted::default() };
         for (node, addresses) in known {
             let pod_cidrs = refusals.sound_cidrs(node);
             let sound = Node { name: node.name.clone(), addresses, pod_cidrs };

@@ -156,6 +156,7 @@ fn vxlan(top: &mut Table, faults: &mut Faults) -> Vxlan {
         vni: table.read("vni", faults, number(1, 0xff_ffff)).unwrap_or(vtep::VNI),
         port: table.read("port", faults, number(1, u16::MAX)).unwrap_or(vtep::PORT),
         underlay: table.read("underlay", faults, interface),
+        prefer_ipv6: table.read("prefer", faults, prefer).unwrap_or(false),
         // 576 is what every IPv4 host takes (RFC 791 section 3.1); 65485 is the kernel's limit
         // for the device (ETH_MAX_MTU less VXLAN_HEADROOM).
         mtu: table.read("mtu", faults, number(576, 65_485)),
@@ -205,6 +206,15 @@ fn mode(value: &DeValue) -> Result<Mode, String> {
         "direct" => Ok(Mode::Direct),
         "vxlan" => Ok(Mode::Vxlan),
         _ => Err("write \"auto\", \"direct\" or \"vxlan\"".to_owned()),
+    }
+}
+
+/// Whether IPv6 is preferred.
+fn prefer(value: &DeValue) -> Result<bool, String> {
+    match text(value)? {
+        "ipv4" => Ok(false),
+        "ipv6" => Ok(true),
+        _ => Err("write \"ipv4\" or \"ipv6\"".to_owned()),
     }
 }
 

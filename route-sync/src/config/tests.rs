@@ -24,7 +24,7 @@ fn what_is_left_out_has_defaults() {
             resync_interval: Some(Duration::from_secs(60)),
             source: Source::File { path },
             bgp: None,
-            vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
+            vxlan: Vxlan { vni: 100, port: 4789, underlay: None, prefer_ipv6: false, mtu: None },
             masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
             probe: None,
             metrics: None,
@@ -38,7 +38,7 @@ fn every_key_is_read() {
         "node-name = \"one\"\nmode = \"vxlan\"\ncluster-cidrs = [\"10.244.0.0/16\", \
          \"fd00:10:244::/48\"]\nservice-cidrs = [\"10.96.0.0/12\"]\nrun-dir = \"/run/other\"\n\
          state-dir = \"/var/lib/other\"\nresync-interval = 0\n{SOURCE}[vxlan]\nvni = 7\n\
-         port = 8472\nunderlay = \"eth0\"\nmtu = 1400\n[masquerade]\nenabled = true\n\
+         port = 8472\nunderlay = \"eth0\"\nprefer = \"ipv6\"\nmtu = 1400\n[masquerade]\nenabled = true\n\
          random-fully = false\nexclude-cidrs = [\"198.51.100.0/24\"]\n[probe]\nenabled = true\n\
          interval = 5\npeers = 2\n[metrics]\nlisten = \"[::1]:9478\"\n"
     );
@@ -49,7 +49,13 @@ fn every_key_is_read() {
     assert_eq!(config.run_dir, PathBuf::from("/run/other"));
     assert_eq!(config.state_dir, PathBuf::from("/var/lib/other"));
     assert_eq!(config.resync_interval, None);
-    let vxlan = Vxlan { vni: 7, port: 8472, underlay: Some("eth0".to_owned()), mtu: Some(1400) };
+    let vxlan = Vxlan {
+        vni: 7,
+        port: 8472,
+        underlay: Some("eth0".to_owned()),
+        prefer_ipv6: true,
+        mtu: Some(1400),
+    };
     assert_eq!(config.vxlan, vxlan);
     let exclude_cidrs = vec!["198.51.100.0/24".parse().unwrap()];
     let masquerade = Masquerade { enabled: true, random_fully: false, exclude_cidrs };
@@ -77,7 +83,7 @@ fn all_faults_are_told_at_once_with_line_key_value_and_remedy() {
             "line 9: source.path is \"nodes.toml\": write a path that begins with /",
             "line 11: vxlan.vni is 16777216: write a number from 1 to 16777215",
             "line 12: vxlan.port is \"4789\": write a number from 1 to 65535",
-            "line 13: vxlan.MTU is no key: write one of vni, port, underlay, mtu",
+            "line 13: vxlan.MTU is no key: write one of vni, port, underlay, prefer, mtu",
         ]
     );
 }
@@ -103,6 +109,7 @@ fn each_value_has_its_bounds() {
         ("probe.interval = 0", "probe.interval is 0: write a number from 1 to 3600"),
         ("probe.peers = 1", "probe.peers is 1: write a number from 2 to 256"),
         ("probe.enabled = 1", "probe.enabled is 1"),
+        ("vxlan.prefer = \"IPv6\"", "vxlan.prefer is \"IPv6\": write \"ipv4\" or \"ipv6\""),
         ("vxlan.mtu = 575", "vxlan.mtu is 575"),
         ("vxlan.underlay = \"a-name-too-long-1\"", "vxlan.underlay is"),
         ("vxlan = 1", "vxlan is 1: write a table [vxlan]"),

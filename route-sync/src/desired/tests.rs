@@ -5,6 +5,7 @@ use crate::nodes::NodeSet;
 use proptest::prelude::*;
 
 mod learned;
+mod prefer;
 
 pub fn config(mode: Mode) -> Config {
     Config {
@@ -17,7 +18,7 @@ pub fn config(mode: Mode) -> Config {
         resync_interval: None,
         source: Source::File { path: "/nodes".into() },
         bgp: None,
-        vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
+        vxlan: Vxlan { vni: 100, port: 4789, underlay: None, prefer_ipv6: false, mtu: None },
         masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
         probe: None,
         metrics: None,

@@ -3,7 +3,7 @@
 use super::{Desired, Vtep, Way};
 use crate::config::{self, Config, Mode};
 use crate::facts::Facts;
-use crate::nodes::Node;
+use crate::nodes::{Accepted, Node};
 use crate::query::Path;
 use ipnetwork::IpNetwork;
 use net::Mac;
@@ -22,8 +22,9 @@ pub(super) fn underlay(
     config: &Config,
     own: &Node,
     facts: &Facts,
+    over_ipv6: bool,
 ) -> Result<(u32, IpAddr), String> {
-    let Some(local) = own.tunnel_end() else {
+    let Some(local) = own.tunnel_end(over_ipv6) else {
         return Err("the node set gives it no address, so it has no way to other nodes".to_owned());
     };
     let same = own.addresses.iter().filter(|address| address.is_ipv4() == local.is_ipv4());
@@ -50,8 +51,8 @@ pub(super) fn underlay(
 
 /// Where another node's tunnel ends, as that node itself has it, or why there is no way to it from
 /// this one's, at `local`; `sound`: the node with those addresses alone that can be one's.
-fn far_end(local: IpAddr, other: &Node, sound: &Node) -> Result<IpAddr, String> {
-    let Some(remote) = other.tunnel_end() else {
+fn far_end(local: IpAddr, other: &Node, sound: &Node, over_ipv6: bool) -> Result<IpAddr, String> {
+    let Some(remote) = other.tunnel_end(over_ipv6) else {
         return Err("the node set gives the node no address of use".to_owned());
     };
     if remote.is_ipv4() != local.is_ipv4() {
@@ -67,6 +68,23 @@ fn far_end(local: IpAddr, other: &Node, sound: &Node) -> Result<IpAddr, String> 
 }
 
 impl Desired {
+    /// Decides which family tunnels go over: one for all nodes, since a device carries one.
+    pub(super) fn prefer(&mut self, config: &Config, nodes: &Accepted) {
+        if !config.vxlan.prefer_ipv6 || !has_tunnel(config) {
+            return;
+        }
+        self.over_ipv6 = nodes.without_ipv6.is_none();
+        if let Some(node) = &nodes.without_ipv6 {
+            self.problems.insert((
+                "vxlan prefer".to_owned(),
+                format!(
+                    "prefer is \"ipv6\", and node {node} has no IPv6 address in the node set: all \
+                     tunnels go over IPv4; give it one, or set prefer = \"ipv4\""
+                ),
+            ));
+        }
+    }
+
     /// The tunnel's device, in the modes that have one, and the pods' MTU.
     pub(super) fn tunnel(
         &mut self,
@@ -121,7 +139,7 @@ impl Desired {
     ) {
         // Without this node's own end nothing is known of the way, and what is there stays.
         let Some(own) = &self.vtep else { return };
-        let remote = match far_end(own.local, other, sound) {
+        let remote = match far_end(own.local, other, sound, self.over_ipv6) {
             Ok(remote) => remote,
             Err(reason) => return self.refuse(&other.name, cidr, reason),
         };

@@ -28,11 +28,30 @@ fn a_sound_set_is_taken_whole() {
     let b = node("b", &["192.0.2.2", "2001:db8::2"], &["10.1.2.0/24"]);
     let a = node("a", &["192.0.2.3"], &[]);
     let accepted = accept(vec![b.clone(), own.clone(), a.clone()]);
-    assert_eq!(
-        accepted,
-        Accepted { own: Some(own), near: None, others: vec![a, b], refused: vec![] }
-    );
+    let without_ipv6 = Some("a".to_owned());
+    let others = vec![a, b];
+    let expected = Accepted { own: Some(own), near: None, others, without_ipv6, refused: vec![] };
+    assert_eq!(accepted, expected);
     assert_eq!(accept(vec![]).own, None);
+}
+
+/// What of a node is accepted counts, on every node alike; one without an address is in nobody's way.
+#[test]
+fn who_lacks_ipv6_is_the_same_wherever_one_looks_from() {
+    let both = |name: &str, at: &str| {
+        node(name, &[&format!("192.0.2.{at}"), &format!("2001:db8::{at}")], &[])
+    };
+    let six = node("six", &["2001:db8::6"], &[]);
+    let none = node("none", &[], &[]);
+    let all = vec![both("b", "2"), both("own", "1"), six, none];
+    assert_eq!(accept(all.clone()).without_ipv6, None);
+    let link_local = node("link", &["192.0.2.9", "fe80::9"], &[]);
+    let taken = node("taken", &["192.0.2.8", "2001:db8::2"], &[]);
+    let nodes = [all, vec![taken, link_local]].concat();
+    for own in ["own", "link", "taken", "b"] {
+        let accepted = NodeSet { nodes: nodes.clone() }.accept(own, &[], &[]);
+        assert_eq!(accepted.without_ipv6.as_deref(), Some("link"), "{own}");
+    }
 }
 
 #[test]

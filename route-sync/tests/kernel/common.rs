@@ -76,7 +76,7 @@ pub fn config(run_dir: &Path) -> Config {
         resync_interval: None,
         source: Source::File { path: "/nodes".into() },
         bgp: None,
-        vxlan: Vxlan { vni: 100, port: 4789, underlay: None, mtu: None },
+        vxlan: Vxlan { vni: 100, port: 4789, underlay: None, prefer_ipv6: false, mtu: None },
         masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
         probe: None,
         metrics: None,

@@ -16,6 +16,7 @@ mod masquerade;
 mod node_set;
 mod packets;
 mod plugin;
+mod prefer;
 mod probe;
 mod rejoin;
 mod rules;
