@@ -22,7 +22,7 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
         ("crates", "net" | "nft") => &["netlink"],
         ("crates", "attach") => &["cni", "net", "nft"],
         ("crates", _) => &[],
-        ("plugins", "vxlan" | "bgp") => &["cni", "attach", "node", "bridge"],
+        ("plugins", "vxlan") => &["cni", "attach", "node", "bridge"],
         ("plugins" | "ipam", _) => &["cni", "attach", "node"],
         ("route-sync", _) => &["net", "nft", "node", "bgp-speaker"],
         _ => panic!("{folder}/{name} is in no room of the house"),

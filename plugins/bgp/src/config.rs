@@ -1,10 +1,12 @@
 //! The configuration of the bgp plugin, and what the node's daemon says of the node.
 
 use attach::Mac;
+use attach::keys::{self, Args, WithMac};
 use attach::ranges;
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
 use node::{Keeper, Node};
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// What a network wants of its pods.
@@ -28,15 +30,34 @@ pub struct Config {
     pub run_dir: PathBuf,
 }
 
+/// The keys; they mean what the bridge plugin's mean.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Wire {
+    ip_masq: bool,
+    ip_masq_backend: String,
+    ip_masq_exclude: Vec<String>,
+    mtu: i64,
+    metric: i64,
+    accept_ra: bool,
+    run_dir: String,
+    args: Args,
+    runtime_config: WithMac,
+}
+
 impl Config {
-    /// Reads and validates the keys, which are the bridge plugin's; the request's ranges are
-    /// [`with_ranges`] already.
+    /// Reads and validates the keys; the request's ranges are [`with_ranges`] already.
     ///
     /// # Errors
     /// Code 7 naming key and value, 4 for `CNI_ARGS`.
     pub fn read(request: &Request) -> Result<Config> {
-        let bridge::Config { masquerade, exclude, mtu, metric, mac, accept_ra, run_dir, .. } =
-            bridge::Config::read(request)?;
+        let wire: Wire = request.conf.decode()?;
+        keys::masquerade_backend(&wire.ip_masq_backend, wire.ip_masq)?;
+        let exclude = keys::masquerade_exclude(&wire.ip_masq_exclude, wire.ip_masq)?;
+        let mtu = keys::mtu(wire.mtu)?;
+        let metric = keys::metric(wire.metric)?;
+        let mac = keys::mac(request, &wire.runtime_config.mac, &wire.args.cni.mac)?;
+        let run_dir = keys::run_dir(&wire.run_dir)?;
         let Some(ipam) = &request.conf.ipam else {
             return Err(Error::config("ipam is missing").details(
                 "a pod of this plugin is reached by its address: set ipam.type, as host-local",
@@ -50,6 +71,7 @@ impl Config {
                 Error::config(msg).details("start route-sync, which writes it, or set ipam.ranges")
             );
         }
+        let (masquerade, accept_ra) = (wire.ip_masq, wire.accept_ra);
         Ok(Config { masquerade, exclude, mtu, metric, mac, accept_ra, pod_cidrs, run_dir })
     }
 }
@@ -59,7 +81,7 @@ impl Config {
 /// # Errors
 /// Code 7 where its file cannot be read.
 pub(crate) fn node(request: &Request) -> Result<Option<Node>> {
-    let run_dir = attach::keys::run_dir_of(request);
+    let run_dir = keys::run_dir_of(request);
     Node::read(&run_dir).map_err(|error| Error::config(error.to_string()))
 }
 

@@ -2,15 +2,16 @@
 //! host to each. No bridge: everything the pod sends is routed. Other nodes hear of the node's pods
 //! from the daemon `route-sync`, by BGP.
 //!
-//! Configuration and node ([`Config`]) → plan, as a [`bridge::Network`] → the bridge plugin's
-//! library, which applies, checks and undoes.
+//! Configuration and node ([`Config`]) → plan, as an [`attach::Network`] → [`attach`], which applies,
+//! checks and removes.
 
 mod config;
 mod plan;
 
 pub use config::Config;
 
-use attach::Kernel;
+use attach::keys::run_dir_of;
+use attach::{Kernel, Teardown};
 use cni::{CniResult, Plugin, Request, Result};
 use config::{node, ready, with_ranges};
 
@@ -32,7 +33,7 @@ impl Plugin for Bgp {
     }
 
     fn del(&self, request: &Request) -> Result<()> {
-        bridge::Bridge.del(&for_teardown(request))
+        attach::del(&for_teardown(request), &teardown(request))
     }
 
     fn check(&self, request: &Request) -> Result<()> {
@@ -41,11 +42,11 @@ impl Plugin for Bgp {
     }
 
     fn gc(&self, request: &Request) -> Result<()> {
-        bridge::Bridge.gc(&for_teardown(request))
+        attach::gc(&for_teardown(request), &teardown(request))
     }
 
     fn status(&self, request: &Request) -> Result<()> {
-        let run_dir = attach::keys::run_dir_of(request);
+        let run_dir = run_dir_of(request);
         let node = node(request)?;
         ready(&run_dir, node.as_ref())?;
         let request = with_ranges(request, node.as_ref());
@@ -56,6 +57,11 @@ impl Plugin for Bgp {
 /// What removes needs no node.json, and takes from it what it can.
 fn for_teardown(request: &Request) -> Request {
     with_ranges(request, node(request).unwrap_or_default().as_ref())
+}
+
+/// No other suite attaches pods as this plugin does: there is nothing of others to find.
+fn teardown(request: &Request) -> Teardown<'static> {
+    Teardown { run_dir: run_dir_of(request), foreign: None }
 }
 
 /// The MTU of the link by which the node reaches the world.
