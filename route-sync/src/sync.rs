@@ -249,6 +249,7 @@ impl Sync {
         let guarded = wants_guard && self.rules(why);
         self.tunnel = self.ensure_tunnel(why, vtep.as_ref(), guarded)?;
         self.filter_neighbours();
+        self.limit_neighbours(why);
         self.forwarding(why);
         let changes = self.changes()?;
         // What the diff does not name is as desired.

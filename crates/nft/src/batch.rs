@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, InetHookNumber, ListAttribute,
-    NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute,
+    NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetDescription, SetElementAttribute,
     SetElementFlags, SetElementList, SetElementMessage, SetFlags, SetMessage, TableAttribute,
     TableFlags, TableMessage, Verdict, VerdictAttribute,
 };
@@ -193,6 +193,12 @@ impl Batch {
         self.push("delete table", NLM_F_NONREC, message);
     }
 
+    /// Deletes the table with all that is in it.
+    pub(crate) fn del_table(&mut self) {
+        let attributes = vec![TableAttribute::Name(self.table_name())];
+        self.push("delete table", 0, NfTablesMessage::DeleteTable(TableMessage { attributes }));
+    }
+
     /// Adds a base chain with policy accept; it may exist, with the same hook (else EEXIST).
     pub(crate) fn add_base_chain(&mut self, chain: &BaseChain) {
         let attributes = vec![
@@ -258,6 +264,21 @@ impl Batch {
         let mut flags = SetFlags::empty();
         flags.set(SetFlags::Interval, set.intervals);
         flags.set(SetFlags::Map, set.verdicts);
+        self.add_set_with(set, flags, Vec::new());
+    }
+
+    /// Adds a set whose elements packets make, and which are forgotten a minute after the last.
+    pub(crate) fn add_meters(&mut self, set: &Set) {
+        const MOST: u32 = 65_535;
+        const MILLISECONDS: u64 = 60_000;
+        let more = vec![
+            SetAttribute::Description(vec![SetDescription::Size(MOST)]),
+            SetAttribute::Timeout(MILLISECONDS),
+        ];
+        self.add_set_with(set, SetFlags::Eval | SetFlags::Timeout, more);
+    }
+
+    fn add_set_with(&mut self, set: &Set, flags: SetFlags, more: Vec<SetAttribute>) {
         let mut attributes = vec![
             SetAttribute::Table(self.table_name()),
             SetAttribute::Name(set.name.to_owned()),
@@ -265,6 +286,7 @@ impl Batch {
             SetAttribute::KeyType(set.key.id),
             SetAttribute::KeyLen(set.key.len),
         ];
+        attributes.extend(more);
         if set.verdicts {
             attributes.push(SetAttribute::DataType(DATA_VERDICT));
             attributes.push(SetAttribute::DataLen(0));

@@ -13,8 +13,10 @@ use netlink_packet_netfilter::nftables::{
     Lookup, Meta, MetaKey, Operator, Payload, Register, Verdict, VerdictAttribute,
 };
 
+mod limits;
 mod sources;
 
+pub(crate) use limits::{Limit, accept_ipv4, drop_arp_over, drop_solicitations_over};
 pub(crate) use sources::{
     accept_unless_to, drop_foreign_of_links, drop_from_elsewhere, drop_unmarked_udp_of_users,
     mark_of_users_to, unmark_udp_of_users,

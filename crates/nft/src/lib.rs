@@ -1,7 +1,8 @@
 //! Ferrule's nftables tables over netlink: sets, maps and chains, never a spawned `nft`.
 //!
 //! Everything of ours is in two tables, `inet ferrule` ([`Masquerade`], [`Rpfilter`],
-//! [`NodeRules`]) and `bridge ferrule` ([`Macspoof`]). Pods are elements of maps and sets, so a
+//! [`NodeRules`]) and `bridge ferrule` ([`Macspoof`]), and in three of route-sync's named
+//! `ferrule-neighbours` ([`Nft::limit_neighbours`]). Pods are elements of maps and sets, so a
 //! packet costs one lookup however many pods there are; each element carries a comment that says
 //! whose it is, and only an element with the caller's own comment is ever deleted.
 //!
@@ -36,6 +37,7 @@ mod invalid;
 mod macspoof;
 mod masquerade;
 mod monitor;
+mod neighbours;
 mod node;
 mod owned;
 mod query;

@@ -1,4 +1,4 @@
-//! What changes in table `inet ferrule`, as the kernel tells it.
+//! What changes in table `inet ferrule` and in those of [`neighbours`], as the kernel tells it.
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -9,6 +9,7 @@ use crate::batch::Set;
 use crate::error::Result;
 use crate::invalid::{self, INVALID4, INVALID6};
 use crate::masquerade::{self, EXCLUDE_PREFIX, MASQ4, MASQ6, TABLE};
+use crate::neighbours;
 use crate::rpfilter::LINKS;
 use crate::sound::{NF_TABLES, NFGENMSG};
 
@@ -21,9 +22,9 @@ const PREFIXES: [&str; 2] = [masquerade::CHAIN_PREFIX, invalid::CHAIN_PREFIX];
 /// Receive buffer in bytes, of which the kernel makes twice as many.
 const SPACE: usize = 4 << 20;
 
-/// Receives changes to what [`crate::Nft::put_node_rules`] keeps, in the network namespace of the
-/// thread that opened it. Its descriptor is readable when something came. Its own process's changes
-/// are among them: a put after those finds nothing to do.
+/// Receives changes to what [`crate::Nft::put_node_rules`] and [`crate::Nft::limit_neighbours`]
+/// keep, in the network namespace of the thread that opened it. Its descriptor is readable when
+/// something came. Its own process's changes are among them: a put after those finds nothing to do.
 pub struct Monitor(netlink::Monitor);
 
 impl Monitor {
@@ -77,14 +78,18 @@ fn concerns(message: &Reply<'_>) -> bool {
         12..=14 => Some(2), // NFTA_SET_ELEM_LIST_SET
         _ => None,
     };
-    if subsystem != NF_TABLES || message.body.first() != Some(&u8::from(TABLE.family)) {
+    if subsystem != NF_TABLES {
         return false;
     }
     let text = |wanted: u16| {
         let value = find(message.body.get(NFGENMSG..)?, wanted)?;
         Some(value.strip_suffix(&[0]).unwrap_or(value))
     };
-    if text(1) != Some(TABLE.name.as_bytes()) {
+    if text(1) == Some(neighbours::NAME.as_bytes()) {
+        return true;
+    }
+    let of_family = message.body.first() == Some(&u8::from(TABLE.family));
+    if !of_family || text(1) != Some(TABLE.name.as_bytes()) {
         return false;
     }
     let of_pods = |name: &[u8]| match kind {

@@ -6,6 +6,7 @@ use tracing::info;
 
 /// What fails, as `status` names it.
 const NFTABLES: &str = "nftables";
+const NEIGHBOURS: &str = "neighbour limits";
 
 impl Sync {
     /// Somebody changed the table `inet ferrule`.
@@ -15,9 +16,24 @@ impl Sync {
         }
         let failed = self.troubles.contains_key(NFTABLES);
         let guarded = self.rules("somebody changed nftables");
+        self.limit_neighbours("somebody changed nftables");
         // Without it no tunnel was made, nor one that was there mended.
         if failed && guarded {
             self.pending = Some("the guard can be put now");
+        }
+    }
+
+    /// Limits how many neighbours each pod may have this node remember.
+    pub(super) fn limit_neighbours(&mut self, why: &'static str) {
+        match self.nft.limit_neighbours() {
+            Ok(changed) => {
+                if changed {
+                    info!(why, "limits of neighbours put in step");
+                    self.figures.changes += 1;
+                }
+                self.well(NEIGHBOURS);
+            }
+            Err(error) => self.trouble(NEIGHBOURS, &error),
         }
     }
 

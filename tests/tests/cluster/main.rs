@@ -13,6 +13,7 @@ mod forwarding;
 mod guard;
 mod life;
 mod masquerade;
+mod neighbours;
 mod node_set;
 mod packets;
 mod plugin;

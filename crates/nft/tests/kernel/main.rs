@@ -7,5 +7,6 @@ mod common;
 mod concurrency;
 mod macspoof;
 mod masquerade;
+mod neighbours;
 mod node;
 mod rpfilter;
