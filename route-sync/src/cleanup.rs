@@ -33,11 +33,11 @@ pub fn cleanup(config: &Config) -> Result<Cleaned, Error> {
     let mut cleaned = Cleaned::default();
     let socket = cleaned.good(Socket::open());
     // A tunnel that stays keeps its guard.
-    if socket.is_some_and(|mut socket| cleaned.routes_and_links(&mut socket)) {
-        if let Some(mut nft) = cleaned.good(nft::Nft::open()) {
-            cleaned.good(nft.del_node_rules());
-            cleaned.good(nft.del_neighbour_limits());
-        }
+    if socket.is_some_and(|mut socket| cleaned.routes_and_links(&mut socket))
+        && let Some(mut nft) = cleaned.good(nft::Nft::open())
+    {
+        cleaned.good(nft.del_node_rules());
+        cleaned.good(nft.del_neighbour_limits());
     }
     let node = Node::remove(&config.run_dir);
     cleaned.good(node.map_err(|error| io("remove node.json", io::Error::other(error))));

@@ -92,7 +92,7 @@ fn of_the_daemon() -> Keys {
     let exe = Bins::ours().exe("route-sync");
     let mut found = Keys::new();
     let bgp = "[bgp]\nx = 1\nasn = 65001\n[[bgp.peer]]\nx = 1\naddress = \"192.0.2.1\"\n";
-    let others = "[vxlan]\nx = 1\n[masquerade]\nx = 1\n[metrics]\nx = 1\n";
+    let others = "[vxlan]\nx = 1\n[masquerade]\nx = 1\n[metrics]\nx = 1\n[probe]\nx = 1\n";
     for source in ["[source]", "[node]"] {
         node.write("/run/odd.toml", &format!("x = 1\n{source}\nx = 1\n{bgp}{others}"));
         let told = node.try_run(&format!("{} check-config /run/odd.toml", exe.display())).stderr;
