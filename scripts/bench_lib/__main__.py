@@ -1,11 +1,11 @@
-"""What scripts/bench runs inside its namespaces: bench_lib STAGE PAIRS AGE SVG_DIR MEASURE...
+"""One run of scripts/bench, inside its namespaces: bench_lib STAGE OUT PAIRS AGE SVG_DIR MEASURE...
 
 STAGE holds the two suites in ferrule/ and reference/ and helpers in tools/, and whatever this
-writes. Without measures, all are made.
+writes. What was measured goes to the file OUT, for summary.py. Without measures, all are made.
 """
 
+import json
 import os
-import platform
 import sys
 
 import across
@@ -14,7 +14,7 @@ import flaps
 import other
 import routes
 import traffic
-from report import PERCENTILE, markdown, svg
+from report import svg
 from side import Failed, Side, version
 
 MEASURES = {
@@ -26,6 +26,7 @@ MEASURES = {
     "floor": attach.floor,
     "host-local": other.host_local,
     "burst": other.burst,
+    "again": attach.again,
     "cost": other.cost,
     "connections": traffic.connections,
     "sync": routes.sync,
@@ -49,7 +50,7 @@ class Notes:
         self.first["reference"] += theirs
 
 
-def main(stage, pairs, age, svg_dir, *names):
+def main(stage, out, pairs, age, svg_dir, *names):
     Side.age = float(age)
     notes, rows = Notes(), []
     load = os.getloadavg()[0]
@@ -61,17 +62,15 @@ def main(stage, pairs, age, svg_dir, *names):
         if svg_dir and any(row.theirs for row in measured):
             with open(f"{svg_dir}/{name}.svg", "w", encoding="utf-8") as file:
                 file.write(picture)
-    print(markdown(rows))
-    print(f"\nMedians of {pairs} each, the suites taking turns; beside their ratio that of the "
-          f"{PERCENTILE}th percentiles. Linux {platform.release()}, {os.cpu_count()} CPUs; load "
-          f"{load:.1f} before and {os.getloadavg()[0]:.1f} after.\n")
     for suite in attach.SUITES:
         firsts = notes.first[suite]
         pings = (f"; the first ping to each gateway was answered after {sum(firsts)} of "
                  f"{len(firsts)} ADDs" if firsts else "")
         notes.add(f"{suite}: {version(stage, suite)}{pings}")
-    for line in notes.lines:
-        print(f"- {line}")
+    run = {"load": [load, os.getloadavg()[0]], "rows": [row.record() for row in rows],
+           "notes": notes.lines}
+    with open(out, "w", encoding="utf-8") as file:
+        json.dump(run, file)
 
 
 if __name__ == "__main__":

@@ -77,11 +77,11 @@ class Crowd(Side):
         return time.perf_counter() - started
 
     def once(self):
-        """(pods per second, how many had an answer to their first packet)"""
-        took = self.wave("ADD")
+        """(pods per second of ADD, how many had an answer to their first packet, of DEL)"""
+        added = self.wave("ADD")
         first = sum(self.reaches_gateways(pod) for pod in self.pods)
-        self.wave("DEL")
-        return BURST / took, first
+        deleted = self.wave("DEL")
+        return BURST / added, first, BURST / deleted
 
     def close(self):
         for pod in self.pods:
@@ -96,10 +96,13 @@ def burst(stage, _pairs, notes):
     finally:
         for side in both:
             side.close()
-    for suite, (_, first) in zip(SUITES, (ours, theirs)):
+    for suite, (_, first, _) in zip(SUITES, (ours, theirs)):
         notes.add(f"{suite}: after {BURST} ADDs at once the gateway answered the first ping of "
                   f"{sum(first)} of {BURST * ROUNDS} pods")
-    return [Row("64 ADDs at once, ipMasq", ours[0], theirs[0], at_least(5), "pods/s", higher=True)]
+    return [
+        Row("64 ADDs at once, ipMasq", ours[0], theirs[0], at_least(5), "pods/s", higher=True),
+        Row("64 DELs at once, ipMasq", ours[2], theirs[2], at_least(10), "pods/s", higher=True),
+    ]
 
 
 # strace begins a line anew where another process came between.

@@ -38,25 +38,44 @@ class Row:
         for a while is so for both."""
         return median(ours / theirs for ours, theirs in zip(self.ours, self.theirs))
 
-    def cells(self):
-        def number(values):
-            if not values:
-                return "–"
-            value = median(values)
-            digits = 2 if value < 100 and self.unit != "count" else 0
-            return f"{value:.{digits}f}"
+    def record(self):
+        """The row's figures in one run, as JSON has them."""
+        must, holds = self.must or (None, None)
+        return {
+            "what": self.what if self.unit == "count" else f"{self.what}, {self.unit}",
+            "whole": self.unit == "count",
+            "ours": median(self.ours),
+            "theirs": median(self.theirs) if self.theirs else None,
+            "ratio": self.ratio(median),
+            "best": self.ratio(best),
+            "must": must,
+            "reached": bool(holds and holds(self)),
+        }
 
-        def times(figure):
-            ratio = self.ratio(figure)
-            return "–" if ratio is None else f"{ratio:.1f}"
 
-        must, reached = "–", "–"
-        if self.must:
-            text, holds = self.must
-            must, reached = text, "yes" if holds(self) else "**no**"
-        unit = "" if self.unit == "count" else f", {self.unit}"
-        return [self.what + unit, number(self.ours), number(self.theirs), times(median),
-                times(best), must, reached]
+def span(values, text):
+    """The lowest and the highest of some runs, or the one of one."""
+    if None in values:
+        return "–"
+    lowest, highest = text(min(values)), text(max(values))
+    return lowest if lowest == highest else f"{lowest} to {highest}"
+
+
+def cells(runs):
+    """The cells of one row from its records, one for each run."""
+    first = runs[0]
+
+    def number(value):
+        return f"{value:.{2 if value < 100 and not first['whole'] else 0}f}"
+
+    def of(key, text):
+        return span([run[key] for run in runs], text)
+
+    reached = sum(run["reached"] for run in runs)
+    told = {0: "**no**", len(runs): "yes"}.get(reached, f"in {reached} of {len(runs)} runs")
+    ratios = [of(key, "{:.1f}".format) for key in ("ratio", "best")]
+    return [first["what"], of("ours", number), of("theirs", number), *ratios,
+            first["must"] or "–", told if first["must"] else "–"]
 
 
 def at_least(ratio):
@@ -71,9 +90,10 @@ HEAD = ["Measure", "Ferrule", "reference", "ratio", "ratio of 10th percentiles",
         "reached"]
 
 
-def markdown(rows):
+def markdown(runs):
+    """A table of the records of each run."""
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---:|---:|---:|---:|---|---|"]
-    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in zip(*runs)]
     return "\n".join(lines)
 
 
