@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// The daemon's socket in its run directory.
 pub const SOCKET: &str = "route-sync.sock";
+/// Where plugins keep their records, in the run directory.
+const ATTACHMENTS: &str = "attachments";
 /// What asks the daemon's loop for a sign of life, a line.
 pub const ALIVE: &str = "alive";
 /// How long a daemon may take to answer; a full pass over 5,000 nodes takes 0.1 s.
@@ -27,9 +29,10 @@ pub enum Keeper {
     Lives,
     /// A daemon that has the lock, and does not answer.
     Hangs,
-    /// None, not for long: what it left is right as far as is known.
+    /// None, not for long, and pods are connected: what it left is right as far as is known, and
+    /// their traffic flows.
     Left,
-    /// None for [`STALE`] or longer.
+    /// None for [`STALE`] or longer; or none, and no pod is connected that would lose anything.
     Gone,
 }
 
@@ -43,8 +46,13 @@ impl Keeper {
             return Ok(if answers(run_dir) { Keeper::Lives } else { Keeper::Hangs });
         }
         let stale = lock::age(run_dir).is_none_or(|age| age >= STALE);
-        Ok(if stale { Keeper::Gone } else { Keeper::Left })
+        Ok(if stale || !has_pods(run_dir) { Keeper::Gone } else { Keeper::Left })
     }
+}
+
+/// Whether plugins have records of attachments.
+fn has_pods(run_dir: &Path) -> bool {
+    run_dir.join(ATTACHMENTS).read_dir().is_ok_and(|mut records| records.next().is_some())
 }
 
 /// Whatever is answered, also by a daemon of before, is a sign of life. One that has the lock and
@@ -87,6 +95,10 @@ mod tests {
         });
         assert_eq!(Keeper::of(dir.path()).unwrap(), Keeper::Hangs, "nobody accepts");
         drop(held);
+        assert_eq!(Keeper::of(dir.path()).unwrap(), Keeper::Gone, "no pod is connected");
+        std::fs::create_dir(dir.path().join(ATTACHMENTS)).unwrap();
+        assert_eq!(Keeper::of(dir.path()).unwrap(), Keeper::Gone, "no pod is connected");
+        std::fs::write(dir.path().join(ATTACHMENTS).join("bridge-1"), "{}").unwrap();
         assert_eq!(Keeper::of(dir.path()).unwrap(), Keeper::Left);
         let lock = std::fs::File::options().write(true).open(dir.path().join("route-sync.lock"));
         lock.unwrap().set_modified(SystemTime::now() - STALE).unwrap();

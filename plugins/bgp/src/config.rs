@@ -106,7 +106,7 @@ pub(crate) fn ready(run_dir: &Path, node: Option<&Node>) -> Result<()> {
     match node {
         Some(_) if keeper == Keeper::Gone => unready(
             "route-sync does not run",
-            "nobody has told other nodes of this one's pods for an hour or longer; start it"
+            "nobody tells other nodes of this one's pods: none is here, or it is an hour ago; start it"
                 .to_owned(),
         ),
         Some(_) if keeper == Keeper::Hangs => unready(

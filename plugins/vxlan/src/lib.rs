@@ -95,7 +95,7 @@ fn unseen(error: &std::io::Error) -> Error {
 }
 
 /// Whether the daemon has carried out its node set once, and what it left is not known to be wrong.
-/// Traffic flows without it: a stopped daemon costs no node its readiness at once.
+/// Traffic flows without it: a stopped daemon does not cost a node with pods its readiness at once.
 fn ready(wanted: &Wanted) -> Result<()> {
     if !wanted.synced {
         return Err(not_synced());
@@ -109,7 +109,7 @@ fn ready(wanted: &Wanted) -> Result<()> {
                 .details("routes to other nodes are not kept; see its log, and restart it"))
         }
         (Keeper::Gone, _) => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
-            .details("routes to other nodes have not been kept for an hour or longer; start it")),
+            .details("nobody keeps the routes to other nodes: no pod is here, or it is an hour ago; start it")),
     }
 }
 

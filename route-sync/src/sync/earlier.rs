@@ -100,7 +100,7 @@ impl Sync {
         for Earlier { cidr, left } in &self.earlier {
             let remedy = "nobody routes to it any more: delete these pods, or what holds the \
                           address, or give the node that CIDR again";
-            let problem = (format!("earlier pod CIDR {cidr}"), format!("{left}; {remedy}"));
+            let problem = (format!("{cidr}, an earlier pod CIDR"), format!("{left}; {remedy}"));
             self.desired.problems.insert(problem);
         }
     }

@@ -196,8 +196,9 @@ impl Sync {
         let off = !self.config.masquerade.enabled && self.config.bgp.is_none();
         let cidr = self.desired.own.iter().find(private).filter(|_| off)?;
         Some(format!(
-            "masquerade is off, and {cidr} is private: pods reach nothing outside of the cluster, \
-             unless the network routes it or the plugin has ipMasq; set masquerade.enabled"
+            "masquerade is off, and pods' addresses are private ({cidr}): they reach nothing outside of \
+             the cluster, unless the network routes to them or the plugin has ipMasq; set \
+             masquerade.enabled"
         ))
     }
 

@@ -126,11 +126,17 @@ fn status_is_well_after_a_daemon_with_bgp() {
     attachment.status().err().expect(50, "route-sync has not said yet what this node is");
     tell(&node, &json!({}));
     attachment.status().ok();
+    attachment.add();
     drop(running);
     let released = || node.try_run(&format!("flock -n {LOCK} true")).status.success().then_some(());
     within(Duration::from_secs(5), released).expect("the lock is released");
     attachment.status().ok();
     node.run(&format!("touch -d @1 {LOCK}"));
+    attachment.status().err().expect(50, "route-sync does not run");
+    node.run(&format!("touch {LOCK}"));
+    attachment.status().ok();
+    // A node without pods loses nothing by waiting for the daemon.
+    attachment.del(None);
     attachment.status().err().expect(50, "route-sync does not run");
 }
 

@@ -126,9 +126,16 @@ fn status_tells_what_the_daemon_has_done() {
     member.node.run(&format!("kill -CONT {}", member.pid()));
     status(&member.node).ok();
     // Traffic flows on; for so long that nodes have come and gone, it does not count.
+    let connected = member.node.pod();
+    member.node.attach(&network(), &connected).add();
     member.kill();
     status(&member.node).ok();
     member.node.run("touch -d @1 /run/ferrule/route-sync.lock");
+    status(&member.node).err().expect(51, "route-sync does not run");
+    member.node.run("touch /run/ferrule/route-sync.lock");
+    status(&member.node).ok();
+    // A node without pods loses nothing by waiting for the daemon.
+    member.node.attach(&network(), &connected).del(None);
     status(&member.node).err().expect(51, "route-sync does not run");
     member.node.write(path, &told.replace("\"synced\": true", "\"synced\": false"));
     status(&member.node).err().expect(50, "route-sync has not installed the routes");

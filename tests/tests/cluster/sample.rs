@@ -17,7 +17,10 @@ fn pods_reach_each_other_the_nodes_and_the_outside() {
     let sample = conf("route-sync.toml").replace("/etc/ferrule/nodes.toml", "/run/nodes.toml");
     for member in &mut cluster.members {
         let remarks = member.status().unwrap()["remarks"].to_string();
-        assert!(remarks.contains("masquerade is off, and 10.244."), "{remarks}");
+        assert!(
+            remarks.contains("masquerade is off, and pods' addresses are private (10.244."),
+            "{remarks}"
+        );
         member.kill();
         let named = format!("node-name = \"{}\"\n{sample}", member.name);
         member.node.write("/run/route-sync.toml", &named);
