@@ -66,7 +66,10 @@ impl Sync {
                 Ok(false) => {}
                 Ok(true) => {
                     info!(why, "switched on {key}");
-                    self.repaired("forwarding", 1);
+                    // Until then a node may never have forwarded.
+                    if self.figures.synced {
+                        self.repaired("forwarding", 1);
+                    }
                 }
                 Err(error) => {
                     self.forwarding_off = Some(dotted(&key));
