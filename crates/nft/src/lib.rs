@@ -27,38 +27,21 @@
 //! ```
 #![warn(missing_docs)]
 
-mod answer;
-mod batch;
-mod change;
-mod comment;
-mod error;
-mod expr;
-mod invalid;
-mod macspoof;
-mod masquerade;
-mod monitor;
-mod neighbours;
-mod node;
-mod owned;
-mod query;
-mod raw;
-mod reference;
-mod rpfilter;
-mod socket;
-mod sound;
+mod kernel;
+mod rules;
 
-pub use answer::{Answer, ChainState, ElementState, FoundRule, TableState};
-pub use comment::{COMMENT_MAX, fit};
-pub use error::{Error, Result};
-pub use macspoof::Macspoof;
-pub use masquerade::Masquerade;
-pub use monitor::Monitor;
-pub use node::sources::PodSources;
-pub use node::{Guard, NodeMasquerade, NodeRules};
-pub use owned::Owned;
-pub use reference::macspoof_chain as reference_macspoof_chain;
-pub use rpfilter::Rpfilter;
-pub use socket::read;
+pub use kernel::answer::{Answer, ChainState, ElementState, FoundRule, TableState};
+pub use kernel::comment::{COMMENT_MAX, fit};
+pub use kernel::error::{Error, Result};
+pub use kernel::socket::read;
+pub use rules::macspoof::Macspoof;
+pub use rules::masquerade::Masquerade;
+pub use rules::monitor::Monitor;
+pub use rules::node::sources::PodSources;
+pub use rules::node::{Guard, NodeMasquerade, NodeRules};
+pub use rules::owned::Owned;
+pub use rules::reference::macspoof_chain as reference_macspoof_chain;
+pub use rules::rpfilter::Rpfilter;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -73,7 +56,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// last. After an `add_…` of something new nothing waits.
 #[derive(Debug)]
 pub struct Nft {
-    socket: socket::Socket,
+    socket: kernel::socket::Socket,
 }
 
 impl AsFd for Nft {
@@ -90,7 +73,7 @@ impl Nft {
     /// [`Error::is_unsupported`] on a kernel without netfilter netlink. That nf_tables itself is
     /// missing shows with the first call, likewise.
     pub fn open() -> Result<Self> {
-        Ok(Self { socket: socket::Socket::open()? })
+        Ok(Self { socket: kernel::socket::Socket::open()? })
     }
 
     /// Whether the kernel has nf_tables at all.

@@ -79,7 +79,7 @@ fn an_address_that_comes_again_in_another_network_is_the_others() {
         nft.add_masquerade(&old).unwrap();
         nft.add_masquerade(&new).unwrap();
         assert_eq!(nft.check_masquerade(&new).unwrap(), Vec::<String>::new());
-        let of_each = ["leads to chain", "comment", "leads to chain", "comment"];
+        let of_each = ["leads to jump", "comment", "leads to jump", "comment"];
         assert_differences(&nft.check_masquerade(&old).unwrap(), &of_each);
         remove(&mut nft, &old);
         assert_eq!(nft.check_masquerade(&new).unwrap(), Vec::<String>::new());
@@ -213,7 +213,7 @@ fn check_sees_what_others_changed() {
             (
                 "delete element inet ferrule masq4 { 10.1.0.5 }
                  add element inet ferrule masq4 { 10.1.0.5 : accept }",
-                &["leads to chain \"\"", "has the comment \"\""],
+                &["leads to accept and not jump masq-", "has the comment \"\""],
             ),
             (
                 "flush chain inet ferrule masq-55d575a951ea7196

@@ -38,7 +38,7 @@ const NFTA_BITWISE_XOR: u16 = 5;
 const NFTA_BITWISE_DATA: u16 = 7;
 
 /// Whether this is a message of netlink's own, or an answer of nf_tables that is well formed.
-pub(crate) fn is_sound(kind: u16, body: &[u8]) -> bool {
+pub(crate) fn is_well_formed(kind: u16, body: &[u8]) -> bool {
     let all = || body.get(NFGENMSG..).unwrap_or_default();
     match kind {
         NFT_MSG_NEWRULE => each(all(), |kind, value| match kind {
@@ -128,22 +128,25 @@ mod tests {
     fn an_attribute_in_an_attribute_has_a_length_that_fits() {
         let (right, wrong) = (attribute(1, &[7; 4]), [0xff, 0xff, 1, 0, 7, 7, 7, 7]);
         for (name, kind) in [("cmp\0", 3), ("bitwise\0", 4), ("bitwise", 7), ("immediate\0", 2)] {
-            assert!(is_sound(NFT_MSG_NEWRULE, &rule(name, kind, &right)), "{name}");
+            assert!(is_well_formed(NFT_MSG_NEWRULE, &rule(name, kind, &right)), "{name}");
             for wrong in [&wrong[..], &[2, 0, 1, 0], &[], &[8, 0, 1]] {
-                assert!(!is_sound(NFT_MSG_NEWRULE, &rule(name, kind, wrong)), "{name} {wrong:?}");
+                assert!(
+                    !is_well_formed(NFT_MSG_NEWRULE, &rule(name, kind, wrong)),
+                    "{name} {wrong:?}"
+                );
             }
         }
         let element = |kind: u8, data: &[u8]| {
             let list = attribute(1, &attribute(kind, data));
-            is_sound(NFT_MSG_NEWSETELEM, &[vec![0; NFGENMSG], attribute(3, &list)].concat())
+            is_well_formed(NFT_MSG_NEWSETELEM, &[vec![0; NFGENMSG], attribute(3, &list)].concat())
         };
         assert!(element(1, &right) && !element(1, &wrong) && !element(2, &[]));
-        assert!(is_sound(NFT_MSG_NEWRULE, &rule("meta", 3, &wrong)));
+        assert!(is_well_formed(NFT_MSG_NEWRULE, &rule("meta", 3, &wrong)));
     }
 
     #[test]
     fn only_answers_are_read() {
-        assert!(is_sound(2, &[]) && is_sound(NFT_MSG_NEWGEN, &[]));
-        assert!(!is_sound(NFT_MSG_NEWRULE + 1, &[]) && !is_sound(1 << 8, &[]));
+        assert!(is_well_formed(2, &[]) && is_well_formed(NFT_MSG_NEWGEN, &[]));
+        assert!(!is_well_formed(NFT_MSG_NEWRULE + 1, &[]) && !is_well_formed(1 << 8, &[]));
     }
 }

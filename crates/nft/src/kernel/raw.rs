@@ -5,7 +5,7 @@
 use netlink::{Attribute, checked};
 use netlink_packet_core::Emitable;
 
-use crate::expr::Rule;
+use crate::kernel::expr::Rule;
 
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
@@ -68,22 +68,23 @@ fn is_default(attribute: &Attribute<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expr::{self, Ip};
+    use crate::kernel::expr::{self, Ip};
+    use crate::rules::rule;
     use netlink_packet_netfilter::nftables::{Expressions, Lookup, Register};
     use proptest::prelude::*;
 
     #[test]
     fn a_rule_is_itself_and_no_other() {
         let rules = [
-            expr::vmap_source(Ip::V4, "masq4"),
-            expr::vmap_source(Ip::V4, "masq6"),
-            expr::vmap_source(Ip::V6, "masq4"),
-            expr::return_to("10.1.0.0/24".parse().unwrap()),
-            expr::return_to("10.1.0.0/20".parse().unwrap()),
-            expr::return_to("0.0.0.0/0".parse().unwrap()),
-            expr::masquerade(),
-            expr::drop_foreign_source("a", "b"),
-            expr::drop_foreign_source("b", "a"),
+            rule::vmap_source(Ip::V4, "masq4"),
+            rule::vmap_source(Ip::V4, "masq6"),
+            rule::vmap_source(Ip::V6, "masq4"),
+            rule::return_to("10.1.0.0/24".parse().unwrap()),
+            rule::return_to("10.1.0.0/20".parse().unwrap()),
+            rule::return_to("0.0.0.0/0".parse().unwrap()),
+            rule::masquerade(),
+            rule::drop_foreign_source("a", "b"),
+            rule::drop_foreign_source("b", "a"),
         ];
         for (i, one) in rules.iter().enumerate() {
             for (j, other) in rules.iter().enumerate() {
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn defaults_that_only_some_kernels_dump_make_no_difference() {
-        let rule = expr::vmap_source(Ip::V4, "masq4");
+        let rule = rule::vmap_source(Ip::V4, "masq4");
         let mut other = rule.clone();
         other[3] = expr::expr(Expressions::Lookup(vec![
             Lookup::Set("masq4".to_owned()),
@@ -112,8 +113,8 @@ mod tests {
     proptest! {
         #[test]
         fn noise_is_no_rule_of_ours(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(!same(&expr::vmap_source(Ip::V4, "masq4"), &bytes));
-            rule(&bytes);
+            prop_assert!(!same(&rule::vmap_source(Ip::V4, "masq4"), &bytes));
+            super::rule(&bytes);
         }
     }
 }

@@ -10,12 +10,13 @@ use netlink_packet_netfilter::nftables::{
 use std::collections::BTreeMap;
 
 use crate::Nft;
-use crate::answer::{Answer, ChainState, ElementState, FoundRule, TableState};
-use crate::batch::{BaseChain, Element, POLICY_ACCEPT, Set, Table, elements};
-use crate::comment;
-use crate::error::{Error, Result};
-use crate::expr::Rule;
-use crate::raw::same;
+use crate::kernel::answer::{Answer, ChainState, ElementState, FoundRule, TableState};
+use crate::kernel::batch::{BaseChain, POLICY_ACCEPT, Table, elements};
+use crate::kernel::comment;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::expr::Rule;
+use crate::kernel::raw::same;
+use crate::kernel::set::{Data, Element, Set};
 
 /// The expressions of each rule, by the name of its chain.
 #[derive(Debug, Default)]
@@ -316,10 +317,13 @@ impl Nft {
             return Ok(vec![format!("{name} is missing")]);
         };
         let mut differences = Vec::new();
-        if found.chain != wanted.jump {
-            let found = found.chain.unwrap_or_default();
-            let wanted = wanted.jump.as_deref().unwrap_or_default();
-            differences.push(format!("{name} leads to chain {found:?} and not {wanted:?}"));
+        if found.data != wanted.data {
+            let text = |data: &Option<Data>| match data {
+                Some(data) => data.to_string(),
+                None => "nothing".to_owned(),
+            };
+            let (found, wanted) = (text(&found.data), text(&wanted.data));
+            differences.push(format!("{name} leads to {found} and not {wanted}"));
         }
         if found.comment.as_deref() != Some(&wanted.comment) {
             let found = found.comment.unwrap_or_default();

@@ -2,18 +2,21 @@
 
 use std::borrow::Cow;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC};
+use netlink_packet_core::{
+    DefaultNla, NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_NONREC,
+};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, InetHookNumber, ListAttribute,
     NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetDescription, SetElementAttribute,
-    SetElementFlags, SetElementList, SetElementMessage, SetFlags, SetMessage, TableAttribute,
-    TableFlags, TableMessage, Verdict, VerdictAttribute,
+    SetElementList, SetElementMessage, SetFlags, SetMessage, TableAttribute, TableFlags,
+    TableMessage,
 };
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterProtoFamily};
 
-use crate::comment;
-use crate::expr::Rule;
-use crate::socket::message;
+use super::set::{CONCAT, DataType, Element, MAP, Set, Span};
+use crate::kernel::comment;
+use crate::kernel::expr::Rule;
+use crate::kernel::socket::message;
 
 /// NF_ACCEPT, as the policy of a base chain.
 pub(crate) const POLICY_ACCEPT: u32 = 1;
@@ -23,6 +26,11 @@ const DATA_VERDICT: u32 = 0xffff_ff00;
 
 /// NFTNL_UDATA_SET_KEYBYTEORDER.
 const KEY_BYTE_ORDER: u8 = 0;
+/// NFTNL_UDATA_SET_DATABYTEORDER.
+const DATA_BYTE_ORDER: u8 = 1;
+/// NFTA_LIST_ELEM and NFTA_SET_FIELD_LEN.
+const LIST_ELEM: u16 = 1;
+const FIELD_LEN: u16 = 1;
 
 /// A table of ours.
 #[derive(Debug, Clone, Copy)]
@@ -51,74 +59,6 @@ impl BaseChain {
             Hook::Number(HookNumber::Inet(self.hook)),
             Hook::Priority(self.priority.cast_unsigned()),
         ]
-    }
-}
-
-/// What a set's keys are. The numbers are those of the `nft` tool, which alone reads them: they
-/// make `nft list ruleset` print the keys, and a saved ruleset load again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeyType {
-    /// TYPE_IPV4ADDR …; a concatenation is 6 bits for each part, the first part highest.
-    id: u32,
-    /// In bytes; the parts of a concatenation are padded to 4.
-    len: u32,
-    /// BYTEORDER_HOST_ENDIAN 1, BYTEORDER_BIG_ENDIAN 2, mixed 0.
-    byte_order: u32,
-}
-
-pub(crate) const IPV4_ADDR: KeyType = KeyType { id: 7, len: 4, byte_order: 2 };
-pub(crate) const IPV6_ADDR: KeyType = KeyType { id: 8, len: 16, byte_order: 2 };
-pub(crate) const IFNAME: KeyType = KeyType { id: 41, len: 16, byte_order: 1 };
-pub(crate) const IFNAME_ETHER_ADDR: KeyType = KeyType { id: 41 << 6 | 9, len: 24, byte_order: 0 };
-
-/// IFNAMSIZ, the NUL included.
-pub(crate) const NAME_LEN: usize = 16;
-
-/// An interface's name as a key; None when it is none: it has 1 to 15 bytes.
-pub(crate) fn name_key(name: &str) -> Option<Vec<u8>> {
-    let mut key = name.as_bytes().to_vec();
-    key.resize(NAME_LEN, 0);
-    (!name.is_empty() && name.len() < NAME_LEN).then_some(key)
-}
-
-/// A set, or with `verdicts` a map to verdicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Set<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) key: KeyType,
-    /// Elements are intervals (CIDRs) and not single keys.
-    pub(crate) intervals: bool,
-    pub(crate) verdicts: bool,
-}
-
-/// An element as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Element {
-    pub(crate) set: Set<'static>,
-    pub(crate) key: Vec<u8>,
-    /// The key as a person writes it.
-    pub(crate) title: String,
-    /// The chain that the element of a map leads to.
-    pub(crate) jump: Option<String>,
-    /// Already fit for a comment.
-    pub(crate) comment: String,
-}
-
-/// One entry of a set without comment: a single key or, in a set of intervals, all keys from
-/// `first` to the one before `end` (to the last there is when that is None).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span {
-    pub(crate) first: Vec<u8>,
-    pub(crate) end: Option<Vec<u8>>,
-}
-
-impl Span {
-    /// As the kernel takes it: two elements, of which the second says that it is an end.
-    fn elements(&self) -> impl Iterator<Item = Vec<SetElementAttribute>> {
-        let key = |key: &Vec<u8>| SetElementAttribute::Key(DataAttribute::Value(key.clone()));
-        let end = SetElementAttribute::Flags(SetElementFlags::IntervalEnd);
-        let end = self.end.as_ref().map(|last| vec![key(last), end]);
-        [Some(vec![key(&self.first)]), end].into_iter().flatten()
     }
 }
 
@@ -261,40 +201,27 @@ impl Batch {
 
     /// Adds a set or map; it may exist, with the same keys and flags (else EEXIST).
     pub(crate) fn add_set(&mut self, set: &Set<'_>) {
-        let mut flags = SetFlags::empty();
-        flags.set(SetFlags::Interval, set.intervals);
-        flags.set(SetFlags::Map, set.verdicts);
-        self.add_set_with(set, flags, Vec::new());
-    }
-
-    /// Adds a set whose elements packets make, and which are forgotten a minute after the last.
-    pub(crate) fn add_meters(&mut self, set: &Set) {
-        const MOST: u32 = 65_535;
-        const MILLISECONDS: u64 = 60_000;
-        let more = vec![
-            SetAttribute::Description(vec![SetDescription::Size(MOST)]),
-            SetAttribute::Timeout(MILLISECONDS),
-        ];
-        self.add_set_with(set, SetFlags::Eval | SetFlags::Timeout, more);
-    }
-
-    fn add_set_with(&mut self, set: &Set, flags: SetFlags, more: Vec<SetAttribute>) {
         let mut attributes = vec![
             SetAttribute::Table(self.table_name()),
             SetAttribute::Name(set.name.to_owned()),
-            SetAttribute::Flags(flags),
+            SetAttribute::Flags(SetFlags::from_bits_retain(set_flags(set))),
             SetAttribute::KeyType(set.key.id),
             SetAttribute::KeyLen(set.key.len),
         ];
-        attributes.extend(more);
-        if set.verdicts {
-            attributes.push(SetAttribute::DataType(DATA_VERDICT));
-            attributes.push(SetAttribute::DataLen(0));
+        attributes.extend(set_data(set.data));
+        attributes.extend(set.timeout.map(SetAttribute::Timeout));
+        let description = set_description(set);
+        if !description.is_empty() {
+            attributes.push(SetAttribute::Description(description));
         }
         // The kernel demands an ID for lookups by ID within the batch; ours go by name.
         attributes.push(SetAttribute::Id(u32::try_from(self.steps.len()).unwrap_or(0) + 1));
         let mut userdata = vec![KEY_BYTE_ORDER, 4];
         userdata.extend(set.key.byte_order.to_ne_bytes());
+        if let Some(DataType::Value(of)) = set.data {
+            userdata.extend([DATA_BYTE_ORDER, 4]);
+            userdata.extend(of.byte_order.to_ne_bytes());
+        }
         attributes.push(SetAttribute::UserData(userdata));
         let message = NfTablesMessage::NewSet(SetMessage { attributes });
         self.push(format!("add set {}", set.name), NLM_F_CREATE, message);
@@ -346,7 +273,7 @@ impl Batch {
 
     fn spans(&self, set: &Set<'_>, spans: &[&Span]) -> Vec<SetElementMessage> {
         let list = |spans: &[&Span]| {
-            let elements = spans.iter().flat_map(|span| span.elements());
+            let elements = spans.iter().flat_map(|span| span.elements(set));
             SetElementMessage {
                 attributes: vec![
                     SetElementList::Table(self.table_name()),
@@ -364,12 +291,8 @@ impl Batch {
         let set = element.set.name;
         let key = DataAttribute::Value(element.key.clone());
         let mut attributes = vec![SetElementAttribute::Key(key)];
-        if let Some(chain) = &element.jump {
-            attributes.push(SetElementAttribute::Data(DataAttribute::Verdict(vec![
-                VerdictAttribute::Code(Verdict::Jump),
-                VerdictAttribute::Chain(chain.clone()),
-            ])));
-        }
+        let data = element.data.as_ref();
+        attributes.extend(data.map(|data| SetElementAttribute::Data(data.attribute())));
         let comment = comment::to_userdata(&element.comment);
         attributes.push(SetElementAttribute::UserData(comment));
         let message = NfTablesMessage::NewSetElement(elements(self.table, set, attributes));
@@ -382,6 +305,36 @@ impl Batch {
         let message = NfTablesMessage::DeleteSetElement(elements(self.table, set.name, element));
         self.push(format!("delete element of {}", set.name), 0, message);
     }
+}
+
+/// The flags of a set, those included that follow from its types.
+fn set_flags(set: &Set<'_>) -> u32 {
+    let map = if set.data.is_some() { MAP } else { 0 };
+    let concat = set.has_intervals() && set.key.is_concatenation();
+    set.flags | map | if concat { CONCAT } else { 0 }
+}
+
+fn set_data(data: Option<DataType>) -> Vec<SetAttribute> {
+    let (kind, len) = match data {
+        None => return Vec::new(),
+        Some(DataType::Verdict) => (DATA_VERDICT, 0),
+        Some(DataType::Value(of)) => (of.id, of.len),
+    };
+    vec![SetAttribute::DataType(kind), SetAttribute::DataLen(len)]
+}
+
+/// Its size, and the parts of a concatenation of intervals.
+fn set_description(set: &Set<'_>) -> Vec<SetDescription> {
+    let mut description: Vec<_> = set.size.map(SetDescription::Size).into_iter().collect();
+    if set.has_intervals() && set.key.is_concatenation() {
+        let part = |len: &u32| {
+            let field = [&[8, 0][..], &FIELD_LEN.to_ne_bytes(), &len.to_be_bytes()].concat();
+            DefaultNla::new(LIST_ELEM | NLA_F_NESTED, field)
+        };
+        let parts = set.key.parts.iter().filter(|len| **len > 0);
+        description.push(SetDescription::Concat(parts.map(part).collect()));
+    }
+    description
 }
 
 /// The message body that names one element of a set.

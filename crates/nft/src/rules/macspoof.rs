@@ -11,37 +11,16 @@
 //! }
 //! ```
 
-use netlink_packet_netfilter::NetfilterProtoFamily;
-use netlink_packet_netfilter::nftables::InetHookNumber;
-
 use crate::Nft;
-use crate::batch::{
-    BaseChain, Batch, Element, IFNAME, IFNAME_ETHER_ADDR, NAME_LEN, Set, Table, name_key,
-};
-use crate::change::Chain;
-use crate::comment;
-use crate::error::{Error, Result};
-use crate::expr::{self, Rule};
-use crate::query::WantedChain;
-
-pub(crate) const TABLE: Table =
-    Table { family: NetfilterProtoFamily::Bridge, name: "ferrule", title: "bridge ferrule" };
-
-/// -300 is dstnat of the bridge family (NF_BR_PRI_NAT_DST_BRIDGED), where the reference's rule
-/// is too. The bridge learns only after prerouting, so a false address never enters its FDB; but
-/// frames to link-local group addresses skip this hook, see `net::link::set_no_linklocal_learn`.
-const BASE: BaseChain = BaseChain {
-    name: "macspoof",
-    kind: "filter",
-    hook: InetHookNumber::PreRouting,
-    priority: -300,
-};
-
-const PORTS: Set<'static> =
-    Set { name: "spoof-ports", key: IFNAME, intervals: false, verdicts: false };
-const MACS: Set<'static> =
-    Set { name: "spoof-macs", key: IFNAME_ETHER_ADDR, intervals: false, verdicts: false };
-const SETS: [Set<'static>; 2] = [PORTS, MACS];
+use crate::kernel::batch::Batch;
+use crate::kernel::change::Chain;
+use crate::kernel::comment;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::expr::Rule;
+use crate::kernel::query::WantedChain;
+use crate::kernel::set::{Element, NAME_LEN, name_key};
+use crate::rules::rule;
+use crate::rules::tables::{BRIDGE, MACSPOOF, SPOOF_MACS, SPOOF_PORTS, SPOOF_SETS};
 
 /// One bridge port from which only one source MAC address is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,18 +42,21 @@ fn elements(port: &str, mac: [u8; 6], comment: &str) -> Result<[Element; 2]> {
     let both = [&key[..], &mac, &[0, 0]].concat();
     let shown = mac.map(|byte| format!("{byte:02x}")).join(":");
     let element =
-        |set, key, title| Element { set, key, title, jump: None, comment: comment::fit(comment) };
-    Ok([element(MACS, both, format!("{port} . {shown}")), element(PORTS, key, port.to_owned())])
+        |set, key, title| Element { set, key, title, data: None, comment: comment::fit(comment) };
+    Ok([
+        element(SPOOF_MACS, both, format!("{port} . {shown}")),
+        element(SPOOF_PORTS, key, port.to_owned()),
+    ])
 }
 
 fn base_rules() -> Vec<Rule> {
-    vec![expr::drop_foreign_source(PORTS.name, MACS.name)]
+    vec![rule::drop_foreign_source(SPOOF_PORTS.name, SPOOF_MACS.name)]
 }
 
 fn frame(batch: &mut Batch) {
     batch.add_table();
-    batch.add_base_chain(&BASE);
-    for set in &SETS {
+    batch.add_base_chain(&MACSPOOF);
+    for set in &SPOOF_SETS {
         batch.add_set(set);
     }
 }
@@ -82,7 +64,7 @@ fn frame(batch: &mut Batch) {
 /// Every element, by port, address and comment.
 pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(String, [u8; 6], String)>> {
     let mut owned = Vec::new();
-    for (key, comment) in nft.list_elements(TABLE, &MACS)? {
+    for (key, comment) in nft.list_elements(BRIDGE, &SPOOF_MACS)? {
         let (Some(name), Some(mac), Some(comment)) =
             (key.get(..NAME_LEN), key.get(NAME_LEN..NAME_LEN + 6), comment)
         else {
@@ -104,8 +86,8 @@ impl Nft {
     /// holds something of our names that is not like ours.
     pub fn add_macspoof(&mut self, m: &Macspoof) -> Result<()> {
         let elements = elements(&m.port, m.mac, &m.comment)?;
-        let base = Chain { name: BASE.name, rules: base_rules(), add: &frame };
-        self.put(TABLE, &elements, &[base]).map(drop)
+        let base = Chain { name: MACSPOOF.name, rules: base_rules(), add: &frame };
+        self.put(BRIDGE, &elements, &[base]).map(drop)
     }
 
     /// What is not as [`Self::add_macspoof`] would make it, in words; empty: nothing.
@@ -114,16 +96,16 @@ impl Nft {
     /// As the kernel reports them; a missing object is a difference and no error.
     pub fn check_macspoof(&mut self, m: &Macspoof) -> Result<Vec<String>> {
         let elements = elements(&m.port, m.mac, &m.comment)?;
-        let mut differences = match self.table(TABLE)? {
-            None => return Ok(vec![format!("table {} is missing", TABLE.title)]),
-            Some(state) if state.dormant => vec![format!("table {} is dormant", TABLE.title)],
+        let mut differences = match self.table(BRIDGE)? {
+            None => return Ok(vec![format!("table {} is missing", BRIDGE.title)]),
+            Some(state) if state.dormant => vec![format!("table {} is dormant", BRIDGE.title)],
             Some(_) => Vec::new(),
         };
         let rules = base_rules();
-        let base = [WantedChain::Base(&BASE, &rules)];
-        differences.extend(self.chain_differences(TABLE, &base)?.concat());
+        let base = [WantedChain::Base(&MACSPOOF, &rules)];
+        differences.extend(self.chain_differences(BRIDGE, &base)?.concat());
         for element in &elements {
-            differences.extend(self.element_differences(TABLE, element)?);
+            differences.extend(self.element_differences(BRIDGE, element)?);
         }
         Ok(differences)
     }
@@ -136,9 +118,9 @@ impl Nft {
     pub fn del_macspoof(&mut self, port: &str, mac: [u8; 6], comment: &str) -> Result<()> {
         let elements = elements(port, mac, comment)?;
         self.at_generation(|nft, generation| {
-            let mut batch = Batch::new(TABLE);
+            let mut batch = Batch::new(BRIDGE);
             for wanted in &elements {
-                let found = nft.element(TABLE, &wanted.set, &wanted.key)?;
+                let found = nft.element(BRIDGE, &wanted.set, &wanted.key)?;
                 if found.is_some_and(|found| found.is(wanted)) {
                     batch.del_element(&wanted.set, &wanted.key);
                 }
@@ -153,7 +135,7 @@ impl Nft {
 
     /// Removes the table if nothing else is in it, also where an earlier call was ended before.
     pub(crate) fn del_unused_macspoof(&mut self) -> Result<()> {
-        self.del_empty_frame(TABLE, &[BASE], &SETS)
+        self.del_empty_frame(BRIDGE, &[MACSPOOF], &SPOOF_SETS)
     }
 }
 

@@ -14,12 +14,13 @@ use netlink_packet_netfilter::{
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::answer::Answer;
-use crate::batch::{Batch, Step};
-use crate::error::{Error, Result};
-use crate::raw;
-use crate::sound::{
-    FIRST_TYPE, NF_TABLES, NFGENMSG, NFT_MSG_NEWSETELEM, NFTA_SET_ELEM_LIST_ELEMENTS, is_sound,
+use crate::kernel::answer::Answer;
+use crate::kernel::batch::{Batch, Step};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::raw;
+use crate::kernel::well_formed::{
+    FIRST_TYPE, NF_TABLES, NFGENMSG, NFT_MSG_NEWSETELEM, NFTA_SET_ELEM_LIST_ELEMENTS,
+    is_well_formed,
 };
 
 /// NFNL_MSG_BATCH_BEGIN and NFNL_MSG_BATCH_END.
@@ -236,7 +237,7 @@ fn answer(kind: u16, body: &[u8]) -> Option<Read<Answer>> {
     if kind < FIRST_TYPE {
         return None;
     }
-    if !is_sound(kind, body) {
+    if !is_well_formed(kind, body) {
         return Some(Err("a message that is not well formed".to_owned()));
     }
     Some(match read().map(|message| message.inner) {

@@ -31,34 +31,28 @@
 use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_netfilter::nftables::InetHookNumber;
 
 use crate::Nft;
-use crate::answer::ElementState;
-use crate::batch::{BaseChain, Batch, Element, IPV4_ADDR, IPV6_ADDR, Set};
-use crate::error::Result;
-use crate::expr::{self, Ip, Rule};
-use crate::masquerade::{CHAIN_PREFIX as MASQUERADE_PREFIX, CLUSTER4, CLUSTER6, MASQ4, MASQ6};
-use crate::masquerade::{Shared, TABLE, address};
-
-pub(crate) const INVALID: BaseChain =
-    BaseChain { name: "drop-invalid", kind: "filter", hook: InetHookNumber::Forward, priority: 0 };
-pub(crate) const INVALID4: Set<'static> =
-    Set { name: "invalid4", key: IPV4_ADDR, intervals: false, verdicts: true };
-pub(crate) const INVALID6: Set<'static> =
-    Set { name: "invalid6", key: IPV6_ADDR, intervals: false, verdicts: true };
-
-/// How the names of the per-subnet chains begin.
-pub(crate) const CHAIN_PREFIX: &str = "invalid-";
+use crate::kernel::answer::ElementState;
+use crate::kernel::batch::Batch;
+use crate::kernel::error::Result;
+use crate::kernel::expr::{Ip, Rule};
+use crate::kernel::set::{Data, Element, Set, Verdict};
+use crate::rules::masquerade::{Shared, address};
+use crate::rules::rule;
+use crate::rules::tables::{
+    CLUSTER4, CLUSTER6, DROP_INVALID, INET, INVALID_PREFIX, INVALID4, INVALID6, MASQ_PREFIX, MASQ4,
+    MASQ6,
+};
 
 pub(crate) fn chain_name(id: &str) -> String {
-    format!("{CHAIN_PREFIX}{id}")
+    format!("{INVALID_PREFIX}{id}")
 }
 
 /// Table, base chain and sets.
 pub(crate) fn frame(batch: &mut Batch) {
     batch.add_table();
-    batch.add_base_chain(&INVALID);
+    batch.add_base_chain(&DROP_INVALID);
     for set in [CLUSTER4, CLUSTER6, INVALID4, INVALID6] {
         batch.add_set(&set);
     }
@@ -66,11 +60,11 @@ pub(crate) fn frame(batch: &mut Batch) {
 
 pub(crate) fn base_rules() -> Vec<Rule> {
     vec![
-        expr::accept_unless_invalid(),
-        expr::return_to_set(Ip::V4, CLUSTER4.name),
-        expr::return_to_set(Ip::V6, CLUSTER6.name),
-        expr::vmap_source(Ip::V4, INVALID4.name),
-        expr::vmap_source(Ip::V6, INVALID6.name),
+        rule::accept_unless_invalid(),
+        rule::return_to_set(Ip::V4, CLUSTER4.name),
+        rule::return_to_set(Ip::V6, CLUSTER6.name),
+        rule::vmap_source(Ip::V4, INVALID4.name),
+        rule::vmap_source(Ip::V6, INVALID6.name),
     ]
 }
 
@@ -79,15 +73,16 @@ impl Nft {
     /// tell their subnets.
     pub(crate) fn adopt_older(&mut self) -> Result<()> {
         self.at_generation(|nft, generation| {
-            let mut batch = Batch::new(TABLE);
+            let mut batch = Batch::new(INET);
             let mut chains = BTreeMap::new();
             for (from, to) in [(MASQ4, INVALID4), (MASQ6, INVALID6)] {
-                let older = nft.all_elements(TABLE, &from)?;
+                let older = nft.all_elements(INET, &from)?;
                 for element in older.into_iter().filter_map(|found| adopted(found, to)) {
-                    if nft.element(TABLE, &to, &element.key)?.is_some() {
+                    if nft.element(INET, &to, &element.key)?.is_some() {
                         continue;
                     }
-                    let chain = element.jump.clone().unwrap_or_default();
+                    let chain =
+                        element.data.as_ref().and_then(Data::chain).unwrap_or_default().to_owned();
                     if !chains.contains_key(&chain) {
                         let made = nft.adopt_chain(&mut batch, &chain)?;
                         chains.insert(chain.clone(), made);
@@ -106,25 +101,31 @@ impl Nft {
 
     /// Adds the chain to the batch, if it is not there; whether it will be.
     fn adopt_chain(&mut self, batch: &mut Batch, name: &str) -> Result<bool> {
-        if self.chain(TABLE, name)?.is_some() {
+        if self.chain(INET, name)?.is_some() {
             return Ok(true);
         }
-        let id = name.strip_prefix(CHAIN_PREFIX).unwrap_or(name);
-        let older = self.chain(TABLE, &format!("{MASQUERADE_PREFIX}{id}"))?;
+        let id = name.strip_prefix(INVALID_PREFIX).unwrap_or(name);
+        let older = self.chain(INET, &format!("{MASQ_PREFIX}{id}"))?;
         let comment = older.and_then(|state| state.comment).unwrap_or_default();
         let Some((subnet, network)) = comment.split_once(' ') else { return Ok(false) };
         let Ok(subnet) = subnet.parse::<IpNetwork>() else { return Ok(false) };
         let shared = Shared { network: network.to_owned(), subnet, exclude: Vec::new() };
         batch.add_chain(name, &comment);
-        batch.add_rules(name, &shared.rules(expr::drop_all()));
+        batch.add_rules(name, &shared.rules(rule::drop_all()));
         Ok(true)
     }
 }
 
 /// The element beside one of the masquerade; none for what leads elsewhere.
 fn adopted(found: ElementState, set: Set<'static>) -> Option<Element> {
+    let id = found.chain()?.strip_prefix(MASQ_PREFIX)?.to_owned();
     let (key, comment) = (found.key?, found.comment?);
-    let id = found.chain?.strip_prefix(MASQUERADE_PREFIX)?.to_owned();
     let title = address(&key)?.to_string();
-    Some(Element { set, key, title, jump: Some(chain_name(&id)), comment })
+    Some(Element {
+        set,
+        key,
+        title,
+        data: Some(Data::Verdict(Verdict::Jump(chain_name(&id)))),
+        comment,
+    })
 }

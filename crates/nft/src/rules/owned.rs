@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::error::Result;
-use crate::query::GENERATIONS;
-use crate::{Nft, macspoof, masquerade, rpfilter};
+use crate::Nft;
+use crate::kernel::error::Result;
+use crate::kernel::query::GENERATIONS;
+use crate::rules::{macspoof, masquerade, rpfilter};
 
 /// The elements of our tables, each with its comment.
 #[derive(Debug, Default, PartialEq, Eq)]

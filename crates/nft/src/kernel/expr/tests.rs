@@ -1,7 +1,8 @@
 use super::*;
-use crate::raw::bytes;
+use crate::kernel::raw::bytes;
+use crate::rules::rule::{drop_foreign_source, return_to, vmap_source};
 use proptest::prelude::*;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An attribute: its value is text (NUL-terminated), a number (big endian) or nested.
 fn nla(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -79,7 +80,7 @@ fn macspoof_is_an_inverted_lookup_of_a_concatenation() {
 
 #[test]
 fn masquerade_has_an_empty_body() {
-    assert_eq!(bytes(&masquerade()), expression(b"masq\0", &[]));
+    assert_eq!(bytes(&vec![masquerade(false)]), expression(b"masq\0", &[]));
 }
 
 /// Runs load, optional mask and comparison on an address, as the kernel would.

@@ -38,40 +38,15 @@
 use std::collections::BTreeSet;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_netfilter::nftables::InetHookNumber;
 
-use super::{Guard, PEERS4, PEERS6, spans};
-use crate::batch::{BaseChain, IFNAME, IPV4_ADDR, IPV6_ADDR, KeyType, Set, Span, name_key};
-use crate::error::{Error, Result};
-use crate::expr::{self, Ip, Rule};
-
-/// -300 is raw: before connection tracking and DNAT.
-pub(super) const SOURCES: BaseChain = BaseChain {
-    name: "pod-sources",
-    kind: "filter",
-    hook: InetHookNumber::PreRouting,
-    priority: -300,
+use super::{Guard, source_rules, spans};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::expr::{Ip, Rule};
+use crate::kernel::set::{Set, Span, name_key};
+use crate::rules::tables::{
+    CLUSTER_PODS4, CLUSTER_PODS6, PEERS4, PEERS6, POD_LINKS, REMOTE_PODS4, REMOTE_PODS6, SOURCES4,
+    SOURCES6,
 };
-/// Last in output: after DNAT of what goes to a Service, and after whoever sets marks.
-pub(super) const OUTPUT: BaseChain = BaseChain {
-    name: "overlay-output",
-    kind: "filter",
-    hook: InetHookNumber::LocalOut,
-    priority: 300,
-};
-
-const ALL4: Set<'static> = intervals("cluster-pods4", IPV4_ADDR);
-const ALL6: Set<'static> = intervals("cluster-pods6", IPV6_ADDR);
-const REMOTE4: Set<'static> = intervals("remote-pods4", IPV4_ADDR);
-const REMOTE6: Set<'static> = intervals("remote-pods6", IPV6_ADDR);
-const ALLOWED4: Set<'static> = intervals("pod-sources4", IPV4_ADDR);
-const ALLOWED6: Set<'static> = intervals("pod-sources6", IPV6_ADDR);
-const LINKS: Set<'static> =
-    Set { name: "pod-links", key: IFNAME, intervals: false, verdicts: false };
-
-const fn intervals(name: &'static str, key: KeyType) -> Set<'static> {
-    Set { name, key, intervals: true, verdicts: false }
-}
 
 /// What comes in for a pod of the cluster is dropped if its source is another node's pod and the
 /// way back to that one leads elsewhere, or if it comes in by a link of this node's pods, goes to
@@ -97,11 +72,20 @@ impl PodSources {
     }
 
     pub(super) fn rules(&self) -> Vec<Rule> {
-        let families = [(Ip::V4, ALL4, REMOTE4, ALLOWED4), (Ip::V6, ALL6, REMOTE6, ALLOWED6)];
-        let mut rules = families.map(|(ip, all, ..)| expr::accept_unless_to(ip, all.name)).to_vec();
+        let families = [
+            (Ip::V4, CLUSTER_PODS4, REMOTE_PODS4, SOURCES4),
+            (Ip::V6, CLUSTER_PODS6, REMOTE_PODS6, SOURCES6),
+        ];
+        let mut rules =
+            families.map(|(ip, all, ..)| source_rules::accept_unless_to(ip, all.name)).to_vec();
         for (ip, _, remote, allowed) in families {
-            rules.push(expr::drop_from_elsewhere(ip, remote.name));
-            rules.push(expr::drop_foreign_of_links(ip, LINKS.name, remote.name, allowed.name));
+            rules.push(source_rules::drop_from_elsewhere(ip, remote.name));
+            rules.push(source_rules::drop_foreign_of_links(
+                ip,
+                POD_LINKS.name,
+                remote.name,
+                allowed.name,
+            ));
         }
         rules
     }
@@ -124,12 +108,12 @@ impl PodSources {
 pub(super) fn output_rules(guard: &Guard, sources: bool) -> Vec<Rule> {
     let peers = [(Ip::V4, PEERS4), (Ip::V6, PEERS6)];
     let mut rules = peers
-        .map(|(ip, peers)| expr::drop_unmarked_udp_of_users(ip, peers.name, guard.port))
+        .map(|(ip, peers)| source_rules::drop_unmarked_udp_of_users(ip, peers.name, guard.port))
         .to_vec();
     if sources {
-        rules.push(expr::unmark_udp_of_users(guard.port));
-        let remote = [(Ip::V4, REMOTE4), (Ip::V6, REMOTE6)];
-        rules.extend(remote.map(|(ip, remote)| expr::mark_of_users_to(ip, remote.name)));
+        rules.push(source_rules::unmark_udp_of_users(guard.port));
+        let remote = [(Ip::V4, REMOTE_PODS4), (Ip::V6, REMOTE_PODS6)];
+        rules.extend(remote.map(|(ip, remote)| source_rules::mark_of_users_to(ip, remote.name)));
     }
     rules
 }
@@ -140,12 +124,12 @@ pub(super) fn sets(sources: Option<&PodSources>) -> [(Set<'static>, Option<BTree
     let remote = |ip| sources.map(|of| spans(ip, of.remote.iter()));
     let allowed = |ip| sources.map(|of| spans(ip, of.allowed()));
     [
-        (ALL4, all(Ip::V4)),
-        (ALL6, all(Ip::V6)),
-        (REMOTE4, remote(Ip::V4)),
-        (REMOTE6, remote(Ip::V6)),
-        (ALLOWED4, allowed(Ip::V4)),
-        (ALLOWED6, allowed(Ip::V6)),
-        (LINKS, sources.map(PodSources::links)),
+        (CLUSTER_PODS4, all(Ip::V4)),
+        (CLUSTER_PODS6, all(Ip::V6)),
+        (REMOTE_PODS4, remote(Ip::V4)),
+        (REMOTE_PODS6, remote(Ip::V6)),
+        (SOURCES4, allowed(Ip::V4)),
+        (SOURCES6, allowed(Ip::V6)),
+        (POD_LINKS, sources.map(PodSources::links)),
     ]
 }

@@ -12,27 +12,17 @@
 //! }
 //! ```
 
-use netlink_packet_netfilter::nftables::{InetHookNumber, MetaKey, Register};
+use netlink_packet_netfilter::nftables::{MetaKey, Register};
 
 use crate::Nft;
-use crate::batch::{BaseChain, Batch, Element, IFNAME, Set, name_key};
-use crate::change::Chain;
-use crate::comment;
-use crate::error::{Error, Result};
-use crate::expr::{self, Rule};
-use crate::masquerade::TABLE;
-use crate::query::WantedChain;
-
-/// -300 is raw: before connection tracking, which has nothing to remember of what is dropped.
-const BASE: BaseChain = BaseChain {
-    name: "rpfilter",
-    kind: "filter",
-    hook: InetHookNumber::PreRouting,
-    priority: -300,
-};
-
-pub(crate) const LINKS: Set<'static> =
-    Set { name: "rpfilter-links", key: IFNAME, intervals: false, verdicts: false };
+use crate::kernel::batch::Batch;
+use crate::kernel::change::Chain;
+use crate::kernel::comment;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::expr::{self, Rule};
+use crate::kernel::query::WantedChain;
+use crate::kernel::set::{Element, name_key};
+use crate::rules::tables::{INET, RPFILTER, RPFILTER_LINKS};
 
 /// One link by which only sources come in that are routed to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +38,14 @@ fn element(link: &str, comment: &str) -> Result<Element> {
         return Err(Error::Invalid(format!("rpfilter: {link:?} is no interface name")));
     };
     let (title, comment) = (link.to_owned(), comment::fit(comment));
-    Ok(Element { set: LINKS, key, title, jump: None, comment })
+    Ok(Element { set: RPFILTER_LINKS, key, title, data: None, comment })
 }
 
 /// `iifname @rpfilter-links fib saddr . iif oif missing drop`
 fn drop_of_links_not_routed_back() -> Rule {
     let mut rule = vec![
         expr::meta(MetaKey::Iifname, Register::Reg1),
-        expr::lookup(LINKS.name, Register::Reg1, false),
+        expr::lookup(RPFILTER_LINKS.name, Register::Reg1, false),
     ];
     rule.extend(expr::drop_not_routed_back());
     rule
@@ -67,13 +57,13 @@ fn base_rules() -> Vec<Rule> {
 
 fn frame(batch: &mut Batch) {
     batch.add_table();
-    batch.add_base_chain(&BASE);
-    batch.add_set(&LINKS);
+    batch.add_base_chain(&RPFILTER);
+    batch.add_set(&RPFILTER_LINKS);
 }
 
 /// Every element, by link and comment.
 pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(String, String)>> {
-    let elements = nft.list_elements(TABLE, &LINKS)?.into_iter();
+    let elements = nft.list_elements(INET, &RPFILTER_LINKS)?.into_iter();
     let name = |key: Vec<u8>| String::from_utf8_lossy(&key).trim_end_matches('\0').to_owned();
     Ok(elements.filter_map(|(key, comment)| Some((name(key), comment?))).collect())
 }
@@ -89,8 +79,8 @@ impl Nft {
     /// when table `inet ferrule` holds something of our names that is not like ours.
     pub fn add_rpfilter(&mut self, r: &Rpfilter) -> Result<bool> {
         let element = element(&r.link, &r.comment)?;
-        let base = Chain { name: BASE.name, rules: base_rules(), add: &frame };
-        Ok(!self.put(TABLE, &[element], &[base])?.is_empty())
+        let base = Chain { name: RPFILTER.name, rules: base_rules(), add: &frame };
+        Ok(!self.put(INET, &[element], &[base])?.is_empty())
     }
 
     /// What is not as [`Self::add_rpfilter`] would make it, in words; empty: nothing.
@@ -99,15 +89,15 @@ impl Nft {
     /// As the kernel reports them; a missing object is a difference and no error.
     pub fn check_rpfilter(&mut self, r: &Rpfilter) -> Result<Vec<String>> {
         let element = element(&r.link, &r.comment)?;
-        let mut differences = match self.table(TABLE)? {
-            None => return Ok(vec![format!("table {} is missing", TABLE.title)]),
-            Some(state) if state.dormant => vec![format!("table {} is dormant", TABLE.title)],
+        let mut differences = match self.table(INET)? {
+            None => return Ok(vec![format!("table {} is missing", INET.title)]),
+            Some(state) if state.dormant => vec![format!("table {} is dormant", INET.title)],
             Some(_) => Vec::new(),
         };
         let rules = base_rules();
-        let base = [WantedChain::Base(&BASE, &rules)];
-        differences.extend(self.chain_differences(TABLE, &base)?.concat());
-        differences.extend(self.element_differences(TABLE, &element)?);
+        let base = [WantedChain::Base(&RPFILTER, &rules)];
+        differences.extend(self.chain_differences(INET, &base)?.concat());
+        differences.extend(self.element_differences(INET, &element)?);
         Ok(differences)
     }
 
@@ -120,12 +110,12 @@ impl Nft {
     pub fn del_rpfilter(&mut self, link: &str, comment: &str) -> Result<()> {
         let wanted = element(link, comment)?;
         self.at_generation(|nft, generation| {
-            let found = nft.element(TABLE, &LINKS, &wanted.key)?;
+            let found = nft.element(INET, &RPFILTER_LINKS, &wanted.key)?;
             if !found.is_some_and(|found| found.is(&wanted)) {
                 return Ok(false);
             }
-            let mut batch = Batch::new(TABLE);
-            batch.del_element(&LINKS, &wanted.key);
+            let mut batch = Batch::new(INET);
+            batch.del_element(&RPFILTER_LINKS, &wanted.key);
             nft.commit_removal(&batch, generation)
         })?;
         self.del_unused_rpfilter()
@@ -136,20 +126,20 @@ impl Nft {
     /// EBUSY.
     pub(crate) fn del_unused_rpfilter(&mut self) -> Result<()> {
         let unused = self.at_generation(|nft, generation| {
-            let set = nft.has_elements(TABLE, &LINKS)?;
+            let set = nft.has_elements(INET, &RPFILTER_LINKS)?;
             if set == Some(true) {
                 return Ok(false);
             }
-            let chain = nft.chain(TABLE, BASE.name)?;
+            let chain = nft.chain(INET, RPFILTER.name)?;
             if set.is_none() && chain.is_none() {
                 return Ok(true);
             }
-            let mut batch = Batch::new(TABLE);
+            let mut batch = Batch::new(INET);
             if chain.is_some() {
-                batch.del_chain(BASE.name);
+                batch.del_chain(RPFILTER.name);
             }
             if set.is_some() {
-                batch.del_empty_set(&LINKS);
+                batch.del_empty_set(&RPFILTER_LINKS);
             }
             nft.commit_removal(&batch, generation)
         })?;

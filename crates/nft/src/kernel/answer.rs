@@ -8,9 +8,9 @@ use netlink_packet_netfilter::nftables::{
     VerdictAttribute,
 };
 
-use crate::batch::Element;
-use crate::comment;
-use crate::expr::Rule;
+use crate::kernel::comment;
+use crate::kernel::expr::Rule;
+use crate::kernel::set::{Data, Element};
 
 /// One object of nf_tables, as the kernel has it.
 #[derive(Debug)]
@@ -74,8 +74,8 @@ pub struct ElementState {
     pub key: Option<Vec<u8>>,
     /// Its comment.
     pub comment: Option<String>,
-    /// The chain that its verdict names.
-    pub chain: Option<String>,
+    /// What it leads to, in a map.
+    pub(crate) data: Option<Data>,
     /// It is no element but the end of an interval, the first key that is not in it.
     pub(crate) ends: bool,
 }
@@ -157,12 +157,7 @@ fn element(attributes: Vec<SetElementAttribute>) -> ElementState {
                 state.ends = flags.contains(SetElementFlags::IntervalEnd);
             }
             SetElementAttribute::UserData(data) => state.comment = comment::from_userdata(&data),
-            SetElementAttribute::Data(DataAttribute::Verdict(verdict)) => {
-                state.chain = verdict.into_iter().find_map(|attribute| match attribute {
-                    VerdictAttribute::Chain(chain) => Some(chain),
-                    _ => None,
-                });
-            }
+            SetElementAttribute::Data(data) => state.data = Data::read(data),
             _ => {}
         }
     }
@@ -183,9 +178,14 @@ fn element_lists(message: SetElementMessage) -> Vec<Vec<SetElementAttribute>> {
 }
 
 impl ElementState {
+    /// The chain that it leads to.
+    pub fn chain(&self) -> Option<&str> {
+        self.data.as_ref().and_then(Data::chain)
+    }
+
     /// Whether it is that element.
     pub(crate) fn is(&self, wanted: &Element) -> bool {
-        self.chain == wanted.jump && self.comment.as_deref() == Some(&wanted.comment)
+        self.data == wanted.data && self.comment.as_deref() == Some(&wanted.comment)
     }
 }
 

@@ -4,9 +4,10 @@
 use nix::errno::Errno;
 
 use crate::Nft;
-use crate::batch::{BaseChain, Batch, Element, Set, Table};
-use crate::error::{Error, Result};
-use crate::expr::Rule;
+use crate::kernel::batch::{BaseChain, Batch, Table};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::expr::Rule;
+use crate::kernel::set::{Element, Set};
 
 /// A chain that elements need: its rules, and how it is made with what it hangs on.
 pub(crate) struct Chain<'a> {
@@ -182,7 +183,8 @@ fn removal(table: Table, bases: &[&BaseChain], sets: &[Set<'_>]) -> Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::masquerade::{BASES, MASQ4, SETS, TABLE};
+    use crate::rules::rule;
+    use crate::rules::tables::{CLUSTER4, INET, MASQ_BASES, MASQ_SETS, MASQ4};
     use crate::{Masquerade, Nft};
     use nix::sched::{CloneFlags, unshare};
 
@@ -207,12 +209,16 @@ mod tests {
         in_netns(|nft, pod| {
             nft.add_masquerade(pod).unwrap();
             // As if the pod had come after all looking, and no generation told of it.
-            let removed =
-                nft.commit_removal(&removal(TABLE, &BASES.each_ref(), &SETS), None).unwrap();
+            let removed = nft
+                .commit_removal(&removal(INET, &MASQ_BASES.each_ref(), &MASQ_SETS), None)
+                .unwrap();
             assert!(!removed);
             assert_eq!(nft.check_masquerade(pod).unwrap(), Vec::<String>::new());
             nft.del_masquerade(pod.address, "x").unwrap();
-            assert!(!nft.commit_removal(&removal(TABLE, &BASES.each_ref(), &SETS), None).unwrap());
+            assert!(
+                !nft.commit_removal(&removal(INET, &MASQ_BASES.each_ref(), &MASQ_SETS), None)
+                    .unwrap()
+            );
         });
     }
 
@@ -241,18 +247,18 @@ mod tests {
     #[test]
     fn without_a_generation_no_rule_is_there_twice() {
         in_netns(|nft, _| {
-            let rules = vec![crate::expr::masquerade()];
+            let rules = vec![rule::masquerade()];
             let add = |batch: &mut Batch| {
                 batch.add_table();
                 batch.add_chain("one", "x");
             };
             let chain = Chain { name: "one", rules: rules.clone(), add: &add };
             for flush in [false, true] {
-                let mut batch = Batch::new(TABLE);
+                let mut batch = Batch::new(INET);
                 chain.put(&mut batch, flush);
                 nft.socket.commit(&batch, None).unwrap();
             }
-            assert_eq!(nft.table_rules(TABLE).unwrap().of("one").len(), rules.len());
+            assert_eq!(nft.table_rules(INET).unwrap().of("one").len(), rules.len());
         });
     }
 
@@ -261,26 +267,26 @@ mod tests {
         in_netns(|nft, pod| {
             nft.add_masquerade(pod).unwrap();
             let old = nft.generation().unwrap();
-            let mut batch = Batch::new(TABLE);
+            let mut batch = Batch::new(INET);
             batch.add_chain("one", "x");
             nft.socket.commit(&batch, Some(old)).unwrap();
-            let mut batch = Batch::new(TABLE);
+            let mut batch = Batch::new(INET);
             batch.add_chain("two", "x");
             assert!(nft.socket.commit(&batch, Some(old)).unwrap_err().is_outdated());
-            assert!(nft.chain(TABLE, "two").unwrap().is_none());
+            assert!(nft.chain(INET, "two").unwrap().is_none());
         });
     }
 
     #[test]
     fn elements_are_seen_by_counting_and_by_listing() {
         in_netns(|nft, pod| {
-            assert_eq!(nft.has_elements(TABLE, &MASQ4).unwrap(), None);
-            assert!(!nft.lists_elements(TABLE, &MASQ4).unwrap());
+            assert_eq!(nft.has_elements(INET, &MASQ4).unwrap(), None);
+            assert!(!nft.lists_elements(INET, &MASQ4).unwrap());
             nft.add_masquerade(pod).unwrap();
-            assert_eq!(nft.has_elements(TABLE, &MASQ4).unwrap(), Some(true));
-            assert!(nft.lists_elements(TABLE, &MASQ4).unwrap());
-            assert_eq!(nft.has_elements(TABLE, &SETS[0]).unwrap(), Some(false));
-            assert!(!nft.lists_elements(TABLE, &SETS[0]).unwrap());
+            assert_eq!(nft.has_elements(INET, &MASQ4).unwrap(), Some(true));
+            assert!(nft.lists_elements(INET, &MASQ4).unwrap());
+            assert_eq!(nft.has_elements(INET, &CLUSTER4).unwrap(), Some(false));
+            assert!(!nft.lists_elements(INET, &CLUSTER4).unwrap());
         });
     }
 }

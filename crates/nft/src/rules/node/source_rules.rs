@@ -1,13 +1,10 @@
 //! Expressions of the rules about the sources of pods' packets and about local senders.
 
-use netlink_packet_core::DefaultNla;
-use netlink_packet_netfilter::nftables::{
-    Bitwise, DataAttribute, Expressions, MetaKey, Operator, Register,
-};
+use netlink_packet_netfilter::nftables::{MetaKey, Operator, Register};
 
-use super::{
-    Expr, Ip, MASK_XOR, NF_ACCEPT, NF_DROP, Rule, address_in, compare, drop_not_routed_back, equal,
-    expr, guard, lookup, meta, udp_to, verdict,
+use crate::kernel::expr::{
+    Expr, Ip, NF_ACCEPT, NF_DROP, Rule, address_in, compare, drop_not_routed_back, equal, guard,
+    lookup, masked, meta, other, udp_to, verdict,
 };
 
 /// The bit of a packet's mark that says that the tunnel may carry it. It is none of those of
@@ -55,7 +52,7 @@ pub(crate) fn drop_unmarked_udp_of_users(ip: Ip, set: &str, port: u16) -> Rule {
     rule.extend(udp_to(port));
     rule.extend(guard(ip));
     rule.extend(address_in(ip, ip.daddr(), set, true));
-    rule.extend([mark(), masked(CARRIED, 0), equal(0_u32.to_ne_bytes().to_vec())]);
+    rule.extend([mark(), mark_masked(CARRIED, 0), equal(0_u32.to_ne_bytes().to_vec())]);
     rule.push(verdict(NF_DROP));
     rule
 }
@@ -65,8 +62,8 @@ pub(crate) fn drop_unmarked_udp_of_users(ip: Ip, set: &str, port: u16) -> Rule {
 pub(crate) fn unmark_udp_of_users(port: u16) -> Rule {
     let mut rule = of_users().to_vec();
     rule.extend(udp_to(port));
-    rule.extend([mark(), masked(CARRIED, 0), equal(CARRIED.to_ne_bytes().to_vec())]);
-    rule.extend([mark(), masked(!CARRIED, 0), set_mark()]);
+    rule.extend([mark(), mark_masked(CARRIED, 0), equal(CARRIED.to_ne_bytes().to_vec())]);
+    rule.extend([mark(), mark_masked(!CARRIED, 0), set_mark()]);
     rule
 }
 
@@ -75,7 +72,7 @@ pub(crate) fn mark_of_users_to(ip: Ip, set: &str) -> Rule {
     let mut rule = of_users().to_vec();
     rule.extend(guard(ip));
     rule.extend(address_in(ip, ip.daddr(), set, true));
-    rule.extend([mark(), masked(!CARRIED, CARRIED), set_mark()]);
+    rule.extend([mark(), mark_masked(!CARRIED, CARRIED), set_mark()]);
     rule
 }
 
@@ -90,22 +87,11 @@ fn mark() -> Expr {
 }
 
 /// Register 1 becomes `(value & mask) ^ xor`; a mark has the host's byte order.
-fn masked(mask: u32, xor: u32) -> Expr {
-    expr(Expressions::Bitwise(vec![
-        Bitwise::SourceRegister(Register::Reg1),
-        Bitwise::DestinationRegister(Register::Reg1),
-        Bitwise::Length(4),
-        Bitwise::Op(MASK_XOR),
-        Bitwise::Mask(DataAttribute::Value(mask.to_ne_bytes().to_vec())),
-        Bitwise::Xor(DataAttribute::Value(xor.to_ne_bytes().to_vec())),
-    ]))
+fn mark_masked(mask: u32, xor: u32) -> Expr {
+    masked(mask.to_ne_bytes().to_vec(), xor.to_ne_bytes().to_vec())
 }
 
 /// The mark becomes register 1.
 fn set_mark() -> Expr {
-    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
-    expr(Expressions::Other {
-        expression_type: "meta".to_owned(),
-        attributes: vec![number(META_KEY, META_MARK), number(META_SREG, REG_1)],
-    })
+    other("meta", &[(META_KEY, META_MARK), (META_SREG, REG_1)])
 }

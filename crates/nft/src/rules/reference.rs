@@ -11,9 +11,9 @@ use netlink_packet_netfilter::NetfilterProtoFamily;
 use sha2::{Digest, Sha512};
 
 use crate::Nft;
-use crate::answer::FoundRule;
-use crate::batch::{Batch, Table};
-use crate::error::Result;
+use crate::kernel::answer::FoundRule;
+use crate::kernel::batch::{Batch, Table};
+use crate::kernel::error::Result;
 
 const IP_NAT: Table = Table { family: NetfilterProtoFamily::IPv4, name: "nat", title: "ip nat" };
 const IP6_NAT: Table = Table { family: NetfilterProtoFamily::IPv6, name: "nat", title: "ip6 nat" };

@@ -10,6 +10,7 @@
 //!         comment "10.1.0.0/24 network"
 //!         ip daddr 10.1.0.0/24 return
 //!         ip daddr 224.0.0.0/4 return
+//!         ip daddr @exclude-0123456789abcdef return           where the network has exceptions
 //!         masquerade
 //!     }
 //!     chain masq {
@@ -28,50 +29,28 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_netfilter::NetfilterProtoFamily;
-use netlink_packet_netfilter::nftables::InetHookNumber;
 use sha2::{Digest, Sha256};
 
 use crate::Nft;
-use crate::batch::{BaseChain, Batch, Element, IPV4_ADDR, IPV6_ADDR, Set, Table};
-use crate::change::Chain;
-use crate::comment;
-use crate::error::{Error, Result};
-use crate::expr::{self, Ip, Rule};
-use crate::invalid::{self, INVALID, INVALID4, INVALID6};
-use crate::node::{read, spans};
-use crate::query::{GENERATIONS, WantedChain};
+use crate::kernel::batch::Batch;
+use crate::kernel::change::Chain;
+use crate::kernel::comment;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::expr::{Ip, Rule};
+use crate::kernel::query::{GENERATIONS, WantedChain};
+use crate::kernel::set::{Data, Element, IPV4_ADDR, IPV6_ADDR, Set, Verdict};
+use crate::rules::node::{read, spans};
+use crate::rules::tables::{
+    CLUSTER4, CLUSTER6, DROP_INVALID, EXCLUDE_PREFIX, INET, INVALID_PREFIX, INVALID4, INVALID6,
+    MASQ, MASQ_BASES, MASQ_PREFIX, MASQ_SETS, MASQ4, MASQ6,
+};
+use crate::rules::{invalid, rule};
 
-pub(crate) const TABLE: Table =
-    Table { family: NetfilterProtoFamily::Inet, name: "ferrule", title: "inet ferrule" };
-
-/// Chains of one priority run in the order of their creation, so whose NAT comes first would
-/// depend on who started first. 101 is right after srcnat (100), where iptables-nft, kube-proxy
-/// and administrators' rulesets are: a source that they translated is translated already, and
-/// the kernel does not ask us about that connection (nf_nat_inet_fn).
-pub(crate) const BASE: BaseChain =
-    BaseChain { name: "masq", kind: "nat", hook: InetHookNumber::PostRouting, priority: 101 };
-
-pub(crate) const CLUSTER4: Set<'static> =
-    Set { name: "cluster4", key: IPV4_ADDR, intervals: true, verdicts: false };
-pub(crate) const CLUSTER6: Set<'static> =
-    Set { name: "cluster6", key: IPV6_ADDR, intervals: true, verdicts: false };
-pub(crate) const MASQ4: Set<'static> =
-    Set { name: "masq4", key: IPV4_ADDR, intervals: false, verdicts: true };
-pub(crate) const MASQ6: Set<'static> =
-    Set { name: "masq6", key: IPV6_ADDR, intervals: false, verdicts: true };
 /// The sets that the base chain looks into.
 const FRAME: [Set<'static>; 4] = [CLUSTER4, CLUSTER6, MASQ4, MASQ6];
-/// All that is there with the first pod, and goes with the last.
-pub(crate) const SETS: [Set<'static>; 6] = [CLUSTER4, CLUSTER6, MASQ4, MASQ6, INVALID4, INVALID6];
-pub(crate) const BASES: [BaseChain; 2] = [BASE, INVALID];
 
 /// How many rules each subnet's chains have, without the one for its exceptions.
 const CHAIN_RULES: u32 = 3;
-
-/// How the names of the per-subnet chains and sets begin.
-pub(crate) const CHAIN_PREFIX: &str = "masq-";
-pub(crate) const EXCLUDE_PREFIX: &str = "exclude-";
 
 /// One pod address whose traffic to the world outside is masqueraded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +92,7 @@ impl Masquerade {
             set,
             key: key(self.address),
             title: self.address.to_string(),
-            jump: Some(chain),
+            data: Some(Data::Verdict(Verdict::Jump(chain))),
             comment: comment::fit(&self.comment),
         };
         let [masquerade, invalid] = maps(self.address);
@@ -157,10 +136,10 @@ impl Shared {
     /// What packets leave the chain unaltered, then the end of the others.
     pub(crate) fn rules(&self, end: Rule) -> Vec<Rule> {
         let ip = Ip::of(self.subnet);
-        let mut rules = vec![expr::return_to(self.subnet)];
-        rules.extend(expr::return_to_multicast(ip));
+        let mut rules = vec![rule::return_to(self.subnet)];
+        rules.extend(rule::return_to_multicast(ip));
         let name = exclude_name(&self.id());
-        rules.extend(self.exclude_set(&name).map(|set| expr::return_to_set(ip, set.name)));
+        rules.extend(self.exclude_set(&name).map(|set| rule::return_to_set(ip, set.name)));
         rules.push(end);
         rules
     }
@@ -184,7 +163,7 @@ fn canonical(net: IpNetwork) -> IpNetwork {
 }
 
 fn chain_name(id: &str) -> String {
-    format!("{CHAIN_PREFIX}{id}")
+    format!("{MASQ_PREFIX}{id}")
 }
 
 fn exclude_name(id: &str) -> String {
@@ -193,7 +172,7 @@ fn exclude_name(id: &str) -> String {
 
 fn exclude_set(name: &str, v4: bool) -> Set<'_> {
     let key = if v4 { IPV4_ADDR } else { IPV6_ADDR };
-    Set { name, key, intervals: true, verdicts: false }
+    Set::new(name, key).intervals()
 }
 
 /// The map of masqueraded addresses, and the one of those whose invalid packets are dropped.
@@ -220,7 +199,7 @@ pub(crate) fn address(key: &[u8]) -> Option<IpAddr> {
 /// Table, base chain and sets.
 fn frame(batch: &mut Batch) {
     batch.add_table();
-    batch.add_base_chain(&BASE);
+    batch.add_base_chain(&MASQ);
     for set in &FRAME {
         batch.add_set(set);
     }
@@ -228,10 +207,10 @@ fn frame(batch: &mut Batch) {
 
 fn base_rules() -> Vec<Rule> {
     vec![
-        expr::return_to_set(Ip::V4, CLUSTER4.name),
-        expr::return_to_set(Ip::V6, CLUSTER6.name),
-        expr::vmap_source(Ip::V4, MASQ4.name),
-        expr::vmap_source(Ip::V6, MASQ6.name),
+        rule::return_to_set(Ip::V4, CLUSTER4.name),
+        rule::return_to_set(Ip::V6, CLUSTER6.name),
+        rule::vmap_source(Ip::V4, MASQ4.name),
+        rule::vmap_source(Ip::V6, MASQ6.name),
     ]
 }
 
@@ -240,7 +219,7 @@ fn base_rules() -> Vec<Rule> {
 pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(IpAddr, String)>> {
     let mut owned = Vec::new();
     for set in [MASQ4, MASQ6, INVALID4, INVALID6] {
-        for (key, comment) in nft.list_elements(TABLE, &set)? {
+        for (key, comment) in nft.list_elements(INET, &set)? {
             owned.extend(address(&key).zip(comment));
         }
     }
@@ -267,21 +246,21 @@ impl Nft {
         let id = shared.id();
         let (chain, invalid) = (chain_name(&id), invalid::chain_name(&id));
         let chains = [
-            Chain { name: BASE.name, rules: base_rules(), add: &frame },
-            Chain { name: INVALID.name, rules: invalid::base_rules(), add: &invalid::frame },
+            Chain { name: MASQ.name, rules: base_rules(), add: &frame },
+            Chain { name: DROP_INVALID.name, rules: invalid::base_rules(), add: &invalid::frame },
             Chain {
                 name: &chain,
-                rules: shared.rules(expr::masquerade()),
+                rules: shared.rules(rule::masquerade()),
                 add: &|batch| shared.add(batch, &chain),
             },
             Chain {
                 name: &invalid,
-                rules: shared.rules(expr::drop_all()),
+                rules: shared.rules(rule::drop_all()),
                 add: &|batch| shared.add(batch, &invalid),
             },
         ];
-        let made = self.put(TABLE, &m.elements(&id), &chains)?;
-        if made.contains(&INVALID.name) { self.adopt_older() } else { Ok(()) }
+        let made = self.put(INET, &m.elements(&id), &chains)?;
+        if made.contains(&DROP_INVALID.name) { self.adopt_older() } else { Ok(()) }
     }
 
     /// What is not as [`Self::add_masquerade`] would make it, in words; empty: nothing.
@@ -290,9 +269,9 @@ impl Nft {
     /// As the kernel reports them; a missing object is a difference and no error.
     pub fn check_masquerade(&mut self, m: &Masquerade) -> Result<Vec<String>> {
         m.check()?;
-        let mut differences = match self.table(TABLE)? {
-            None => return Ok(vec![format!("table {} is missing", TABLE.title)]),
-            Some(state) if state.dormant => vec![format!("table {} is dormant", TABLE.title)],
+        let mut differences = match self.table(INET)? {
+            None => return Ok(vec![format!("table {} is missing", INET.title)]),
+            Some(state) if state.dormant => vec![format!("table {} is dormant", INET.title)],
             Some(_) => Vec::new(),
         };
         let shared = m.shared();
@@ -300,42 +279,42 @@ impl Nft {
         let (chain, invalid) = (chain_name(&id), invalid::chain_name(&id));
         let rules = [
             base_rules(),
-            shared.rules(expr::masquerade()),
+            shared.rules(rule::masquerade()),
             invalid::base_rules(),
-            shared.rules(expr::drop_all()),
+            shared.rules(rule::drop_all()),
         ];
         let [base, masquerade, invalid_base, drop] = &rules;
         let wanted = [
-            WantedChain::Base(&BASE, base),
+            WantedChain::Base(&MASQ, base),
             WantedChain::Regular(&chain, &comment, masquerade),
-            WantedChain::Base(&INVALID, invalid_base),
+            WantedChain::Base(&DROP_INVALID, invalid_base),
             WantedChain::Regular(&invalid, &comment, drop),
         ];
         let [element, invalid_element] = m.elements(&id);
-        let mut chains = self.chain_differences(TABLE, &wanted)?;
+        let mut chains = self.chain_differences(INET, &wanted)?;
         let of_invalid = chains.split_off(2).concat();
         differences.extend(chains.concat());
         differences.extend(self.exclude_differences(&shared, &exclude_name(&id))?);
-        differences.extend(self.element_differences(TABLE, &element)?);
+        differences.extend(self.element_differences(INET, &element)?);
         // Before this release there was nothing of the kind, until the first ADD.
-        if of_invalid.len() < 2 || self.set(TABLE, &invalid_element.set)?.is_some() {
+        if of_invalid.len() < 2 || self.set(INET, &invalid_element.set)?.is_some() {
             differences.extend(of_invalid);
-            differences.extend(self.element_differences(TABLE, &invalid_element)?);
+            differences.extend(self.element_differences(INET, &invalid_element)?);
         }
         Ok(differences)
     }
 
     fn exclude_differences(&mut self, shared: &Shared, name: &str) -> Result<Vec<String>> {
         let Some(set) = shared.exclude_set(name) else { return Ok(Vec::new()) };
-        let title = format!("set {name} of table {}", TABLE.title);
+        let title = format!("set {name} of table {}", INET.title);
         let wanted = spans(Ip::of(shared.subnet), shared.exclude.iter());
         let mut found = None;
         for _ in 0..GENERATIONS {
             let before = self.generation()?;
-            if self.set(TABLE, &set)?.is_none() {
+            if self.set(INET, &set)?.is_none() {
                 return Ok(vec![format!("{title} is missing")]);
             }
-            found = read(&set, self.all_elements(TABLE, &set)?);
+            found = read(&set, self.all_elements(INET, &set)?);
             if found.as_ref() == Some(&wanted) || self.generation()? == before {
                 break;
             }
@@ -360,14 +339,14 @@ impl Nft {
         let mut together = true;
         let chain = self.at_generation(|nft, generation| {
             let mut ours = |set| {
-                let found = nft.element(TABLE, set, &key)?;
+                let found = nft.element(INET, set, &key)?;
                 Ok::<_, Error>(found.filter(|e| e.comment.as_deref() == Some(&comment)))
             };
             let element = ours(&map)?;
             // Both were added in one batch; but a release before this one knows the first alone.
             let assumed = std::mem::take(&mut together) && element.is_some();
             let other = if assumed { None } else { ours(&invalid)? };
-            let mut batch = Batch::new(TABLE);
+            let mut batch = Batch::new(INET);
             if element.is_some() {
                 batch.del_element(&map, &key);
             }
@@ -380,7 +359,7 @@ impl Nft {
                 Err(e) if !(e.is_busy() || e.is_gone()) => return Err(e),
                 _ => {}
             }
-            Ok(found.chain)
+            Ok(found.chain().map(str::to_owned))
         })?;
         let Some(chain) = chain else { return Ok(false) };
         if let Some(id) = shared_id(&chain)
@@ -393,11 +372,11 @@ impl Nft {
 
     /// Removes chains that nothing jumps to, and the table if nothing else is in it.
     pub(crate) fn del_unused_masquerade(&mut self) -> Result<()> {
-        if self.table(TABLE)?.is_none() {
+        if self.table(INET)?.is_none() {
             return Ok(());
         }
-        let mut chains = self.chains(TABLE, CHAIN_PREFIX)?;
-        chains.extend(self.chains(TABLE, invalid::CHAIN_PREFIX)?);
+        let mut chains = self.chains(INET, MASQ_PREFIX)?;
+        chains.extend(self.chains(INET, INVALID_PREFIX)?);
         let ids: BTreeSet<&str> = chains.iter().filter_map(|chain| shared_id(chain)).collect();
         for id in ids {
             // The set's keys make no difference to its name.
@@ -408,7 +387,7 @@ impl Nft {
 
     /// Removes the table with what every masquerade needs, if nothing else is in it.
     pub(crate) fn del_unused_frame(&mut self) -> Result<()> {
-        self.del_empty_frame(TABLE, &BASES, &SETS)
+        self.del_empty_frame(INET, &MASQ_BASES, &MASQ_SETS)
     }
 
     /// Deletes the chains of a subnet and their set unless something jumps to one; whether they
@@ -417,16 +396,16 @@ impl Nft {
         let (chain, invalid, name) = (chain_name(id), invalid::chain_name(id), exclude_name(id));
         let exclude = exclude_set(&name, v4);
         self.at_generation(|nft, generation| {
-            let mut batch = Batch::new(TABLE);
+            let mut batch = Batch::new(INET);
             let mut set = None;
             for chain in [&chain, &invalid] {
-                let Some(state) = nft.chain(TABLE, chain)? else { continue };
+                let Some(state) = nft.chain(INET, chain)? else { continue };
                 if state.uses > CHAIN_RULES + 1 {
                     return Ok(false);
                 }
                 // Only now, when it may be the last one: how many of these are rules.
                 if set.is_none() {
-                    set = Some(nft.set(TABLE, &exclude)?.is_some());
+                    set = Some(nft.set(INET, &exclude)?.is_some());
                 }
                 if state.uses > CHAIN_RULES + u32::from(set == Some(true)) {
                     return Ok(false);
@@ -446,7 +425,7 @@ impl Nft {
 
 /// The ID in the name of one of a subnet's chains.
 fn shared_id(chain: &str) -> Option<&str> {
-    chain.strip_prefix(CHAIN_PREFIX).or_else(|| chain.strip_prefix(invalid::CHAIN_PREFIX))
+    chain.strip_prefix(MASQ_PREFIX).or_else(|| chain.strip_prefix(INVALID_PREFIX))
 }
 
 #[cfg(test)]

@@ -18,45 +18,32 @@
 //! a pod cannot forge, as it can its MAC address. What goes on to other pods does not pass here. For
 //! pods on links of their own the same is in the tables of `inet` (IPv6) and `arp`.
 
-use netlink_packet_netfilter::NetfilterProtoFamily;
-use netlink_packet_netfilter::nftables::InetHookNumber;
-
 use crate::Nft;
-use crate::batch::{BaseChain, Batch, IFNAME, Set, Table};
-use crate::error::{Error, Result};
-use crate::expr::{self, Limit, Rule};
-use crate::query::WantedChain;
+use crate::kernel::batch::{BaseChain, Batch, Table};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::expr::{Limit, Rule};
+use crate::kernel::query::WantedChain;
+use crate::rules::tables::{
+    ASKS, ASKS_ARP, ASKS_BRIDGE, ASKS_INET, NEIGHBOURS_ARP, NEIGHBOURS_BRIDGE, NEIGHBOURS_INET,
+};
 
-/// The tables' name, of which there is one in each of three families.
-pub(crate) const NAME: &str = "ferrule-neighbours";
+mod limits;
+
 /// What the host's ends of pods' links are called.
 const LINKS: &str = "veth";
 /// In the five seconds for which the kernel drops no new entry (`neigh_forced_gc`) one pod makes at
 /// most 100 of the 1,024; a pod that uses its gateway asks for it two times a minute.
 const LIMIT: Limit = Limit { rate: 10, burst: 50 };
 
-const ASKS: Set = Set { name: "asks", key: IFNAME, intervals: false, verdicts: false };
-const BRIDGE: Table =
-    Table { family: NetfilterProtoFamily::Bridge, name: NAME, title: "bridge ferrule-neighbours" };
-const INET: Table =
-    Table { family: NetfilterProtoFamily::Inet, name: NAME, title: "inet ferrule-neighbours" };
-const ARP: Table =
-    Table { family: NetfilterProtoFamily::ARP, name: NAME, title: "arp ferrule-neighbours" };
-
-/// -300 is before all that others filter.
-const fn asks(hook: InetHookNumber) -> BaseChain {
-    BaseChain { name: "asks", kind: "filter", hook, priority: -300 }
-}
-
-/// The tables, each with its chain and rules. NF_ARP_IN is 0, which inet calls prerouting.
+/// The tables, each with its chain and rules.
 fn tables() -> [(Table, BaseChain, Vec<Rule>); 3] {
-    let solicitations = || expr::drop_solicitations_over(LINKS, ASKS.name, LIMIT);
-    let arp = || expr::drop_arp_over(LINKS, ASKS.name, LIMIT);
-    let bridge = vec![expr::accept_ipv4(), solicitations(), arp()];
+    let solicitations = || limits::drop_solicitations_over(LINKS, &ASKS, LIMIT);
+    let arp = || limits::drop_arp_over(LINKS, &ASKS, LIMIT);
+    let bridge = vec![limits::accept_ipv4(), solicitations(), arp()];
     [
-        (BRIDGE, asks(InetHookNumber::LocalIn), bridge),
-        (INET, asks(InetHookNumber::LocalIn), vec![solicitations()]),
-        (ARP, asks(InetHookNumber::PreRouting), vec![arp()]),
+        (NEIGHBOURS_BRIDGE, ASKS_BRIDGE, bridge),
+        (NEIGHBOURS_INET, ASKS_INET, vec![solicitations()]),
+        (NEIGHBOURS_ARP, ASKS_ARP, vec![arp()]),
     ]
 }
 
@@ -86,7 +73,7 @@ impl Nft {
                 batch.del_table();
             }
             batch.add_table();
-            batch.add_meters(&ASKS);
+            batch.add_set(&ASKS);
             batch.add_base_chain(chain);
             batch.add_rules(chain.name, rules);
             match nft.socket.commit(&batch, generation) {

@@ -1,24 +1,17 @@
-//! What changes in table `inet ferrule` and in those of [`neighbours`], as the kernel tells it.
+//! What changes in table `inet ferrule` and in those of [`super::neighbours`], as the kernel reports
+//! it.
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use netlink::{Protocol, Reply, find};
 
-use crate::batch::Set;
-use crate::error::Result;
-use crate::invalid::{self, INVALID4, INVALID6};
-use crate::masquerade::{self, EXCLUDE_PREFIX, MASQ4, MASQ6, TABLE};
-use crate::neighbours;
-use crate::rpfilter::LINKS;
-use crate::sound::{NF_TABLES, NFGENMSG};
+use crate::kernel::error::Result;
+use crate::kernel::well_formed::{NF_TABLES, NFGENMSG};
+use crate::rules::tables::{EXCLUDE_PREFIX, INET, NEIGHBOURS, PREFIXES_OF_PODS, SETS_OF_PODS};
 
 /// include/uapi/linux/netfilter/nfnetlink.h
 const NFNLGRP_NFTABLES: u32 = 7;
-/// The sets whose elements come and go with pods.
-const OF_PODS: [Set<'static>; 5] = [MASQ4, MASQ6, INVALID4, INVALID6, LINKS];
-/// How the chains begin that come and go with pods.
-const PREFIXES: [&str; 2] = [masquerade::CHAIN_PREFIX, invalid::CHAIN_PREFIX];
 /// Receive buffer in bytes, of which the kernel makes twice as many.
 const SPACE: usize = 4 << 20;
 
@@ -85,18 +78,18 @@ fn concerns(message: &Reply<'_>) -> bool {
         let value = find(message.body.get(NFGENMSG..)?, wanted)?;
         Some(value.strip_suffix(&[0]).unwrap_or(value))
     };
-    if text(1) == Some(neighbours::NAME.as_bytes()) {
+    if text(1) == Some(NEIGHBOURS.as_bytes()) {
         return true;
     }
-    let of_family = message.body.first() == Some(&u8::from(TABLE.family));
-    if !of_family || text(1) != Some(TABLE.name.as_bytes()) {
+    let of_family = message.body.first() == Some(&u8::from(INET.family));
+    if !of_family || text(1) != Some(INET.name.as_bytes()) {
         return false;
     }
     let of_pods = |name: &[u8]| match kind {
         9..=14 if name.starts_with(EXCLUDE_PREFIX.as_bytes()) => true,
         9..=11 => false,
-        12..=14 => OF_PODS.iter().any(|set| name == set.name.as_bytes()),
-        _ => PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes())),
+        12..=14 => SETS_OF_PODS.iter().any(|set| name == set.name.as_bytes()),
+        _ => PREFIXES_OF_PODS.iter().any(|prefix| name.starts_with(prefix.as_bytes())),
     };
     !name.and_then(text).is_some_and(of_pods)
 }

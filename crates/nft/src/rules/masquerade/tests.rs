@@ -43,7 +43,7 @@ fn the_rule_count_that_decides_is_that_of_the_rules() {
         (masquerade("fd00::5/64"), 0),
         (excluding(&["192.0.2.0/24", "198.51.100.0/24"]), 1),
     ] {
-        let rules = m.shared().rules(expr::masquerade());
+        let rules = m.shared().rules(rule::masquerade());
         assert_eq!(rules.len(), (CHAIN_RULES + more) as usize);
     }
 }

@@ -52,51 +52,24 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_netfilter::nftables::InetHookNumber;
 use nix::errno::Errno;
 
 use crate::Nft;
-use crate::answer::ElementState;
-use crate::batch::{BaseChain, Batch, IPV4_ADDR, IPV6_ADDR, Set, Span};
-use crate::error::{Error, Result};
-use crate::expr::{self, Ip, Rule};
-use crate::masquerade::{BASE, CLUSTER4, CLUSTER6, SETS, TABLE};
-use crate::query::WantedChain;
+use crate::kernel::answer::ElementState;
+use crate::kernel::batch::{BaseChain, Batch};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::expr::{Ip, Rule};
+use crate::kernel::query::WantedChain;
+use crate::kernel::set::{NAME_LEN, Set, Span};
+use crate::rules::rule;
+use crate::rules::tables::{
+    CLUSTER_INVALID, CLUSTER_MASQ, CLUSTER4, CLUSTER6, INET, MASQ_SETS, OVERLAY, OVERLAY_OUTPUT,
+    PEERS4, PEERS6, POD_SOURCES, PODS4, PODS6, TRANSIT,
+};
 use sources::PodSources;
 
+mod source_rules;
 pub(crate) mod sources;
-
-/// -300 is raw: before connection tracking, which has nothing to remember of what is dropped.
-const OVERLAY: BaseChain =
-    BaseChain { name: "overlay", kind: "filter", hook: InetHookNumber::LocalIn, priority: -300 };
-/// A pod may send with any source address, or a NAT of this node's may give it the node's: then
-/// the other node cannot tell it from a node. Forwarded packets have not been translated yet here.
-const TRANSIT: BaseChain = BaseChain {
-    name: "overlay-transit",
-    kind: "filter",
-    hook: InetHookNumber::Forward,
-    priority: -300,
-};
-/// After the pods' own chain, [`BASE`], and for its reason.
-const MASQUERADE: BaseChain = BaseChain {
-    name: "cluster-masq",
-    kind: "nat",
-    hook: InetHookNumber::PostRouting,
-    priority: BASE.priority + 1,
-};
-
-/// As [`crate::invalid::INVALID`], for the node's pods.
-const INVALID: BaseChain = BaseChain { name: "cluster-invalid", ..crate::invalid::INVALID };
-
-const PEERS4: Set<'static> =
-    Set { name: "overlay-peers4", key: IPV4_ADDR, intervals: false, verdicts: false };
-const PEERS6: Set<'static> =
-    Set { name: "overlay-peers6", key: IPV6_ADDR, intervals: false, verdicts: false };
-const PODS4: Set<'static> = Set { name: "pods4", key: IPV4_ADDR, intervals: true, verdicts: false };
-const PODS6: Set<'static> = Set { name: "pods6", key: IPV6_ADDR, intervals: true, verdicts: false };
-
-/// IFNAMSIZ, the NUL included.
-const NAME_LEN: usize = 16;
 
 /// How often what is there is looked at again because the ruleset changed meanwhile, while pods
 /// come and go; and then how often the batch may fail because what it deletes or adds did.
@@ -155,18 +128,18 @@ impl Guard {
         let local = bytes(ip, bits(self.local));
         // A pod sends with any source address, and comes in by no link that leads to a peer.
         let anywhere = self.underlay.is_none();
-        let elsewhere = anywhere.then(|| expr::drop_udp_from_elsewhere(ip, peers.name, self.port));
+        let elsewhere = anywhere.then(|| rule::drop_udp_from_elsewhere(ip, peers.name, self.port));
         let mut rules: Vec<Rule> = elsewhere.into_iter().collect();
-        rules.push(expr::accept_udp_of(ip, peers.name, name, local, self.port));
-        rules.push(expr::drop_udp(self.port));
+        rules.push(rule::accept_udp_of(ip, peers.name, name, local, self.port));
+        rules.push(rule::drop_udp(self.port));
         rules
     }
 
     fn transit_rules(&self) -> Vec<Rule> {
-        let mut rules = vec![expr::accept_what_is_not_udp()];
+        let mut rules = vec![rule::accept_what_is_not_udp()];
         for (ip, peers) in [(Ip::V4, PEERS4), (Ip::V6, PEERS6)] {
-            rules.push(expr::drop_udp_of_strangers_to(ip, peers.name, self.port));
-            rules.push(expr::drop_udp_from_elsewhere(ip, peers.name, self.port));
+            rules.push(rule::drop_udp_of_strangers_to(ip, peers.name, self.port));
+            rules.push(rule::drop_udp_from_elsewhere(ip, peers.name, self.port));
         }
         rules
     }
@@ -182,9 +155,9 @@ impl NodeMasquerade {
     fn rules(&self) -> Vec<Rule> {
         let mut rules = Vec::new();
         for (ip, cluster, pods) in [(Ip::V4, CLUSTER4, PODS4), (Ip::V6, CLUSTER6, PODS6)] {
-            rules.push(expr::return_to_set(ip, cluster.name));
-            rules.extend(expr::return_to_multicast(ip));
-            rules.push(expr::masquerade_from(ip, pods.name, self.random_fully));
+            rules.push(rule::return_to_set(ip, cluster.name));
+            rules.extend(rule::return_to_multicast(ip));
+            rules.push(rule::masquerade_from(ip, pods.name, self.random_fully));
         }
         rules
     }
@@ -192,12 +165,12 @@ impl NodeMasquerade {
 
 /// What conntrack calls invalid is not translated, so it would leave with the pod's address.
 fn invalid_rules() -> Vec<Rule> {
-    let mut rules = vec![expr::accept_unless_invalid()];
+    let mut rules = vec![rule::accept_unless_invalid()];
     for (ip, cluster, pods) in [(Ip::V4, CLUSTER4, PODS4), (Ip::V6, CLUSTER6, PODS6)] {
-        rules.push(expr::return_to_set(ip, cluster.name));
-        rules.extend(expr::return_to_multicast(ip));
-        rules.push(expr::return_to_set(ip, pods.name));
-        rules.push(expr::drop_from(ip, pods.name));
+        rules.push(rule::return_to_set(ip, cluster.name));
+        rules.extend(rule::return_to_multicast(ip));
+        rules.push(rule::return_to_set(ip, pods.name));
+        rules.push(rule::drop_from(ip, pods.name));
     }
     rules
 }
@@ -223,10 +196,10 @@ impl NodeRules {
         [
             (OVERLAY, self.guard.as_ref().map(Guard::rules)),
             (TRANSIT, self.guard.as_ref().map(Guard::transit_rules)),
-            (MASQUERADE, self.masquerade.as_ref().map(NodeMasquerade::rules)),
-            (INVALID, self.masquerade.as_ref().map(|_| invalid_rules())),
-            (sources::SOURCES, sources.map(PodSources::rules)),
-            (sources::OUTPUT, self.guard.as_ref().map(output)),
+            (CLUSTER_MASQ, self.masquerade.as_ref().map(NodeMasquerade::rules)),
+            (CLUSTER_INVALID, self.masquerade.as_ref().map(|_| invalid_rules())),
+            (POD_SOURCES, sources.map(PodSources::rules)),
+            (OVERLAY_OUTPUT, self.guard.as_ref().map(output)),
         ]
     }
 
@@ -291,7 +264,7 @@ pub(crate) fn read(set: &Set<'_>, elements: Vec<ElementState>) -> Option<BTreeSe
     for element in elements {
         keys.push((element.key?, !element.ends));
     }
-    if !set.intervals {
+    if !set.has_intervals() {
         return Some(keys.into_iter().map(|(first, _)| Span { first, end: None }).collect());
     }
     // Where two touch, the end of the one comes before the beginning of the other.
@@ -357,9 +330,9 @@ impl Nft {
 
     /// What differs becomes a batch for that generation; false: nothing did.
     fn put_node_rules_once(&mut self, rules: &NodeRules, generation: Option<u32>) -> Result<bool> {
-        let mut batch = Batch::new(TABLE);
+        let mut batch = Batch::new(INET);
         batch.add_table();
-        if self.table(TABLE)?.is_some_and(|state| state.dormant) {
+        if self.table(INET)?.is_some_and(|state| state.dormant) {
             batch.wake_table();
         }
         let bare = 1;
@@ -398,13 +371,13 @@ impl Nft {
             rules.as_deref().map(|rules| WantedChain::Base(chain, rules))
         });
         let wanted: Vec<_> = wanted.collect();
-        let mut differences = self.chain_differences(TABLE, &wanted)?.into_iter();
+        let mut differences = self.chain_differences(INET, &wanted)?.into_iter();
         let mut made = Vec::new();
         for (chain, rules) in chains {
             if rules.is_some() && differences.next().is_some_and(|of| of.is_empty()) {
                 continue;
             }
-            if self.chain(TABLE, chain.name)?.is_some() {
+            if self.chain(INET, chain.name)?.is_some() {
                 batch.del_chain(chain.name);
             }
             made.extend(rules.map(|rules| (chain, rules)));
@@ -419,18 +392,18 @@ impl Nft {
         set: &Set<'_>,
         wanted: Option<&BTreeSet<Span>>,
     ) -> Result<()> {
-        let exists = self.set(TABLE, set)?.is_some();
+        let exists = self.set(INET, set)?.is_some();
         let Some(wanted) = wanted else {
-            let shared = SETS.contains(set);
+            let shared = MASQ_SETS.contains(set);
             if exists && !shared {
                 batch.del_set(set);
-            } else if exists && self.has_elements(TABLE, set)? == Some(true) {
+            } else if exists && self.has_elements(INET, set)? == Some(true) {
                 batch.flush_set(set);
             }
             return Ok(());
         };
         let found = if exists {
-            read(set, self.all_elements(TABLE, set)?)
+            read(set, self.all_elements(INET, set)?)
         } else {
             batch.add_set(set);
             Some(BTreeSet::new())
