@@ -6,7 +6,7 @@ use ferrule_tests::packets::ping;
 use ferrule_tests::{Node, Pod};
 use serde_json::{Value, json};
 
-use crate::{address, dual, full, steady, veth};
+use crate::{address, full, steady};
 
 /// ADD fails with this; the node and the pod are as they were; once mended, ADD succeeds.
 #[track_caller]
@@ -37,25 +37,6 @@ fn fails_clean_in(
     attachment.check(&result);
 }
 
-#[test]
-fn an_exhausted_second_family_gives_the_first_back() {
-    let (node, one) = (Node::new(), Pod::new());
-    let ranges = json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}],
-        [{"subnet": "fd00:1::/64", "rangeStart": "fd00:1::5", "rangeEnd": "fd00:1::5"}]]}});
-    let config = with(&full(), &ranges);
-    let first = node.attach(&config, &one);
-    let result = first.add();
-    fails_clean(&config, &node, |_| first.del(Some(&result)), (102, "no IP addresses available"));
-}
-
-#[test]
-fn an_interface_that_is_there_already() {
-    let (node, pod) = (Node::new(), Pod::new());
-    pod.run("ip link add eth0 type veth peer name eth9");
-    let mend = || drop(pod.run("ip link del eth0"));
-    fails_clean_in(&pod, &full(), &node, mend, (103, "container veth name (\"eth0\")"));
-}
-
 /// Found out after everything but the rules.
 #[test]
 fn a_route_of_the_hosts_own_to_the_pods_address() {
@@ -71,13 +52,6 @@ fn a_route_of_the_hosts_own_to_the_pods_address() {
 }
 
 #[test]
-fn a_route_that_the_kernel_refuses() {
-    let node = Node::new();
-    let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "scope": 255}]}});
-    fails_clean(&with(&full(), &routes), &node, |_| (), (100, "route 192.0.2.0/24"));
-}
-
-#[test]
 fn what_the_configuration_gets_wrong() {
     for (keys, code, text) in [
         (json!({"ipam": null}), 7, "ipam is missing"),
@@ -89,32 +63,4 @@ fn what_the_configuration_gets_wrong() {
     ] {
         fails_clean(&with(&full(), &keys), &Node::new(), |_| (), (code, text));
     }
-}
-
-#[test]
-fn a_repeated_add_leaves_the_live_attachment_alone() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let attachment = node.attach(&dual(), &pod);
-    let result = attachment.add();
-    let before = steady(&node);
-    let error = attachment.try_add().err();
-    error.expect(103, "already exists");
-    ferrule_tests::snapshot::assert_same(&before, &steady(&node));
-    ping(&node, "10.1.0.2");
-    attachment.check(&result);
-    attachment.del(Some(&result));
-}
-
-/// An ADD that was killed: its lease is there, its veth is not.
-#[test]
-fn a_lease_without_a_veth_does_not_block_its_own_attachment() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let attachment = node.attach(&full(), &pod);
-    let first = attachment.add();
-    node.run(&format!("ip link del {}", veth(&first)));
-    let result = attachment.add();
-    ping(&node, &address(&result, 0));
-    attachment.check(&result);
-    let leases = node.sh("grep -l . /var/lib/cni/networks/pods/[0-9f]*");
-    assert_eq!(leases.lines().count(), 2, "one lease of each family: {leases}");
 }

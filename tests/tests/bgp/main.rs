@@ -6,9 +6,7 @@
 )]
 
 mod chain;
-mod check;
 mod crowd;
-mod del;
 mod failure;
 mod forwarding;
 mod gc_status;

@@ -1,6 +1,6 @@
 //! The host veth is the claim on an attachment, and what is ours is told by name.
 
-use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
+use ferrule_tests::conf::{self, GATEWAY4};
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, OUTSIDE4};
 use ferrule_tests::packets::{ping, tcp_source};
@@ -37,46 +37,6 @@ fn the_ruleset_can_be_saved_and_restored() {
     node.sh("nft -f /run/saved; rm /run/saved");
     attachment.check(&result);
     attachment.del(Some(&result));
-}
-
-/// An ADD that was killed: its lease is there, its veth is not.
-#[test]
-fn a_lease_without_a_veth_does_not_block_its_own_attachment() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let attachment = node.attach(&conf::full(), &pod);
-    let first = attachment.add();
-    node.run(&format!("ip link del {}", veth(&first)));
-    let result = attachment.add();
-    ping(&pod, GATEWAY4);
-    ping(&pod, GATEWAY6);
-    attachment.check(&result);
-    let leases = node.sh("grep -l . /var/lib/cni/networks/pods/[0-9f]*");
-    assert_eq!(leases.lines().count(), 2, "one lease of each family: {leases}");
-    attachment.del(Some(&result));
-}
-
-/// A late DEL of a pod whose address another has by now.
-#[test]
-fn a_late_del_takes_nothing_from_the_addresses_next_pod() {
-    for with_result in [true, false] {
-        let (node, old, new) = (Node::new(), Pod::new(), Pod::new());
-        let outside = Outside::beside(&node);
-        let late = node.attach(&conf::full(), &old);
-        let gone = late.add();
-        // The old pod dies unseen, and its leases are released by another hand.
-        node.run(&format!("ip link del {}", veth(&gone)));
-        node.sh("rm /var/lib/cni/networks/pods/10.1.0.2 /var/lib/cni/networks/pods/fd00:1::2");
-        let same = json!({"runtimeConfig": {"ips": ["10.1.0.2", "fd00:1::2"]}});
-        let attachment = node.attach(&conf::full(), &new).with(&same);
-        let result = attachment.add();
-        assert_eq!(address(&result, 0), "10.1.0.2");
-        late.netns(None).del(with_result.then_some(&gone));
-        assert_eq!(tcp_source(&new, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
-        attachment.check(&result);
-        let after = Pod::new();
-        let next = node.attach(&conf::full(), &after).add();
-        assert_ne!(address(&next, 0), "10.1.0.2", "the lease is the new pod's");
-    }
 }
 
 /// Two networks on a node: the last pod of one takes its chains along, and no more.

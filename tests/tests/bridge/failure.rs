@@ -56,105 +56,11 @@ fn an_exhausted_pool() {
 }
 
 #[test]
-fn an_exhausted_second_family_gives_the_first_back() {
-    let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
-    let ranges = json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}],
-        [{"subnet": "fd00:1::/64", "rangeStart": "fd00:1::5", "rangeEnd": "fd00:1::5"}]]}});
-    let config = conf::with(&conf::full(), &ranges);
-    let first = node.attach(&config, &one);
-    let result = first.add();
-    fails_clean(&config, &node, &two, || first.del(Some(&result)), &config);
-}
-
-#[test]
 fn a_conflicting_bridge_address() {
     let (node, pod) = (Node::new(), Pod::new());
     node.sh("ip link add cni0 type bridge; ip addr add 10.9.0.1/24 dev cni0; ip link set cni0 up");
     let mend = || drop(node.run("ip addr del 10.9.0.1/24 dev cni0"));
     fails_clean(&conf::full(), &node, &pod, mend, &conf::full());
-}
-
-#[test]
-fn an_interface_that_is_there_already() {
-    let (node, pod) = (Node::new(), Pod::new());
-    pod.run("ip link add eth0 type veth peer name eth9");
-    let error = node.attach(&conf::full(), &pod).try_add().err();
-    assert!(error.text().contains("already exists"), "{error:?}");
-    assert!(error.text().contains("container veth name (\"eth0\")"), "{error:?}");
-    fails_clean(&conf::full(), &node, &pod, || drop(pod.run("ip link del eth0")), &conf::full());
-}
-
-#[test]
-fn a_missing_ipam_plugin() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let broken = conf::with(&conf::full(), &json!({"ipam": {"type": "no-such-ipam"}}));
-    let error = node.attach(&broken, &pod).try_add().err();
-    assert!(error.text().contains("no-such-ipam"), "{error:?}");
-    fails_clean(&broken, &node, &pod, || (), &conf::full());
-}
-
-/// What is found out only when routes are set, after everything else.
-#[test]
-fn a_route_that_the_kernel_refuses() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let routes = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "224.0.0.9"}]}});
-    fails_clean(&conf::with(&conf::full(), &routes), &node, &pod, || (), &conf::full());
-}
-
-#[test]
-fn an_ipam_error_is_passed_up_as_it_is() {
-    let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
-    let config =
-        conf::with(&conf::v4(), &json!({"ipam": {"ranges": [[{"subnet": "10.1.0.0/30"}]]}}));
-    node.attach(&config, &one).add();
-    let error = node.attach(&config, &two).try_add().err();
-    let text = "failed to allocate for range 0: no IP addresses available in range set: \
-        10.1.0.1-10.1.0.2";
-    error.expect(102, text);
-}
-
-/// A runtime that repeats ADD, and that cleans up after the failure as the specification says it
-/// may not: the first ADD's pod goes on.
-#[test]
-fn a_repeated_add_leaves_the_live_attachment_alone() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let attachment = node.attach(&conf::full(), &pod);
-    let result = attachment.add();
-    let before = Snapshot::of(&node);
-    let error = attachment.try_add().err();
-    assert!(error.text().contains("already exists"), "{error:?}");
-    assert_same(&before, &Snapshot::of(&node));
-    ping(&pod, GATEWAY4);
-    attachment.check(&result);
-    // Its lease is still its own.
-    let other = Pod::new();
-    let next = node.attach(&conf::full(), &other).add();
-    assert_ne!(crate::address(&next, 0), crate::address(&result, 0));
-}
-
-/// The same, where the second ADD names another netns: the veth alone tells.
-#[test]
-fn a_repeated_add_from_another_netns_leaves_the_live_attachment_alone() {
-    let (node, pod, other) = (Node::new(), Pod::new(), Pod::new());
-    let attachment = node.attach(&conf::full(), &pod);
-    let result = attachment.add();
-    let before = Snapshot::of(&node);
-    attachment.clone().netns(Some(&other.netns())).try_add().err();
-    assert_same(&before, &Snapshot::of(&node));
-    assert!(other.links().is_empty());
-    attachment.check(&result);
-}
-
-#[test]
-fn a_bad_netns_touches_nothing() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let own = node.ns().net_path();
-    for netns in [Some("/run/netns/none"), Some("/etc/passwd"), Some(""), None, own.to_str()] {
-        let before = Snapshot::of(&node);
-        let error = node.attach(&conf::full(), &pod).netns(netns).try_add().err();
-        assert_eq!(error.code, 4, "CNI_NETNS={netns:?}: {error:?}");
-        assert_same(&before, &Snapshot::of(&node));
-    }
 }
 
 #[test]

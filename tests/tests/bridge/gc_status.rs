@@ -1,42 +1,11 @@
 //! GC and STATUS.
 
-use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6};
+use ferrule_tests::conf::{self, GATEWAY4};
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Node, Pod, Snapshot};
 use serde_json::{Value, json};
-
-use crate::{steady, veth};
-
-#[test]
-fn gc_removes_what_is_not_listed_and_nothing_else() {
-    let (node, kept, lost, late) = (Node::new(), Pod::new(), Pod::new(), Pod::new());
-    let staying = node.attach(&conf::full(), &kept);
-    let result = staying.add();
-    let before = Snapshot::of(&node);
-    let gone = node.attach(&conf::full(), &lost).add();
-    staying.gc(&[(kept.id(), "eth0")]).ok();
-    assert!(!node.links().contains(&veth(&gone).to_owned()), "its veth");
-    let bookless = |snapshot: Snapshot| snapshot.without_lease_history();
-    assert_same(&bookless(before), &bookless(Snapshot::of(&node)));
-    staying.check(&result);
-    ping(&kept, GATEWAY4);
-    ping(&kept, GATEWAY6);
-    node.attach(&conf::full(), &late).add();
-    ping(&late, GATEWAY4);
-}
-
-#[test]
-fn gc_with_an_empty_list_removes_all_of_the_network() {
-    let (node, pods) = (Node::new(), [Pod::new(), Pod::new(), Pod::new()]);
-    let before = steady(Snapshot::of(&node));
-    let attachments: Vec<_> = pods.iter().map(|pod| node.attach(&conf::full(), pod)).collect();
-    attachments.iter().for_each(|attachment| drop(attachment.add()));
-    attachments[0].gc(&[]).ok();
-    assert_same(&before, &steady(Snapshot::of(&node)));
-    attachments[0].gc(&[]).ok();
-}
 
 /// Clients of before the list, as `cnitool gc`, send none: that is no list without members.
 #[test]
@@ -58,19 +27,6 @@ fn gc_without_a_list_warns_and_changes_nothing() {
     ping(&pod, GATEWAY4);
 }
 
-/// The same container ID on another interface is another attachment.
-#[test]
-fn gc_goes_by_interface_too() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let first = node.attach(&conf::full(), &pod);
-    let second = first.clone().ifname("net1").with(&json!({"ipam": {"routes": null}}));
-    let result = first.add();
-    second.add();
-    first.gc(&[(pod.id(), "eth0")]).ok();
-    assert_eq!(pod.links(), ["eth0"]);
-    first.check(&result);
-}
-
 #[test]
 fn gc_leaves_another_network_on_the_same_bridge() {
     let (node, ours, theirs) = (Node::new(), Pod::new(), Pod::new());
@@ -85,15 +41,6 @@ fn gc_leaves_another_network_on_the_same_bridge() {
     assert_eq!(theirs.links(), ["eth0"]);
     ping(&theirs, GATEWAY4);
     neighbour.check(&result);
-}
-
-#[test]
-fn gc_of_a_network_that_never_was() {
-    let (node, pod) = (Node::new(), Pod::new());
-    let before = Snapshot::of(&node);
-    node.attach(&conf::full(), &pod).gc(&[]).ok();
-    assert_same(&steady(before), &steady(Snapshot::of(&node)));
-    assert!(node.links().is_empty());
 }
 
 fn tiny() -> Value {

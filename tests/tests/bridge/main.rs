@@ -9,7 +9,6 @@ mod addresses;
 mod bridge_mac;
 mod check;
 mod claim;
-mod del;
 mod delegation;
 mod dhcp;
 mod failure;

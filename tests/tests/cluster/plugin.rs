@@ -6,55 +6,6 @@ use ferrule_tests::node::{Node, Place};
 use ferrule_tests::packets::{bulk, ping};
 use serde_json::{Value, json};
 
-/// What is done to the tunnel's device, what CHECK says of it, and what undoes it.
-const ALTERED: &[(&str, &str, &str)] = &[
-    (
-        "ip link set fvxlan.100 mtu 1280",
-        "MTU was 1280 instead of 1450",
-        "ip link set fvxlan.100 mtu 1450",
-    ),
-    (
-        "ip link set fvxlan.100 address 02:00:00:00:00:07",
-        "MAC address was 02:00:00:00:00:07 instead of 02:56:c0:00:02:01",
-        "ip link set fvxlan.100 address 02:56:c0:00:02:01",
-    ),
-    (
-        "ip address del 10.244.1.0/32 dev fvxlan.100",
-        "address 10.244.1.0/32 was missing",
-        "ip address add 10.244.1.0/32 dev fvxlan.100",
-    ),
-    (
-        "ip link set fvxlan.100 down",
-        "it was down",
-        "ip link set fvxlan.100 up; ip address replace fd00:10:244:1::/128 dev fvxlan.100",
-    ),
-    (
-        "ip link set fvxlan.100 type vxlan learning",
-        "learning was true",
-        "ip link set fvxlan.100 type vxlan nolearning",
-    ),
-    ("ip link set fvxlan.100 name stolen", "fvxlan.100 is missing", ""),
-];
-
-#[test]
-fn check_names_what_of_the_device_is_altered() {
-    let mut cluster = Cluster::with("", &["one"]);
-    let member = &mut cluster.members[0];
-    // Who would mend it.
-    member.kill();
-    let pod = member.node.pod();
-    let attachment = member.node.attach(&network(), &pod);
-    let result = attachment.add();
-    for (harm, part, undo) in ALTERED {
-        attachment.check(&result);
-        member.node.sh(harm);
-        let error = attachment.try_check(&result).err();
-        error.expect(101, "VXLAN device fvxlan.100 is not as it was made");
-        error.expect(101, part);
-        member.node.sh(undo);
-    }
-}
-
 /// What the plugin makes of node.json where no daemon runs is what the daemon makes.
 #[test]
 fn a_tunnel_from_the_loopback_device_is_made_as_the_daemon_makes_it() {

@@ -1,0 +1,33 @@
+//! What every network promises, tried on each: DEL in every circumstance, CHECK after every single
+//! alteration, failed ADDs, GC and STATUS. Each test runs once for every network of [`networks`].
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+/// A module for each function of that name here, with a test for each network.
+macro_rules! on_each_network {
+    ($($test:ident),* $(,)?) => {$(
+        mod $test {
+            #[test]
+            fn bridge() {
+                super::$test(&crate::networks::bridge());
+            }
+            #[test]
+            fn vxlan() {
+                super::$test(&crate::networks::vxlan());
+            }
+            #[test]
+            fn bgp() {
+                super::$test(&crate::networks::bgp());
+            }
+        }
+    )*};
+}
+
+mod check;
+mod del;
+mod failure;
+mod gc;
+mod networks;
