@@ -1,8 +1,9 @@
 //! ADD.
 
+use crate::del::Gone;
 use crate::record::{Claim, Record, Records};
 use crate::{
-    Item, Kernel, Link, Names, Network, PLUGIN, Place, Rpfilter, Rule, comment, del, failed,
+    Item, Kernel, Link, Maker, Names, Network, Place, Rpfilter, Rule, comment, del, failed,
 };
 use cni::{
     Attachment, CniResult, Command, Delegate, Error, Interface, Request, Result, Running, code, log,
@@ -17,7 +18,7 @@ pub fn add<N: Network>(request: &Request, network: &N) -> Result<CniResult> {
     let names = network.names(&attachment);
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
-    let mut claim = Records::new(network.run_dir(), PLUGIN).claim(&attachment)?;
+    let mut claim = Records::new(network.run_dir(), Maker::Main).claim(&attachment)?;
     let live = live_link(&mut kernel, &names)?;
     let unfinished = claim.record.as_ref().is_some_and(|record| !record.complete);
     match (&live, &claim.record) {
@@ -30,7 +31,8 @@ pub fn add<N: Network>(request: &Request, network: &N) -> Result<CniResult> {
         // A killed ADD, or a pod that went without DEL: its lease would be in our way.
         (_, Some(record)) => {
             log::info("what an earlier ADD of this attachment left is removed first");
-            del::release(request, &mut kernel, &attachment, Some(record), None)?;
+            let gone = Gone { attachment: &attachment, record: Some(record), maker: Maker::Main };
+            del::release(request, &mut kernel, &gone, None)?;
         }
         (_, None) => {}
     }
@@ -85,7 +87,7 @@ impl<N: Network> Work<'_, N> {
             network: self.names.network.clone(),
             container_id: self.request.env.container_id.clone(),
             ifname: self.names.pod.clone(),
-            plugin: PLUGIN.to_owned(),
+            plugin: Maker::Main.records().to_owned(),
             ipam: self.request.conf.ipam.clone(),
             owned: Vec::new(),
             complete: false,
@@ -151,7 +153,7 @@ impl<N: Network> Work<'_, N> {
 
     /// Gives the pods that live their filters back, after somebody flushed nf_tables.
     fn filter_others(&mut self) {
-        let records = Records::new(self.network.run_dir(), PLUGIN);
+        let records = Records::new(self.network.run_dir(), Maker::Main);
         let own = self.request.attachment().hash();
         let unfiltered = |error: Error| {
             log::warn(&format!("a pod sends from any address after a flush of nf_tables: {error}"));
@@ -259,9 +261,7 @@ impl<N: Network> Work<'_, N> {
         if problems.is_empty() {
             problems.extend(claim.remove().err());
         }
-        problems.into_iter().fold(error, |error, problem| {
-            error.also(format!("and undoing it failed: {problem}; DEL will try again"))
-        })
+        del::undone(error, problems)
     }
 }
 

@@ -1,7 +1,7 @@
 //! CHECK and STATUS.
 
 use crate::record::Records;
-use crate::{Item, Kernel, Names, Network, PLUGIN, del, failed, forwarding};
+use crate::{Item, Kernel, Maker, Names, Network, del, failed, forwarding};
 use cni::{CniResult, Command, Error, Interface, Request, Result, code};
 
 /// Compares an attachment with its network and `prevResult`.
@@ -88,7 +88,7 @@ fn names(request: &Request, network: &impl Network, result: &CniResult, pod: &In
     let pod_mac = pod.mac.parse().ok();
     // A plugin behind this one may set another, and says so in the result, or (before 1.1.0) not.
     let pod_mtu = pod.mtu;
-    let recorded = Records::new(network.run_dir(), PLUGIN).exists(&attachment);
+    let recorded = Records::new(network.run_dir(), Maker::Main).exists(&attachment);
     let host = result
         .interfaces
         .iter()

@@ -56,7 +56,7 @@ impl Kernel {
                 };
                 let place = Place::Host;
                 let key = key.to_owned();
-                Ok(check_sysctl(&Sysctl { place, key, value: "1", optional: false })?)
+                Ok(check_sysctl(&Sysctl { place, key, value: "1".into(), optional: false })?)
             }
             Item::Rule(rule) => self.check_rule(rule),
             Item::PodGateway(link, address) => self.check_host_address(link, *address),
@@ -210,7 +210,7 @@ fn check_sysctl(wanted: &Sysctl) -> net::Result<Differences> {
         Some(value) if value == wanted.value => Vec::new(),
         // ADD could not set it either, and does without.
         Some(_) if wanted.optional && !sysctl::is_writable(&wanted.key) => Vec::new(),
-        Some(value) => differs("value", value.as_str(), wanted.value),
+        Some(value) => differs("value", value.as_str(), &wanted.value),
         None if wanted.optional => Vec::new(),
         None => missing(),
     })

@@ -2,8 +2,8 @@
 //! carries the attachment's hash in the kernel.
 
 use crate::record::{Record, Records};
-use crate::{Foreign, Kernel, Owned, PLUGIN, Place, Teardown, alias, comment, failed};
-use cni::{Attachment, Command, Delegate, Request, Result, Running, code, log};
+use crate::{Foreign, Kernel, Maker, Owned, Place, Teardown, failed};
+use cni::{Attachment, Command, Delegate, Error, Request, Result, Running, code, log};
 
 /// Detaches a pod from a network.
 ///
@@ -12,7 +12,7 @@ use cni::{Attachment, Command, Delegate, Request, Result, Running, code, log};
 pub fn del(request: &Request, teardown: &Teardown) -> Result<()> {
     let attachment = request.attachment();
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-    let records = Records::new(&teardown.run_dir, PLUGIN);
+    let records = Records::new(&teardown.run_dir, teardown.maker);
     let claim = match records.claim(&attachment) {
         Err(error) if !matches!(error.code, code::TRY_AGAIN | code::DECODE) => {
             log::warn(&format!("{error}; DEL goes on without the record and its lock"));
@@ -21,7 +21,8 @@ pub fn del(request: &Request, teardown: &Teardown) -> Result<()> {
         claim => Ok(claim?),
     };
     let record = claim.as_ref().ok().and_then(|claim| claim.record.as_ref());
-    let released = release(request, &mut kernel, &attachment, record, teardown.foreign);
+    let gone = Gone { attachment: &attachment, record, maker: teardown.maker };
+    let released = release(request, &mut kernel, &gone, teardown.foreign);
     let removed = match claim {
         // What could not be removed is found by it again; an empty one tells of nothing.
         Ok(claim) if released.is_ok() || claim.record.is_none() => claim.remove(),
@@ -37,13 +38,13 @@ pub fn del(request: &Request, teardown: &Teardown) -> Result<()> {
 pub(crate) fn release(
     request: &Request,
     kernel: &mut Kernel,
-    attachment: &Attachment,
-    record: Option<&Record>,
+    gone: &Gone,
     foreign: Option<&dyn Foreign>,
 ) -> Result<()> {
-    let ipam = ipam(request, record);
-    let mark = alias(attachment);
-    let links = links(attachment, record);
+    let &Gone { attachment, record, maker } = gone;
+    let ipam = ipam(request, gone);
+    let mark = maker.mark(attachment);
+    let links = gone.links();
     let host = attachment.host_veth();
     let foreign = match foreign {
         Some(foreign) if record.is_none() && is_absent(kernel, &host)? => Some(foreign),
@@ -60,13 +61,13 @@ pub(crate) fn release(
             return Err(failed(&error));
         }
         // Then nothing beside: the lease is freed once the link is gone.
-        let rules = remove_rules(kernel, attachment, record);
+        let rules = remove_rules(kernel, gone);
         let freed =
             remove_links(kernel, &links, &mark).and_then(|()| free(request, ipam?.as_ref()));
         return all([rules, freed]);
     }
     let theirs = foreign.map_or(Ok(()), |foreign| foreign.remove_rules(kernel, attachment));
-    let rules = remove_rules(kernel, attachment, record);
+    let rules = remove_rules(kernel, gone);
     // IPAM works beside the kernel's wait for the link's last readers, milliseconds.
     let running = ipam.and_then(|ipam| start(request, ipam.as_ref()));
     let removed = match (foreign, their_link) {
@@ -85,8 +86,11 @@ fn is_absent(kernel: &mut Kernel, host: &str) -> Result<bool> {
 
 /// The IPAM plugin that holds the lease: the one that ADD asked, else the configuration's, which
 /// may have been changed since.
-fn ipam(request: &Request, record: Option<&Record>) -> Result<Option<Delegate>> {
-    let recorded = record.and_then(|record| record.ipam.as_ref());
+fn ipam(request: &Request, gone: &Gone) -> Result<Option<Delegate>> {
+    if gone.maker != Maker::Main {
+        return Ok(None);
+    }
+    let recorded = gone.record.and_then(|record| record.ipam.as_ref());
     match (recorded.map(|ipam| request.delegate(ipam)), &request.conf.ipam) {
         (Some(Ok(recorded)), _) => Ok(Some(recorded)),
         (_, Some(configured)) => request.delegate(configured).map(Some),
@@ -110,12 +114,24 @@ pub(crate) fn all(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
     errors.reduce(|first, next| first.also(format!("also: {next}"))).map_or(Ok(()), Err)
 }
 
-/// The links that an attachment owns: those recorded, or without a record the one that would have
-/// been made.
-fn links(attachment: &Attachment, record: Option<&Record>) -> Vec<Owned> {
-    match record {
-        Some(record) => record.owned.iter().filter(|owned| owned.is_link()).cloned().collect(),
-        None => vec![Owned::Veth { host: attachment.host_veth() }],
+/// What a plugin made of an attachment, which ends.
+pub(crate) struct Gone<'a> {
+    pub(crate) attachment: &'a Attachment,
+    pub(crate) record: Option<&'a Record>,
+    pub(crate) maker: Maker,
+}
+
+impl Gone<'_> {
+    /// The links that it owns: those recorded, or without a record the one that a main plugin would
+    /// have made.
+    fn links(&self) -> Vec<Owned> {
+        match (self.record, self.maker) {
+            (Some(record), _) => {
+                record.owned.iter().filter(|owned| owned.is_link()).cloned().collect()
+            }
+            (None, Maker::Main) => vec![Owned::Veth { host: self.attachment.host_veth() }],
+            (None, Maker::Chained(_)) => Vec::new(),
+        }
     }
 }
 
@@ -130,16 +146,13 @@ fn remove_links(kernel: &mut Kernel, links: &[Owned], mark: &str) -> Result<()> 
 
 /// Removes what an attachment owns beside its links: what is recorded, or without a record all that
 /// carries its mark.
-fn remove_rules(
-    kernel: &mut Kernel,
-    attachment: &Attachment,
-    record: Option<&Record>,
-) -> Result<()> {
-    let mark = alias(attachment);
+fn remove_rules(kernel: &mut Kernel, gone: &Gone) -> Result<()> {
+    let &Gone { attachment, record, maker } = gone;
+    let mark = maker.mark(attachment);
     let whole = match record {
         Some(record) => release_rules(kernel, &record.owned, &mark)?,
         None => {
-            let comment = comment(attachment);
+            let comment = maker.comment(attachment);
             let found = kernel.marked_rules().map_err(|error| failed(&error))?.into_iter();
             let own = found.filter(|(mark, _)| *mark == comment).map(|(_, owned)| owned);
             release_rules(kernel, &own.collect::<Vec<_>>(), &mark)?;
@@ -171,6 +184,13 @@ pub(crate) fn remove_unused(kernel: &mut Kernel) -> Result<()> {
     }
 }
 
+/// A failed ADD's error, with what could not be undone.
+pub(crate) fn undone(error: Error, problems: Vec<Error>) -> Error {
+    problems.into_iter().fold(error, |error, problem| {
+        error.also(format!("and undoing it failed: {problem}; DEL will try again"))
+    })
+}
+
 /// Passes GC or STATUS on to the IPAM plugin. One older than these commands misses a container
 /// or does not know the command; it is not asked more.
 pub(crate) fn ask_newer(ipam: &Delegate, command: Command, stdin: &[u8]) -> Result<()> {
@@ -187,7 +207,6 @@ pub(crate) fn ask_newer(ipam: &Delegate, command: Command, stdin: &[u8]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cni::Error;
 
     #[test]
     fn all_errors_are_told() {

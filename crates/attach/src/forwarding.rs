@@ -3,7 +3,7 @@
 
 use crate::record::Records;
 use crate::settings::sysctl;
-use crate::{Family, Item, Kernel, Network, PLUGIN, Place, SubnetRoute, failed, ranges};
+use crate::{Family, Item, Kernel, Maker, Network, Place, SubnetRoute, failed, ranges};
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
 
@@ -37,7 +37,7 @@ pub fn items(link: &str, families: impl Iterator<Item = Family>) -> Vec<Item> {
 /// # Errors
 /// Code 51 with what is off.
 pub(crate) fn status(request: &Request, network: &impl Network, kernel: &mut Kernel) -> Result<()> {
-    if Records::new(network.run_dir(), PLUGIN).hashes()?.is_empty() {
+    if Records::new(network.run_dir(), Maker::Main).hashes()?.is_empty() {
         return Ok(());
     }
     let differences = differences(request, network, kernel).map_err(|error| failed(&error))?;

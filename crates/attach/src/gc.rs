@@ -7,8 +7,8 @@
 
 use crate::del::{all, ask_newer, release_rules, remove_unused};
 use crate::record::{Claim, Record, Records};
-use crate::{Kernel, Link, Owned, PLUGIN, Teardown, alias, failed};
-use cni::{Attachment, Command, Request, Result, log};
+use crate::{Kernel, Link, Maker, Owned, Teardown, failed};
+use cni::{Attachment, Command, Label, Request, Result, log};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -35,14 +35,15 @@ const BATCH: usize = 8;
 /// # Errors
 /// What could not be removed; everything else is gone.
 pub fn gc(request: &Request, teardown: &Teardown) -> Result<()> {
-    let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
+    let ipam = request.conf.ipam.as_ref().filter(|_| teardown.maker == Maker::Main);
+    let ipam = ipam.map(|ipam| request.delegate(ipam)).transpose()?;
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
-    let records = Records::new(&teardown.run_dir, PLUGIN);
+    let records = Records::new(&teardown.run_dir, teardown.maker);
     let mut kept = Vec::new();
     let mut problems = Vec::new();
     let mut silenced = Vec::new();
-    for (hash, marked) in candidates(request, &mut kernel, &records)? {
-        match silence(request, &mut kernel, &records, &hash, marked, &mut kept) {
+    for (hash, marked) in candidates(request, &mut kernel, &records, teardown.maker)? {
+        match silence(request, &mut kernel, &records, teardown.maker, (&hash, &marked), &mut kept) {
             Ok(found) => silenced.extend(found),
             Err(error) => problems.push(error),
         }
@@ -67,16 +68,19 @@ fn candidates(
     request: &Request,
     kernel: &mut Kernel,
     records: &Records,
+    maker: Maker,
 ) -> Result<BTreeMap<String, Marked>> {
     let mut found: BTreeMap<String, Marked> = BTreeMap::new();
     for hash in records.hashes()? {
         found.entry(hash).or_default();
     }
     for (mark, owned) in kernel.marked().map_err(|error| failed(&error))? {
-        if let Some((hash, attachment)) = Attachment::of_label(&mark) {
-            let marked = found.entry(hash).or_default();
+        let label = Label::read(&mark);
+        let own = |label: &Label| label.chained.as_deref() == maker.chained();
+        if let Some(label) = label.filter(own) {
+            let marked = found.entry(label.hash).or_default();
             // Of several the first, an alias where there is one: it holds most of the label.
-            marked.attachment.get_or_insert(attachment);
+            marked.attachment.get_or_insert(label.attachment);
             marked.owned.push((mark, owned));
         }
     }
@@ -93,8 +97,8 @@ fn silence(
     request: &Request,
     kernel: &mut Kernel,
     records: &Records,
-    hash: &str,
-    marked: Marked,
+    maker: Maker,
+    (hash, marked): (&str, &Marked),
     kept: &mut Vec<Attachment>,
 ) -> Result<Option<Silenced>> {
     let recorded = records.peek(hash).map(|record| record.attachment());
@@ -116,7 +120,16 @@ fn silence(
         return Ok(None);
     };
     log::info(&format!("GC removes {} of {}", attachment.ifname, attachment.container_id));
-    match cut_off(kernel, hash, &attachment.network, &marked, claim.record.as_ref()) {
+    let record = claim.record.as_ref();
+    let silent = match maker {
+        Maker::Main => silence_link(kernel, hash, &attachment.network),
+        Maker::Chained(_) => Ok(None),
+    };
+    let removed = silent.and_then(|link| {
+        remove_rules(kernel, maker, marked, record)?;
+        Ok(link)
+    });
+    match removed {
         Ok(link) => Ok(Some(Silenced { claim, attachment, link })),
         Err(error) => {
             kept.push(attachment);
@@ -125,25 +138,27 @@ fn silence(
     }
 }
 
-/// Sets the link down and removes the rules. The names come from the hash, which is whole where a
-/// mark is cut short.
-fn cut_off(
-    kernel: &mut Kernel,
-    hash: &str,
-    network: &str,
-    marked: &Marked,
-    record: Option<&Record>,
-) -> Result<Option<Link>> {
+/// Sets the link down. The names come from the hash, which is whole where a mark is cut short.
+fn silence_link(kernel: &mut Kernel, hash: &str, network: &str) -> Result<Option<Link>> {
     let host = format!("veth{}", hash.get(..11).unwrap_or(hash));
     let mark = format!("ferrule {hash} {network}");
-    let link = kernel.silence_veth(&host, &mark).map_err(|error| failed(&error))?;
+    kernel.silence_veth(&host, &mark).map_err(|error| failed(&error))
+}
+
+/// Removes all but links: what carries marks, and what is recorded.
+fn remove_rules(
+    kernel: &mut Kernel,
+    maker: Maker,
+    marked: &Marked,
+    record: Option<&Record>,
+) -> Result<()> {
     for (mark, owned) in &marked.owned {
         release_rules(kernel, std::slice::from_ref(owned), mark)?;
     }
     if let Some(record) = record {
-        release_rules(kernel, &record.owned, &alias(&record.attachment()))?;
+        release_rules(kernel, &record.owned, &maker.mark(&record.attachment()))?;
     }
-    Ok(link)
+    Ok(())
 }
 
 /// Removes the links, and then the records.

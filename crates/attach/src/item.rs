@@ -4,6 +4,7 @@ use crate::owned::{Owned, Rule};
 use ipnetwork::IpNetwork;
 use net::Mac;
 use net::link::Vlan;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -170,7 +171,7 @@ pub struct Sysctl {
     /// The key with slashes: `net/ipv4/conf/eth0/arp_notify`.
     pub key: String,
     /// The value.
-    pub value: &'static str,
+    pub value: Cow<'static, str>,
     /// Whether a kernel or device without it is as good (IPv6 switched off).
     pub optional: bool,
 }

@@ -7,6 +7,7 @@
 
 mod add;
 mod apply;
+pub mod chain;
 mod check;
 mod compare;
 mod del;
@@ -38,7 +39,7 @@ pub use item::{
     Veth, Vlans,
 };
 pub use kernel::{Error, Kernel, Result, failed};
-pub use names::{Names, alias, comment};
+pub use names::{Maker, Names, alias, comment};
 pub use net::link::Vlan;
 pub use net::route::Route as NetRoute;
 pub use net::{Link, Mac};
@@ -47,6 +48,3 @@ pub use nft::{Macspoof, Masquerade, Rpfilter, reference_macspoof_chain};
 pub use owned::{Owned, Rule};
 pub use teardown::{Foreign, Teardown};
 pub use tunnel::TunnelDevice;
-
-/// The name under which records of main plugins' attachments are kept.
-const PLUGIN: &str = "bridge";

@@ -31,12 +31,49 @@ const COMMENT_LIMIT: usize = 127;
 
 /// The alias of an attachment's host veth.
 pub fn alias(attachment: &Attachment) -> String {
-    attachment.label(ALIAS_LIMIT)
+    attachment.label(None, ALIAS_LIMIT)
 }
 
 /// The comment of an attachment's nftables elements.
 pub fn comment(attachment: &Attachment) -> String {
-    attachment.label(COMMENT_LIMIT)
+    attachment.label(None, COMMENT_LIMIT)
+}
+
+/// A plugin, as its records and marks name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// The plugin that makes attachments, of whatever type: there is one for each.
+    Main,
+    /// A plugin that stands behind it, by the name of its executable.
+    Chained(&'static str),
+}
+
+impl Maker {
+    /// What the names of its records begin with: of a main plugin the same as in version 0.1.0.
+    pub(crate) fn records(self) -> &'static str {
+        match self {
+            Maker::Main => "bridge",
+            Maker::Chained(name) => name,
+        }
+    }
+
+    /// Its name in marks; main plugins have none.
+    pub(crate) fn chained(self) -> Option<&'static str> {
+        match self {
+            Maker::Main => None,
+            Maker::Chained(name) => Some(name),
+        }
+    }
+
+    /// What marks all that it made of an attachment. nftables keeps the first 127 bytes.
+    pub fn mark(self, attachment: &Attachment) -> String {
+        attachment.label(self.chained(), ALIAS_LIMIT)
+    }
+
+    /// The mark as the comment of an nftables element.
+    pub fn comment(self, attachment: &Attachment) -> String {
+        attachment.label(self.chained(), COMMENT_LIMIT)
+    }
 }
 
 impl Names {

@@ -153,6 +153,17 @@ impl Kernel {
         Ok(true)
     }
 
+    /// Sets an owned link down, as [`Kernel::silence_veth`].
+    pub(crate) fn silence_owned(&mut self, owned: &Owned, mark: &str) -> Result<()> {
+        match owned {
+            Owned::Veth { host } => self.silence_veth(host, mark).map(drop),
+            Owned::Masquerade { .. }
+            | Owned::Macspoof { .. }
+            | Owned::Rpfilter { .. }
+            | Owned::PodRoute { .. } => Ok(()),
+        }
+    }
+
     /// What carries marks in nf_tables, each with its mark. A kernel without nf_tables holds none.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! that this call delegates to inherit the lock, so that after a killed ADD a DEL waits until
 //! the orphaned IPAM plugin is done, and frees what that one leased.
 
+use crate::Maker;
 use cni::{Attachment, Error, Result, code, files, lock, log};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 mod contents;
@@ -21,13 +22,13 @@ use std::time::{Duration, Instant};
 /// The records of one plugin.
 pub struct Records {
     dir: PathBuf,
-    plugin: String,
+    plugin: &'static str,
 }
 
 impl Records {
-    /// The records of `plugin` below `run_dir`.
-    pub fn new(run_dir: &Path, plugin: &str) -> Records {
-        Records { dir: run_dir.join("attachments"), plugin: plugin.to_owned() }
+    /// The records of a plugin below `run_dir`.
+    pub fn new(run_dir: &Path, maker: Maker) -> Records {
+        Records { dir: run_dir.join("attachments"), plugin: maker.records() }
     }
 
     fn path(&self, attachment: &Attachment) -> PathBuf {

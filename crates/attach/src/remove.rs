@@ -30,17 +30,6 @@ impl Kernel {
         Ok(found)
     }
 
-    /// Sets an owned link down, as [`Kernel::silence_veth`].
-    pub(crate) fn silence_owned(&mut self, owned: &Owned, mark: &str) -> Result<()> {
-        match owned {
-            Owned::Veth { host } => self.silence_veth(host, mark).map(drop),
-            Owned::Masquerade { .. }
-            | Owned::Macspoof { .. }
-            | Owned::Rpfilter { .. }
-            | Owned::PodRoute { .. } => Ok(()),
-        }
-    }
-
     /// Sets a link of the host down, unless it is gone.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub fn sysctl(place: Place, key: &str, link: &str, value: &'static str, optional
     Item::Sysctl(Sysctl {
         place,
         key: format!("net/{}", key.replacen('*', link, 1)),
-        value,
+        value: value.into(),
         optional,
     })
 }

@@ -1,12 +1,14 @@
 //! What removing an attachment needs of a plugin and of its configuration.
 
-use crate::{Kernel, Link};
+use crate::{Kernel, Link, Maker};
 use cni::{Attachment, Error, Request, Result};
 use std::path::PathBuf;
 
 /// What DEL and GC need. They have no valid configuration for sure: it may have been changed since
 /// ADD.
 pub struct Teardown<'a> {
+    /// The plugin.
+    pub maker: Maker,
     /// `runDir`.
     pub run_dir: PathBuf,
     /// How attachments are found that another suite made; `None` where no other suite has made any.

@@ -56,29 +56,43 @@ impl Attachment {
     }
 
     /// What marks kernel objects as this attachment's: hash, network, container, interface, as
-    /// much of it as fits into `limit` bytes. The hash comes first and always fits.
-    pub fn label(&self, limit: usize) -> String {
+    /// much of it as fits into `limit` bytes. The hash comes first and always fits. A chained plugin
+    /// is named before it; the plugin that made the attachment is not.
+    pub fn label(&self, chained: Option<&str>, limit: usize) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '?' };
         // An interface name may hold a quote, which would break out of a saved nft ruleset.
         let ifname: String = self.ifname.chars().map(plain).collect();
+        let by = chained.map_or_else(String::new, |plugin| format!(".{plugin}"));
         let mut label =
-            format!("ferrule {} {} {} {ifname}", self.hash(), self.network, self.container_id);
+            format!("ferrule{by} {} {} {} {ifname}", self.hash(), self.network, self.container_id);
         label.truncate(limit);
         label
     }
 }
 
-impl Attachment {
-    /// Hash and parts of an attachment, of a [`Attachment::label`]. Where the label was cut short,
-    /// the parts are; the hash is whole.
-    pub fn of_label(label: &str) -> Option<(String, Attachment)> {
+/// What an [`Attachment::label`] says. Where it was cut short, the parts of the attachment are; the
+/// hash is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The chained plugin, if it is one's.
+    pub chained: Option<String>,
+    /// [`Attachment::hash`].
+    pub hash: String,
+    /// The attachment.
+    pub attachment: Attachment,
+}
+
+impl Label {
+    /// Reads a label; `None` for a text that is none.
+    pub fn read(label: &str) -> Option<Label> {
         let mut words = label.split(' ');
-        if words.next() != Some("ferrule") {
-            return None;
-        }
+        let chained = match words.next()?.strip_prefix("ferrule")? {
+            "" => None,
+            plugin => Some(plugin.strip_prefix('.').filter(|name| !name.is_empty())?.to_owned()),
+        };
         let hash = words.next().filter(|hash| hash.len() == 32)?.to_owned();
         let mut part = || words.next().unwrap_or_default();
-        Some((hash, Attachment::new(part(), part(), part())))
+        Some(Label { chained, hash, attachment: Attachment::new(part(), part(), part()) })
     }
 }
 
@@ -93,23 +107,37 @@ mod tests {
         assert_eq!(attachment.hash(), "25645e0e3dd634fcc348d5bc1e0d8d49");
         assert_eq!(attachment.host_veth().len(), 15);
         assert_eq!(attachment.mac(0xfe)[0], 0xfe);
-        assert_eq!(attachment.label(255), format!("ferrule {} ferrule c1 eth0", attachment.hash()));
-        assert_eq!(attachment.label(40), format!("ferrule {}", attachment.hash()));
+        assert_eq!(
+            attachment.label(None, 255),
+            format!("ferrule {} ferrule c1 eth0", attachment.hash())
+        );
+        assert_eq!(attachment.label(None, 40), format!("ferrule {}", attachment.hash()));
     }
 
     #[test]
     fn a_label_is_read_again() {
         let attachment = Attachment::new("n", "c", "eth0");
-        let label = attachment.label(255);
-        assert_eq!(Attachment::of_label(&label), Some((attachment.hash(), attachment)));
-        assert_eq!(Attachment::of_label("ferrule abc"), None);
-        assert_eq!(Attachment::of_label("other 25645e0e3dd634fcc348d5bc1e0d8d49 n c eth0"), None);
+        let label = attachment.label(None, 255);
+        let hash = attachment.hash();
+        let read = Label { chained: None, hash, attachment: attachment.clone() };
+        assert_eq!(Label::read(&label), Some(read.clone()));
+        let label = attachment.label(Some("tuning"), 255);
+        assert!(label.starts_with(&format!("ferrule.tuning {} n c", attachment.hash())));
+        assert_eq!(Label::read(&label), Some(Label { chained: Some("tuning".into()), ..read }));
+        let hash = attachment.hash();
+        let others = [
+            "ferrule abc",
+            &format!("other {hash} n"),
+            &format!("ferrule. {hash}"),
+            &format!("ferrulex {hash}"),
+        ];
+        assert!(others.iter().all(|label| Label::read(label).is_none()));
     }
 
     #[test]
     fn a_label_is_plain() {
         let attachment = Attachment::new("n", "c", "\"ä; drop");
-        assert!(attachment.label(255).ends_with(" n c ????drop"));
+        assert!(attachment.label(None, 255).ends_with(" n c ????drop"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod log;
 pub mod result;
 mod version;
 
-pub use attachment::Attachment;
+pub use attachment::{Attachment, Label};
 pub use config::{NetConf, ValidAttachment};
 pub use delegate::{Delegate, Running};
 pub use dispatch::{About, Plugin, Request, run};

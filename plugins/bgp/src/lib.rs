@@ -11,7 +11,7 @@ mod plan;
 pub use config::Config;
 
 use attach::keys::run_dir_of;
-use attach::{Kernel, Teardown};
+use attach::{Kernel, Maker, Teardown};
 use cni::{CniResult, Plugin, Request, Result};
 use config::{node, ready, with_ranges};
 
@@ -61,7 +61,7 @@ fn for_teardown(request: &Request) -> Request {
 
 /// No other suite attaches pods as this plugin does: there is nothing of others to find.
 fn teardown(request: &Request) -> Teardown<'static> {
-    Teardown { run_dir: run_dir_of(request), foreign: None }
+    Teardown { maker: Maker::Main, run_dir: run_dir_of(request), foreign: None }
 }
 
 /// The MTU of the link by which the node reaches the world.

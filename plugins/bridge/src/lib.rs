@@ -15,7 +15,7 @@ pub mod plan;
 
 pub use config::Config;
 
-use attach::{Teardown, keys};
+use attach::{Maker, Teardown, keys};
 use cni::{CniResult, Plugin, Request, Result};
 use foreign::Reference;
 
@@ -45,5 +45,5 @@ impl Plugin for Bridge {
 }
 
 fn teardown<'a>(request: &Request, reference: &'a Reference) -> Teardown<'a> {
-    Teardown { run_dir: keys::run_dir_of(request), foreign: Some(reference) }
+    Teardown { maker: Maker::Main, run_dir: keys::run_dir_of(request), foreign: Some(reference) }
 }

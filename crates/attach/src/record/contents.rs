@@ -99,13 +99,18 @@ impl File {
         [veth].into_iter().chain(rules).chain(routes).collect()
     }
 
+    /// Adds what version 0.1.0 would have written: it knew these kinds, and later ones have no field.
     fn tell_earlier(&mut self, owned: &Owned) {
-        match owned {
-            Owned::Veth { host } => self.host_veth.clone_from(host),
-            Owned::Masquerade { address } => self.addresses.push(*address),
-            Owned::Macspoof { mac, .. } => self.macspoof = Some(mac.to_string()),
-            Owned::Rpfilter { .. } => self.rpfilter = true,
-            Owned::PodRoute { link, address } => self.routes.push((link.clone(), *address)),
+        if let Owned::Veth { host } = owned {
+            self.host_veth.clone_from(host);
+        } else if let Owned::Masquerade { address } = owned {
+            self.addresses.push(*address);
+        } else if let Owned::Macspoof { mac, .. } = owned {
+            self.macspoof = Some(mac.to_string());
+        } else if let Owned::Rpfilter { .. } = owned {
+            self.rpfilter = true;
+        } else if let Owned::PodRoute { link, address } = owned {
+            self.routes.push((link.clone(), *address));
         }
     }
 }
@@ -193,12 +198,11 @@ impl Record {
 
     /// The link with a reverse path filter, if it has one.
     pub(crate) fn rpfilter(&self) -> Option<&str> {
-        self.owned.iter().find_map(|owned| match owned {
-            Owned::Rpfilter { link } => Some(link.as_str()),
-            Owned::Veth { .. }
-            | Owned::Masquerade { .. }
-            | Owned::Macspoof { .. }
-            | Owned::PodRoute { .. } => None,
-        })
+        for owned in &self.owned {
+            if let Owned::Rpfilter { link } = owned {
+                return Some(link);
+            }
+        }
+        None
     }
 }

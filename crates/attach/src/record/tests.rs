@@ -6,7 +6,7 @@ use crate::Owned;
 #[test]
 fn a_record_is_found_again_until_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let records = Records::new(dir.path(), "bridge");
+    let records = Records::new(dir.path(), Maker::Main);
     let attachment = Attachment::new("n", "c", "eth0");
     assert!(!records.exists(&attachment));
     let mut claim = records.claim(&attachment).unwrap();
@@ -20,7 +20,7 @@ fn a_record_is_found_again_until_removed() {
     assert!(records.claim_free(&attachment.hash()).unwrap().is_none(), "it is locked");
     drop(claim);
     assert_eq!(records.hashes().unwrap(), [attachment.hash()]);
-    assert!(Records::new(dir.path(), "x").hashes().unwrap().is_empty());
+    assert!(Records::new(dir.path(), Maker::Chained("x")).hashes().unwrap().is_empty());
     let found = records.claim_free(&attachment.hash()).unwrap().unwrap();
     assert_eq!(found.record.as_ref(), Some(&record));
     found.remove().unwrap();
@@ -30,7 +30,7 @@ fn a_record_is_found_again_until_removed() {
 #[test]
 fn a_claim_that_came_to_nothing_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
-    let records = Records::new(dir.path(), "bridge");
+    let records = Records::new(dir.path(), Maker::Main);
     let attachment = Attachment::new("n", "c", "eth0");
     drop(records.claim(&attachment).unwrap());
     assert!(!records.exists(&attachment));
@@ -47,7 +47,7 @@ fn a_claim_that_came_to_nothing_leaves_no_file() {
 #[test]
 fn a_torn_record_is_none_and_a_shorter_one_leaves_no_tail() {
     let dir = tempfile::tempdir().unwrap();
-    let records = Records::new(dir.path(), "bridge");
+    let records = Records::new(dir.path(), Maker::Main);
     let attachment = Attachment::new("n", "c", "eth0");
     let mut claim = records.claim(&attachment).unwrap();
     let long = Record { network: "n".repeat(500), ..Record::default() };
@@ -64,7 +64,7 @@ fn a_torn_record_is_none_and_a_shorter_one_leaves_no_tail() {
 #[test]
 fn a_newer_record_is_refused_by_name_and_an_older_one_read() {
     let dir = tempfile::tempdir().unwrap();
-    let records = Records::new(dir.path(), "bridge");
+    let records = Records::new(dir.path(), Maker::Main);
     let attachment = Attachment::new("n", "c", "eth0");
     let path = records.path(&attachment);
     fs::create_dir_all(&records.dir).unwrap();
@@ -89,7 +89,7 @@ fn a_newer_record_is_refused_by_name_and_an_older_one_read() {
 #[test]
 fn what_is_no_file_in_the_place_of_a_record_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let records = Records::new(dir.path(), "bridge");
+    let records = Records::new(dir.path(), Maker::Main);
     let attachment = Attachment::new("n", "c", "eth0");
     let path = records.path(&attachment);
     fs::create_dir_all(&records.dir).unwrap();

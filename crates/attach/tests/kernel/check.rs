@@ -36,7 +36,7 @@ pub fn veth(host: &str, alias: &str) -> Veth {
 }
 
 pub fn sysctl(place: Place, key: &str, value: &'static str) -> Item {
-    Item::Sysctl(Sysctl { place, key: key.to_owned(), value, optional: false })
+    Item::Sysctl(Sysctl { place, key: key.to_owned(), value: value.into(), optional: false })
 }
 
 pub fn gateway(address: &str, force: bool) -> Item {
@@ -178,7 +178,7 @@ fn a_sysctl_that_the_kernel_lacks_may_be_optional() {
         let mut kernel = Kernel::open(None).unwrap();
         let item = |optional| {
             let key = "net/ipv6/conf/nowhere/accept_ra".to_owned();
-            vec![Item::Sysctl(Sysctl { place: Place::Host, key, value: "0", optional })]
+            vec![Item::Sysctl(Sysctl { place: Place::Host, key, value: "0".into(), optional })]
         };
         kernel.apply(&item(true), &mut Vec::new()).unwrap();
         assert_eq!(kernel.check(&item(true)).unwrap(), Vec::<String>::new());

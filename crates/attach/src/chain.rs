@@ -1,0 +1,90 @@
+//! A plugin that stands behind another in a network's list: what it adds to an attachment that is
+//! there already, by the same items, records and marks. DEL and GC are [`crate::del`] and [`crate::gc`].
+
+use crate::record::{Record, Records};
+use crate::{Item, Kernel, Maker, del, failed};
+use cni::{CniResult, Error, Request, Result, code};
+use std::path::Path;
+
+/// A chained plugin's configuration, and what it makes of an attachment.
+pub trait Chained {
+    /// The name of its executable, which its records and marks carry.
+    const NAME: &'static str;
+
+    /// `runDir`.
+    fn run_dir(&self) -> &Path;
+
+    /// What must exist because of the result of the plugins before; a pure function. Its nftables
+    /// elements carry `comment`.
+    ///
+    /// # Errors
+    /// Code 7 where the result does not fit.
+    fn plan(&self, request: &Request, result: &CniResult, comment: &str) -> Result<Vec<Item>>;
+}
+
+fn previous<'a>(request: &'a Request, why: &str) -> Result<&'a CniResult> {
+    let missing = || Error::config("Required prevResult missing").details(why);
+    request.conf.prev_result.as_ref().ok_or_else(missing)
+}
+
+fn plan<C: Chained>(request: &Request, chained: &C, result: &CniResult) -> Result<Vec<Item>> {
+    let comment = Maker::Chained(C::NAME).comment(&request.attachment());
+    chained.plan(request, result, &comment)
+}
+
+/// Adds what the plugin makes, and gives the result of the plugins before. What an earlier ADD of the
+/// attachment left is removed first.
+///
+/// # Errors
+/// What the runtime must be told; nothing of this plugin is left.
+pub fn add<C: Chained>(request: &Request, chained: &C) -> Result<CniResult> {
+    let result =
+        previous(request, "the plugin adds to an attachment: put it behind a main plugin")?;
+    let items = plan(request, chained, result)?;
+    let maker = Maker::Chained(C::NAME);
+    let attachment = request.attachment();
+    let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
+    let mut claim = Records::new(chained.run_dir(), maker).claim(&attachment)?;
+    if let Some(record) = &claim.record {
+        let gone = del::Gone { attachment: &attachment, record: Some(record), maker };
+        del::release(request, &mut kernel, &gone, None)?;
+    }
+    let mut record = Record {
+        network: attachment.network.clone(),
+        container_id: attachment.container_id.clone(),
+        ifname: attachment.ifname.clone(),
+        plugin: C::NAME.to_owned(),
+        ..Record::default()
+    };
+    record.own(&items);
+    claim.write(&record)?;
+    let mut done = Vec::new();
+    if let Err(error) = kernel.apply(&items, &mut done) {
+        let problems = kernel.remove(&done, &maker.mark(&attachment));
+        let mut problems: Vec<Error> = problems.iter().map(failed).collect();
+        if problems.is_empty() {
+            problems.extend(claim.remove().err());
+        }
+        return Err(del::undone(failed(&error), problems));
+    }
+    record.complete = true;
+    claim.write(&record)?;
+    Ok(result.clone())
+}
+
+/// Compares what the plugin makes with the kernel.
+///
+/// # Errors
+/// Code 100 with what differs.
+pub fn check<C: Chained>(request: &Request, chained: &C) -> Result<()> {
+    let why = "CHECK compares the node with the result of ADD, which the runtime keeps";
+    let items = plan(request, chained, previous(request, why)?)?;
+    let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
+    let differences = kernel.check(&items).map_err(|error| failed(&error))?;
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let msg =
+        format!("{} of {} is not as it was made", request.env.ifname, request.env.container_id);
+    Err(Error::new(code::CHECK_FAILED, msg).details(differences.join("; ")))
+}
