@@ -52,6 +52,10 @@ fn repairs_are_of_what_somebody_altered() {
         ip("route del 10.1.2.0/24");
         node.settle();
         assert_eq!(node.sync.figures().repairs, [("device", 1), ("route", 1)]);
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
+        node.settle();
+        let repairs = node.sync.figures().repairs;
+        assert_eq!(repairs, [("device", 1), ("route", 1), ("forwarding", 1)]);
     });
 }
 
