@@ -71,7 +71,7 @@ impl Nft {
     ///
     /// # Errors
     /// [`Error::is_unsupported`] on a kernel without netfilter netlink. That nf_tables itself is
-    /// missing shows with the first call, likewise.
+    /// missing shows with the first call.
     pub fn open() -> Result<Self> {
         Ok(Self { socket: kernel::socket::Socket::open()? })
     }

@@ -31,7 +31,7 @@ impl Chain<'_> {
 
 impl Nft {
     /// Makes elements exist as they are given, in one batch. If a chain is missing or has lost
-    /// rules, a cheap sign that somebody flushed or deleted what is needed, it goes before, and
+    /// rules, a cheap sign that another program flushed or deleted what is needed, it goes before, and
     /// for the base chain the table and the sets. Of many that find it wanting at once one makes
     /// it.
     ///
@@ -71,7 +71,7 @@ impl Nft {
             // A mere addition needs no generation: it fails if what we saw is not so any more.
             let mere = !framed && !replaced;
             match nft.socket.commit(&batch, generation.filter(|_| !mere)).map(|()| wanting) {
-                // Somebody's last DEL took the frame, or somebody else put an element of that
+                // Another's last DEL took the frame, or another process put an element of that
                 // key.
                 Err(e) if mere && generation.is_some() && (e.is_gone() || e.is_exists()) => {
                     Err(e.outdated())
@@ -119,7 +119,7 @@ impl Nft {
     }
 
     /// Sends a batch that only removes; false when the kernel says that it is in use (EBUSY:
-    /// somebody else's now) or that it is gone (ENOENT: somebody else was faster).
+    /// another's now) or that it is gone (ENOENT: another process was faster).
     pub(crate) fn commit_removal(
         &mut self,
         batch: &Batch,
@@ -208,7 +208,7 @@ mod tests {
     fn the_kernel_itself_refuses_to_remove_a_frame_with_a_live_element() {
         in_netns(|nft, pod| {
             nft.add_masquerade(pod).unwrap();
-            // As if the pod had come after all looking, and no generation told of it.
+            // As if the pod had come after all looking, and no generation showed it.
             let removed = nft
                 .commit_removal(&removal(INET, &MASQ_BASES.each_ref(), &MASQ_SETS), None)
                 .unwrap();

@@ -49,6 +49,9 @@ use crate::rules::{invalid, rule};
 /// The sets that the base chain looks into.
 const FRAME: [Set<'static>; 4] = [CLUSTER4, CLUSTER6, MASQ4, MASQ6];
 
+/// Stands in the comments of chains with exceptions; no network's name has an `@`.
+const EXCEPT: &str = " except-@exclude";
+
 /// How many rules each subnet's chains have, without the one for its exceptions.
 const CHAIN_RULES: u32 = 3;
 
@@ -124,8 +127,10 @@ impl Shared {
         hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Whose the chains are. It tells of a set of exceptions too, which DEL need not look for then.
     pub(crate) fn comment(&self) -> String {
-        format!("{} {}", self.subnet, self.network)
+        let except = if self.exclude.is_empty() { "" } else { EXCEPT };
+        format!("{}{except} {}", self.subnet, self.network)
     }
 
     /// Where its exceptions are, if it has any.
@@ -260,7 +265,9 @@ impl Nft {
             },
         ];
         let made = self.put(INET, &m.elements(&id), &chains)?;
-        if made.contains(&DROP_INVALID.name) { self.adopt_older() } else { Ok(()) }
+        // Where both base chains were missing there are no pods of an older release.
+        let older = made.contains(&DROP_INVALID.name) && !made.contains(&MASQ.name);
+        if older { self.adopt_older() } else { Ok(()) }
     }
 
     /// What is not as [`Self::add_masquerade`] would make it, in words; empty: nothing.
@@ -397,22 +404,18 @@ impl Nft {
         let exclude = exclude_set(&name, v4);
         self.at_generation(|nft, generation| {
             let mut batch = Batch::new(INET);
-            let mut set = None;
+            let mut has_set = false;
             for chain in [&chain, &invalid] {
                 let Some(state) = nft.chain(INET, chain)? else { continue };
-                if state.uses > CHAIN_RULES + 1 {
-                    return Ok(false);
-                }
-                // Only now, when it may be the last one: how many of these are rules.
-                if set.is_none() {
-                    set = Some(nft.set(INET, &exclude)?.is_some());
-                }
-                if state.uses > CHAIN_RULES + u32::from(set == Some(true)) {
+                let comment = state.comment.unwrap_or_default();
+                let excepts = comment.split(' ').nth(1) == Some(EXCEPT.trim_start());
+                if state.uses > CHAIN_RULES + u32::from(excepts) {
                     return Ok(false);
                 }
                 batch.del_chain(chain);
+                has_set |= excepts;
             }
-            if set == Some(true) {
+            if has_set {
                 batch.del_set(&exclude);
             }
             if batch.steps().is_empty() {

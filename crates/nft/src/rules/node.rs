@@ -46,7 +46,7 @@
 //! What comes in is of one family, the tunnel's; what is passed on may be of another node's tunnel,
 //! over the other family. Each packet of the tunnel goes through the guard two times, once as the
 //! tunnel's and once as what is in it, and through few expressions each time: what is in it ends at
-//! its first rule unless it is UDP too, what is the tunnel's at the first one likewise.
+//! its first rule unless it is UDP too, and what is the tunnel's ends at its first one too.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -299,7 +299,7 @@ impl Nft {
         self.undisturbed(|nft, generation| nft.put_node_rules_once(rules, generation))
     }
 
-    /// What `once` gives when nobody else changed the ruleset between its look and its batch; with
+    /// What `once` gives when no other process changed the ruleset between its look and its batch; with
     /// no generation that it could name, whatever it gives.
     fn undisturbed(
         &mut self,
@@ -310,7 +310,7 @@ impl Nft {
             let generation = if guarded { Some(self.generation()?) } else { None };
             match once(self, generation) {
                 Err(e) if e.is_outdated() => {}
-                // A dump beside another's change may miss what is there and shall not be.
+                // A dump beside another's change may miss an object that must go.
                 Ok(false) if guarded && generation != Some(self.generation()?) => {}
                 Err(e) if !guarded && (e.is_exists() || e.is_gone() || e.is_busy()) => {}
                 result => return result,

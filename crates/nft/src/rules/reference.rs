@@ -1,4 +1,4 @@
-//! What the reference suite (containernetworking/plugins) leaves to whoever deletes an attachment
+//! What the reference suite (containernetworking/plugins) leaves to the plugin that deletes an attachment
 //! that it made: rules of its own, found by its own hash of the attachment.
 //!
 //! | for | table | rules | chains |

@@ -1,6 +1,6 @@
 //! Reverse path filter: what comes in by a pod's link has a source that the way back to leads out
 //! by that same link (RFC 3704 section 2.2), both families. IPv6 has no sysctl for it, and IPv4's
-//! is void where somebody set that of `all` to 2.
+//! has no effect where that of `all` is 2.
 //!
 //! ```text
 //! table inet ferrule {
@@ -71,7 +71,7 @@ pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(String, String)>> {
 impl Nft {
     /// Drops what comes in by the link from a source that is not routed to it. Idempotent, as
     /// [`Self::add_masquerade`] is. Says whether the rule had to be made: where there are other such
-    /// links, somebody removed their elements with it.
+    /// links, another program removed their elements with it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a link that is no interface name; [`Error::is_unsupported`] on a

@@ -51,7 +51,7 @@ fn to(networks_: &[&str]) -> NodeRules {
     NodeRules { cluster: networks(networks_).into_iter().collect(), ..NodeRules::default() }
 }
 
-/// Somebody changes the set right after it was seen to be as it shall be.
+/// Another process changes the set right after it was seen to be as wanted.
 #[test]
 fn nothing_to_do_counts_only_if_nobody_did_anything_meanwhile() {
     in_netns(|| {
