@@ -1,9 +1,9 @@
 //! Applying items.
 
-use crate::item::{Bridge, Family, Gateway, Item, Place, Port, Sysctl, Veth, Vlans};
+use crate::item::{Bridge, Gateway, Item, Place, Port, Sysctl, Veth, Vlans};
 use crate::kernel::{Error, Kernel, Result};
 use ipnetwork::IpNetwork;
-use net::{Link, Mac, link, sysctl};
+use net::{Family, Link, Mac, link, sysctl};
 
 impl Kernel {
     /// Applies items in order. What is applied is added to `done`, also when a later one fails;

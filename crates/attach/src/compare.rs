@@ -1,11 +1,11 @@
 //! Comparing items with the kernel, field by field.
 
 use crate::apply::holds;
-use crate::item::{Bridge, Family, Item, Place, Port, Route, Sysctl, Veth, Vlans};
+use crate::item::{Bridge, Item, Place, Port, Route, Sysctl, Veth, Vlans};
 use crate::kernel::{Error, Kernel, Result};
 use crate::route::is_metric_of;
 use ipnetwork::IpNetwork;
-use net::{Link, link, sysctl};
+use net::{Family, Link, link, sysctl};
 
 /// What differs, in words; empty when nothing does.
 pub(crate) type Differences = Vec<String>;

@@ -2,8 +2,8 @@
 
 use crate::owned::{Owned, Rule};
 use ipnetwork::IpNetwork;
-use net::Mac;
 use net::link::Vlan;
+use net::{Family, Mac};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -15,22 +15,6 @@ pub enum Place {
     Host,
     /// The pod's.
     Pod,
-}
-
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// The family of an address.
-    pub fn of(address: IpAddr) -> Family {
-        if address.is_ipv4() { Family::V4 } else { Family::V6 }
-    }
 }
 
 /// One thing that shall exist.

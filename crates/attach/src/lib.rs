@@ -35,14 +35,14 @@ pub use check::{check, status};
 pub use del::del;
 pub use gc::gc;
 pub use item::{
-    Bridge, Family, Gateway, HostRoute, Item, Neighbour, Place, Port, Route, SubnetRoute, Sysctl,
-    Veth, Vlans,
+    Bridge, Gateway, HostRoute, Item, Neighbour, Place, Port, Route, SubnetRoute, Sysctl, Veth,
+    Vlans,
 };
 pub use kernel::{Error, Kernel, Result, failed};
 pub use names::{Maker, Names, alias, comment};
 pub use net::link::Vlan;
 pub use net::route::Route as NetRoute;
-pub use net::{Link, Mac};
+pub use net::{Family, Link, Mac};
 pub use network::Network;
 pub use nft::{Macspoof, Masquerade, Rpfilter, reference_macspoof_chain};
 pub use owned::{Owned, Rule};

@@ -9,6 +9,7 @@ pub mod address;
 mod child;
 mod deletion;
 pub mod echo;
+mod family;
 pub mod fdb;
 pub mod link;
 mod mac;
@@ -22,6 +23,7 @@ pub mod tcp;
 pub mod vxlan;
 
 pub use deletion::delete;
+pub use family::Family;
 pub use libc::ENOENT;
 pub use link::Link;
 pub use mac::Mac;
