@@ -232,6 +232,7 @@ const IN_ADD: &[&str] = &[
     // Sysctls of the pod are written again, after a look.
     "\"/proc/sys/net/ipv…/conf/eth0/",
     "write(…</proc/sys/net/ipv…/conf/eth0/",
+    "\"/proc/sys/net/ipv4/conf/all/accept_redirects\"",
     "write(…</proc/sys/net/ipv4/conf/all/accept_redirects>",
     // Whose filters may have gone with the table that this call makes anew.
     "\"/run/ferrule/attachments\", O_RDONLY",
