@@ -246,7 +246,9 @@ impl<'a> Refusals<'a> {
                 return Some("it is listed twice".to_owned());
             }
             if overlap(*found, cidr) {
-                return Some(format!("it overlaps {found} of node {owner}"));
+                return Some(format!(
+                    "it overlaps {found} of node {owner}; give each node a range of its own"
+                ));
             }
         }
         self.cidrs.insert(first, (cidr, &node.name));

@@ -7,7 +7,7 @@ use crate::log;
 use crate::result::{CniResult, Dns};
 use crate::version::Version;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Map, Value};
 
 /// A network configuration: the keys that every plugin shares, and the whole of it.
@@ -211,6 +211,12 @@ fn valid_attachments(
     // A Go runtime writes an empty list as null.
     let list: Vec<ValidAttachment> =
         json::decode(value).map_err(|fault| invalid(&fault.under(name)))?;
+    // Such an entry would keep nothing alive.
+    if let Some(at) = list.iter().position(|of| of.container_id.is_empty() || of.ifname.is_empty())
+    {
+        let fault = Fault::custom("containerID or ifname is missing; nothing was removed");
+        return Err(invalid(&fault.under(&format!("{name}[{at}]"))));
+    }
     Ok(Some(list))
 }
 
@@ -293,6 +299,13 @@ mod tests {
         assert_eq!(conf(Value::Null).unwrap().valid_attachments, Some(Vec::new()));
         let absent = read(Command::Gc, &json!({"cniVersion": "1.1.0", "name": "n"}));
         assert_eq!(absent.unwrap().valid_attachments, None);
+        let whole = json!({"containerID": "a", "ifname": "eth0"});
+        for torn in [json!({}), json!({"containerID": "b"}), json!({"ifname": "b"}), json!(null)] {
+            let error = conf(json!([whole, torn])).unwrap_err();
+            assert_eq!(error.code, code::INVALID_CONFIG, "{torn}");
+            let why = "cni.dev/valid-attachments[1]: containerID or ifname is missing; nothing was removed";
+            assert_eq!(error.details, why);
+        }
     }
 
     #[test]

@@ -97,8 +97,25 @@ pub fn text(path: &Path, limit: u64) -> io::Result<String> {
 }
 
 /// Opens a regular file; a FIFO is not waited for.
-pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<(File, Metadata)> {
-    let file = options.custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<(File, Metadata)> {
+    open_with(path, options, OFlag::O_NONBLOCK)
+}
+
+/// As [`open`], of a file that the daemon itself makes: a symbolic link is not followed.
+pub(crate) fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<(File, Metadata)> {
+    open_with(path, options, OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).map_err(|error| {
+        let other = path.symlink_metadata().is_ok_and(|meta| !meta.is_file());
+        let path = path.display();
+        if other {
+            io::Error::other(format!("{path} is no regular file: remove it"))
+        } else {
+            error
+        }
+    })
+}
+
+fn open_with(path: &Path, options: &mut OpenOptions, flags: OFlag) -> io::Result<(File, Metadata)> {
+    let file = options.custom_flags(flags.bits()).open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
         return Err(io::Error::other("it is no regular file"));

@@ -31,7 +31,7 @@ impl Lock {
         files::folder(run_dir)?;
         let mut options = File::options();
         options.create(true).truncate(false).write(true).mode(files::PRIVATE);
-        let (file, meta) = files::open(&run_dir.join(NAME), &mut options)?;
+        let (file, meta) = files::open_own(&run_dir.join(NAME), &mut options)?;
         // Made by an earlier daemon, or with another umask.
         if meta.mode() & 0o7777 != files::PRIVATE {
             file.set_permissions(Permissions::from_mode(files::PRIVATE))?;
@@ -59,7 +59,7 @@ impl Lock {
     /// # Errors
     /// The file system refuses.
     pub fn is_held(run_dir: &Path) -> io::Result<bool> {
-        let file = match files::open(&run_dir.join(NAME), File::options().read(true)) {
+        let file = match files::open_own(&run_dir.join(NAME), File::options().read(true)) {
             Ok((file, _)) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
@@ -107,6 +107,28 @@ mod tests {
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let _lock = Lock::take(dir.path()).unwrap().unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_file_in_its_place_is_named_and_no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lock, other) = (dir.path().join(NAME), dir.path().join("other"));
+        std::fs::write(&other, "").unwrap();
+        std::fs::set_permissions(&other, Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&other, &lock).unwrap();
+        let refused = format!("{} is no regular file: remove it", lock.display());
+        let refuses = || {
+            assert_eq!(Lock::take(dir.path()).unwrap_err().to_string(), refused);
+            assert_eq!(Lock::is_held(dir.path()).unwrap_err().to_string(), refused);
+        };
+        refuses();
+        assert_eq!(other.metadata().unwrap().mode() & 0o777, 0o644);
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::create_dir(&lock).unwrap();
+        refuses();
+        std::fs::remove_dir(&lock).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&lock).unwrap());
+        refuses();
     }
 
     /// A plugin's STATUS at the instant of the daemon's start.

@@ -72,10 +72,16 @@ pub(crate) fn times(dir: &Path) -> io::Result<(Time, Time)> {
     fs::metadata(dir).map(|meta| times_of(&meta))
 }
 
-/// As [`times`], and mends the directory's mode.
+/// As [`times`], and mends the directory's mode. In the one above, which the administrator may keep
+/// to fewer, others may not write: they could put a directory of their own in the place of this one.
 pub(crate) fn times_mended(dir: &Path) -> io::Result<(Time, Time)> {
     let meta = fs::metadata(dir)?;
     files::mend_folder(dir, &meta, files::FOLDER);
+    if let Some(above) = dir.parent()
+        && let Ok(meta) = fs::metadata(above)
+    {
+        files::mend_folder(above, &meta, meta.mode() & files::FOLDER);
+    }
     Ok(times_of(&meta))
 }
 

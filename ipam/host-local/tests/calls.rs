@@ -6,7 +6,9 @@ mod common;
 
 use common::{Answer, Net, ours};
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 fn call(net: &Net, command: &str, id: &str, more: Value) -> Answer {
@@ -120,6 +122,56 @@ fn status_tells_the_figures() {
     assert!(call(&net, "STATUS", "", json!({})).is_ok());
 }
 
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn the_umask_changes_no_modes() {
+    for umask in ["0000", "0027", "0777"] {
+        let net = dual();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("umask {umask}; exec \"$0\""), ours().to_str().unwrap()]);
+        net.call_with(&mut shell, "ADD", "c", "", &net.conf()).addresses();
+        let above = net.dir().parent().unwrap().to_owned();
+        let own = above.join(".ferrule/n");
+        for file in ["10.0.0.2", "last_reserved_ip.0", "lock", "../.ferrule/n/index"] {
+            assert_eq!(mode(&net.dir().join(file)), 0o600, "{umask}: {file}");
+        }
+        let folders = [&above, &net.dir(), &above.join(".ferrule"), &own];
+        assert_eq!(
+            folders.map(|folder| mode(folder.as_path())),
+            [0o755, 0o755, 0o755, 0o700],
+            "{umask}"
+        );
+    }
+}
+
+#[test]
+fn others_may_write_in_no_folder_above_the_leases() {
+    let net = dual();
+    call(&net, "ADD", "a", json!({})).addresses();
+    let above = net.dir().parent().unwrap().to_owned();
+    for (was, is) in [(0o777, 0o755), (0o700, 0o700), (0o770, 0o750), (0o1777, 0o1777)] {
+        fs::set_permissions(&above, Permissions::from_mode(was)).unwrap();
+        assert!(call(&net, "STATUS", "", json!({})).is_ok());
+        assert!(call(&net, "CHECK", "a", json!({})).is_ok());
+        assert_eq!(mode(&above), is, "{was:o}");
+    }
+}
+
+#[test]
+fn gc_refuses_a_list_with_an_entry_that_names_nothing() {
+    let net = dual();
+    call(&net, "ADD", "a", json!({})).addresses();
+    for torn in [json!({}), json!({"containerID": "a"}), json!({"ifname": "eth0"}), json!(null)] {
+        let refused = call(&net, "GC", "", json!({"cni.dev/valid-attachments": [torn]}));
+        assert_eq!(refused.document["code"], 7, "{refused:?}");
+        assert!(refused.error().contains("containerID or ifname is missing"), "{refused:?}");
+    }
+    assert_eq!(net.leases().len(), 2);
+}
+
 #[test]
 fn status_of_a_network_whose_ranges_come_with_add() {
     let net = Net::new(&json!({}));
@@ -144,39 +196,3 @@ fn gc_releases_what_is_not_listed() {
     let left: Vec<_> = net.leases().keys().map(ToString::to_string).collect();
     assert_eq!(left, ["10.0.0.3", "10.0.0.6", "fd00::3"]);
     assert!(other.join("10.0.0.2").exists());
-    // Without a list nothing is known to be gone.
-    assert!(call(&net, "GC", "", json!({})).is_ok());
-    assert_eq!(net.leases().len(), 3);
-    assert!(call(&net, "GC", "", json!({"cni.dev/valid-attachments": null})).is_ok());
-    assert!(net.leases().is_empty());
-}
-
-#[test]
-fn resolv_conf_is_in_the_result() {
-    let net = dual();
-    let path = net.dir().parent().unwrap().with_extension("resolv");
-    fs::write(&path, "nameserver 192.0.2.3\nsearch example.com\n").unwrap();
-    let mut ipam = net.conf()["ipam"].clone();
-    ipam["resolvConf"] = json!(path);
-    let answer = call(&net, "ADD", "a", json!({ "ipam": ipam }));
-    assert_eq!(
-        answer.document["dns"],
-        json!({"nameservers": ["192.0.2.3"], "search": ["example.com"]})
-    );
-    ipam["resolvConf"] = json!("/nonexistent");
-    let answer = call(&net, "ADD", "b", json!({ "ipam": ipam }));
-    assert_eq!(answer.document["code"], 5);
-    assert_eq!(net.leases().len(), 2, "nothing is leased when the result cannot be made");
-}
-
-#[test]
-fn requested_addresses_of_both_families() {
-    let net = dual();
-    let answer =
-        call(&net, "ADD", "a", json!({"runtimeConfig": {"ips": ["fd00::77", "10.0.0.5/8"]}}));
-    assert_eq!(answer.addresses(), ["10.0.0.5", "fd00::77"]);
-    assert_eq!(answer.document["ips"][1]["address"], "fd00::77/64");
-    let none = call(&net, "ADD", "b", json!({"args": {"cni": {"ips": ["10.0.0.7"]}}}));
-    assert!(none.error().starts_with("failed to allocate all requested IPs: 10.0.0.7"), "{none:?}");
-    assert_eq!(net.leases().len(), 2);
-}

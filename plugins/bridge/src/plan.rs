@@ -229,6 +229,7 @@ fn gateways(config: &Config, result: &CniResult) -> Vec<Item> {
     let link = gateway_link(config);
     if let Some(id) = config.vlan {
         items.push(Item::VlanDevice(link.clone(), config.bridge.clone(), id));
+        items.push(accept_ra(&link));
     }
     if has_v6_address(result) {
         items.push(sysctl(Place::Host, "ipv6/conf/*/disable_ipv6", &link, "0", false));

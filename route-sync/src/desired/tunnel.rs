@@ -53,7 +53,9 @@ pub(super) fn underlay(
 /// this one's, at `local`; `sound`: the node with those addresses alone that can be one's.
 fn far_end(local: IpAddr, other: &Node, sound: &Node, over_ipv6: bool) -> Result<IpAddr, String> {
     let Some(remote) = other.tunnel_end(over_ipv6) else {
-        return Err("the node set gives the node no address of use".to_owned());
+        return Err("the node set gives the node no address of use; give it one that other nodes \
+                    reach"
+            .to_owned());
     };
     if remote.is_ipv4() != local.is_ipv4() {
         return Err(format!(

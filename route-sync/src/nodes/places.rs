@@ -53,7 +53,10 @@ impl<'a> Places<'a> {
     /// Why a CIDR must not be `node`'s: it covers addresses of nodes, and they are right.
     pub(super) fn covered(&self, node: &Node, cidr: IpNetwork) -> Option<String> {
         let (address, _) = self.within(cidr).next().filter(|_| self.is_wrong(node, cidr))?;
-        Some(format!("it covers {address}, which is a node's address"))
+        Some(format!(
+            "it covers {address}, which is a node's address; give node {} another range",
+            node.name
+        ))
     }
 
     fn within(&self, cidr: IpNetwork) -> impl Iterator<Item = (&IpAddr, &&'a str)> {

@@ -58,16 +58,25 @@ fn who_lacks_ipv6_is_the_same_wherever_one_looks_from() {
 fn contradictions_are_refused_and_named() {
     let own = || node("own", &["192.0.2.1"], &["10.1.1.0/24"]);
     let cases = [
-        (node("b", &[], &["10.1.0.0/16"]), "b 10.1.0.0/16 it overlaps 10.1.1.0/24 of node own"),
-        (node("b", &[], &["10.1.1.128/25"]), "b 10.1.1.128/25 it overlaps 10.1.1.0/24 of node own"),
-        (node("b", &[], &["10.1.1.0/24"]), "b 10.1.1.0/24 it overlaps 10.1.1.0/24 of node own"),
+        (
+            node("b", &[], &["10.1.0.0/16"]),
+            "b 10.1.0.0/16 it overlaps 10.1.1.0/24 of node own; give each node a range of its own",
+        ),
+        (
+            node("b", &[], &["10.1.1.128/25"]),
+            "b 10.1.1.128/25 it overlaps 10.1.1.0/24 of node own; give each node a range of its own",
+        ),
+        (
+            node("b", &[], &["10.1.1.0/24"]),
+            "b 10.1.1.0/24 it overlaps 10.1.1.0/24 of node own; give each node a range of its own",
+        ),
         (
             node("b", &[], &["10.96.4.0/24"]),
             "b 10.96.4.0/24 it overlaps the service range 10.96.0.0/16",
         ),
         (
             node("b", &[], &["192.0.2.0/24"]),
-            "b 192.0.2.0/24 it covers 192.0.2.1, which is a node's address",
+            "b 192.0.2.0/24 it covers 192.0.2.1, which is a node's address; give node b another range",
         ),
         (
             node("b", &[], &["10.1.2.1/24"]),
@@ -159,11 +168,11 @@ fn one_entry_removes_nobody_elses_pods() {
         ),
         (
             evil(&["192.0.2.9"], &["192.0.2.2/32"]),
-            "a-evil 192.0.2.2/32 it covers 192.0.2.2, which is a node's address",
+            "a-evil 192.0.2.2/32 it covers 192.0.2.2, which is a node's address; give node a-evil another range",
         ),
         (
             evil(&["198.51.100.1"], &["192.0.0.0/16"]),
-            "a-evil 192.0.0.0/16 it covers 192.0.2.1, which is a node's address",
+            "a-evil 192.0.0.0/16 it covers 192.0.2.1, which is a node's address; give node a-evil another range",
         ),
     ] {
         for own in ["n1", "n2", "a-evil"] {

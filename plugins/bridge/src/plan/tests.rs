@@ -205,6 +205,8 @@ fn with_a_vlan_the_gateway_is_on_a_device_of_its_own() {
         protocol: 0,
     });
     assert!(at(&device).unwrap() < at(&gateway).unwrap());
+    // What pods send to that VLAN reaches the node by this device.
+    assert!(at(&accept_ra("cni0.100")).unwrap() > at(&device).unwrap());
     let [Item::Bridge(bridge), ..] = &super::bridge(&config)[..] else { panic!() };
     assert!(bridge.vlan_filtering);
     let vlans = vec![
