@@ -58,10 +58,14 @@ struct Flood<'a> {
 }
 
 impl Flood<'_> {
-    /// Neighbours that the node remembers, without those that were set.
-    fn remembered(&self, family: &str) -> usize {
-        let shown = self.member.node.run(&format!("ip {family} neighbour show"));
-        shown.lines().filter(|line| !line.contains("PERMANENT") && line.contains("lladdr")).count()
+    /// Askers that the node remembers, also as those that do not answer it.
+    fn remembered(&self, ask: Ask) -> usize {
+        let sources = match ask {
+            Ask::Arp => "10.9.".to_owned(),
+            _ => format!("fe80::{:x}:", ask as u16 + 1),
+        };
+        let shown = ["-4", "-6"].map(|of| self.member.node.run(&format!("ip {of} neighbour show")));
+        shown.concat().lines().filter(|line| line.starts_with(&sources)).count()
     }
 
     /// The frame of one of [`FLOOD`] askers.
@@ -86,13 +90,11 @@ impl Flood<'_> {
     }
 
     fn is_limited(&self, ask: Ask) {
-        let family = if matches!(ask, Ask::Arp) { "-4" } else { "-6" };
-        let before = self.remembered(family);
         let frames: Vec<Vec<u8>> = (0..FLOOD).map(|at| self.frame(ask, at)).collect();
         raw::send_all(self.pod, "eth0", &frames);
         // What was sent before has been taken when this is answered.
         self.recovers();
-        let made = self.remembered(family) - before;
+        let made = self.remembered(ask);
         // The first ones are answered, and so remembered, or nothing was tried.
         assert!((10..=MOST).contains(&made), "{made} neighbours of {FLOOD} that a pod asked from");
     }
