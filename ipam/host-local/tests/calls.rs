@@ -196,3 +196,39 @@ fn gc_releases_what_is_not_listed() {
     let left: Vec<_> = net.leases().keys().map(ToString::to_string).collect();
     assert_eq!(left, ["10.0.0.3", "10.0.0.6", "fd00::3"]);
     assert!(other.join("10.0.0.2").exists());
+    // Without a list nothing is known to be gone.
+    assert!(call(&net, "GC", "", json!({})).is_ok());
+    assert_eq!(net.leases().len(), 3);
+    assert!(call(&net, "GC", "", json!({"cni.dev/valid-attachments": null})).is_ok());
+    assert!(net.leases().is_empty());
+}
+
+#[test]
+fn resolv_conf_is_in_the_result() {
+    let net = dual();
+    let path = net.dir().parent().unwrap().with_extension("resolv");
+    fs::write(&path, "nameserver 192.0.2.3\nsearch example.com\n").unwrap();
+    let mut ipam = net.conf()["ipam"].clone();
+    ipam["resolvConf"] = json!(path);
+    let answer = call(&net, "ADD", "a", json!({ "ipam": ipam }));
+    assert_eq!(
+        answer.document["dns"],
+        json!({"nameservers": ["192.0.2.3"], "search": ["example.com"]})
+    );
+    ipam["resolvConf"] = json!("/nonexistent");
+    let answer = call(&net, "ADD", "b", json!({ "ipam": ipam }));
+    assert_eq!(answer.document["code"], 5);
+    assert_eq!(net.leases().len(), 2, "nothing is leased when the result cannot be made");
+}
+
+#[test]
+fn requested_addresses_of_both_families() {
+    let net = dual();
+    let answer =
+        call(&net, "ADD", "a", json!({"runtimeConfig": {"ips": ["fd00::77", "10.0.0.5/8"]}}));
+    assert_eq!(answer.addresses(), ["10.0.0.5", "fd00::77"]);
+    assert_eq!(answer.document["ips"][1]["address"], "fd00::77/64");
+    let none = call(&net, "ADD", "b", json!({"args": {"cni": {"ips": ["10.0.0.7"]}}}));
+    assert!(none.error().starts_with("failed to allocate all requested IPs: 10.0.0.7"), "{none:?}");
+    assert_eq!(net.leases().len(), 2);
+}
