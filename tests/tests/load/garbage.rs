@@ -144,14 +144,26 @@ fn garbage_among_our_own_files() {
     }
 }
 
-/// What takes the place of the lock, of the index or of the directory cannot be worked around:
+/// An empty directory or a link in the place of the lock is removed.
+#[test]
+fn what_is_no_lock_is_removed() {
+    for script in
+        [format!("mkdir -p {LEASES}/lock"), format!("mkdir -p {LEASES}; ln -s lock {LEASES}/lock")]
+    {
+        let node = Node::new();
+        node.sh(&script);
+        life(&node, &script);
+        assert_eq!(node.sh(&format!("stat -c %F {LEASES}/lock")).trim(), "regular empty file");
+    }
+}
+
+/// A full directory in the place of the lock or index, or what is in that of the directory, stays:
 /// nothing is changed, and the error says where to look.
 #[test]
 fn garbage_that_cannot_be_worked_around() {
     let scripts = [
-        format!("mkdir -p {LEASES}/lock"),
-        format!("mkdir -p {LEASES} {OWN}/index; touch {LEASES}/lock"),
-        format!("mkdir -p {LEASES}; ln -s lock {LEASES}/lock"),
+        format!("mkdir -p {LEASES}/lock/full"),
+        format!("mkdir -p {LEASES} {OWN}/index/full; touch {LEASES}/lock"),
         format!("mkdir -p {LEASES}; rmdir {LEASES}; touch {LEASES}"),
         format!("mkdir -p {LEASES}; rmdir {LEASES}; ln -s pods {LEASES}"),
     ];

@@ -28,8 +28,9 @@ fn assert_only(node: &Node, crowd: &Crowd, remaining: &[usize]) {
     let count = remaining.len();
     assert_eq!((node.leases().len(), node.veths().len(), records(node)), (2 * count, count, count));
     let rules = node.run("nft list ruleset");
-    // Two addresses, the port, and the port with its MAC address.
-    assert_eq!(rules.matches("comment \"ferrule ").count(), 4 * count, "{rules}");
+    // Two addresses, each for masquerade and for what conntrack calls invalid, the port, and the
+    // port with its MAC address.
+    assert_eq!(rules.matches("comment \"ferrule ").count(), 6 * count, "{rules}");
     for (pod, result) in remaining.iter().map(|nth| &crowd.members[*nth]) {
         ping(pod, GATEWAY4);
         ping(pod, GATEWAY6);
@@ -78,7 +79,7 @@ fn gc_of_many_without_records() {
     report(&format!("GC of {all} attachments without records, {valid} remain: {took} ms"));
     assert_eq!((node.leases().len(), node.veths().len(), records(&node)), (2 * valid, valid, 0));
     let rules = node.run("nft list ruleset");
-    assert_eq!(rules.matches("comment \"ferrule ").count(), 4 * valid, "{rules}");
+    assert_eq!(rules.matches("comment \"ferrule ").count(), 6 * valid, "{rules}");
 }
 
 #[test]
