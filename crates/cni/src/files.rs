@@ -92,8 +92,9 @@ pub fn clear(path: &Path, error: io::Error) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(meta) if !meta.is_file() => {
             let kind = wrong_kind(&meta);
-            log::warn(&format!("{} is removed: {kind}", path.display()));
-            remove_any(path).map_err(|also| io::Error::other(format!("{kind}: {also}")))
+            remove_any(path).map_err(|also| io::Error::other(format!("{kind}: {also}")))?;
+            log::warn(&format!("{} was removed: {kind}", path.display()));
+            Ok(())
         }
         _ => Err(error),
     }

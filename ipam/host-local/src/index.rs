@@ -9,6 +9,7 @@
 //! so there are no tombstones and 20,000 pods leave no trace.
 
 use crate::host::Id;
+use cni::files;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -102,7 +103,10 @@ impl Index {
         // Left by a killed process, or a link to who knows where.
         let _ = fs::remove_file(&aside);
         let made = Index::fill(&aside, path, slots);
-        let moved = made.and_then(|index| fs::rename(&aside, path).map(|()| index));
+        let rename = || fs::rename(&aside, path);
+        // A directory of its name is in the way of a rename.
+        let place = || rename().or_else(|error| files::clear(path, error).and_then(|()| rename()));
+        let moved = made.and_then(|index| place().map(|()| index));
         moved.inspect_err(|_| drop(fs::remove_file(&aside)))
     }
 

@@ -22,6 +22,15 @@ fn addresses(index: &Index, slot: &Slot) -> Vec<IpAddr> {
 }
 
 #[test]
+fn a_directory_in_its_place_gives_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    fs::create_dir(&path).unwrap();
+    Index::create(&path, &[slot(1, 1)]).unwrap();
+    assert!(path.is_file());
+}
+
+#[test]
 fn slots_are_kept_whole() {
     let stamp = Stamp { file: Some((7, (8, 9))), boot: [1; 16], machine: Some([2; 16]) };
     let announced = Stamp { file: None, boot: [1; 16], machine: None };
