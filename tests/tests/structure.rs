@@ -203,6 +203,72 @@ fn no_match_over_what_is_owned_has_a_default() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// A source without comments and strings.
+fn code(text: &str) -> String {
+    let (mut code, mut rest) = (String::new(), text.replace("'\"'", "''"));
+    while let Some(at) = rest.find("//").into_iter().chain(rest.find('"')).min() {
+        code.push_str(&rest[..at]);
+        let end = if rest[at..].starts_with("//") {
+            rest[at..].find('\n')
+        } else {
+            let inside = rest[at + 1..].replace("\\\\", "__").replace("\\\"", "__");
+            inside.find('"').map(|end| end + 2)
+        };
+        rest = end.map_or_else(String::new, |end| rest[at + end..].to_owned());
+    }
+    code + &rest
+}
+
+/// The sources that name an item of nf_tables, apart from tests, from the fields that version 0.1.0
+/// reads in a record, and from the rules of containernetworking/plugins.
+fn sources_that_name(sources: &[(PathBuf, String)], names: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let apart = ["crates/attach/src/record/contents.rs", "crates/nft/src/rules/reference.rs"];
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let named = sources.iter().filter(|(path, code)| {
+        !apart.iter().any(|file| path == Path::new(file))
+            && code
+                .split(|c| !is_word(c))
+                .any(|word| !word.starts_with("reference_") && names(word))
+    });
+    named.map(|(path, _)| path.clone()).collect()
+}
+
+/// The kinds of items that attachments own in nf_tables.
+fn kinds(sources: &[(PathBuf, String)]) -> Vec<String> {
+    let owned = sources.iter().find(|(path, _)| path == Path::new("crates/attach/src/owned.rs"));
+    let (_, rest) = owned.unwrap().1.split_once("pub enum Rule {").unwrap();
+    let (variants, _) = rest.split_once("\n}").unwrap();
+    let names = variants.lines().filter_map(|line| line.trim().split_once('('));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn a_kind_of_nftables_item_takes_at_most_five_files() {
+    let source = |path: &Path| {
+        let part = |name: &str| path.iter().any(|part| part == name);
+        let rust = path.extension().is_some_and(|end| end == "rs");
+        rust && (part("src") || part("examples")) && !part("tests") && !path.ends_with("tests.rs")
+    };
+    let before_tests = |text: &str| code(text.split("#[cfg(test)]").next().unwrap_or_default());
+    let sources = tree().into_iter().filter(|(path, _)| source(path));
+    let sources: Vec<_> = sources.map(|(path, text)| (path, before_tests(&text))).collect();
+    let (plugins, rest): (Vec<_>, Vec<_>) =
+        sources.into_iter().partition(|(path, _)| path.starts_with("plugins"));
+    // docs/adding-a-plugin.md lists them.
+    let sample = sources_that_name(&rest, |word| word.to_lowercase().contains("macspoof"));
+    assert_eq!(sample.len(), 5, "{sample:#?}");
+    let kinds = kinds(&rest);
+    assert!(kinds.len() >= 3, "{kinds:?}");
+    for kind in kinds {
+        let mut named = sources_that_name(&rest, |word| word == kind);
+        named.retain(|path| !path.starts_with("crates/attach/examples"));
+        // One is left for the plan of the plugin that owns it, and one for crates/nft's tables.rs.
+        assert!((2..=4).contains(&named.len()), "{kind} is named by {named:#?}");
+        let planned = sources_that_name(&plugins, |word| word == kind);
+        assert!(planned.iter().all(|path| path.ends_with("plan.rs")), "{kind}: {planned:#?}");
+    }
+}
+
 /// Workspace lints reach every crate.
 #[test]
 fn every_crate_takes_the_workspaces_lints() {

@@ -9,10 +9,12 @@ use crate::item::SubnetRoute;
 use crate::kernel::{Error, Kernel, Result};
 use ipnetwork::IpNetwork;
 use net::Mac;
-use nft::{Macspoof, Masquerade, Rpfilter};
+use nft::Nft;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
+
+pub use nft::{Macspoof, Masquerade, Rpfilter};
 
 /// One thing that an attachment owns, as its record holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,21 +171,10 @@ impl Kernel {
     /// # Errors
     /// The kernel's.
     pub fn marked_rules(&mut self) -> Result<Vec<(String, Owned)>> {
-        let found = match self.nft().and_then(|nft| Ok(nft.owned()?)) {
-            Err(Error::Nft(error)) if error.is_unsupported() => return Ok(Vec::new()),
-            found => found?,
-        };
-        let mut marked = Vec::new();
-        for (address, mark) in found.masquerades {
-            marked.push((mark, Owned::Masquerade { address }));
+        match self.nft().and_then(|nft| Ok(nft.consistent(marked_elements)?)) {
+            Err(Error::Nft(error)) if error.is_unsupported() => Ok(Vec::new()),
+            found => found,
         }
-        for (port, mac, mark) in found.macspoofs {
-            marked.push((mark, Owned::Macspoof { port, mac: Mac(mac) }));
-        }
-        for (link, mark) in found.rpfilters {
-            marked.push((mark, Owned::Rpfilter { link }));
-        }
-        Ok(marked)
     }
 
     /// All of the host that carries marks, each with its mark; links first.
@@ -195,4 +186,16 @@ impl Kernel {
         marked.extend(self.marked_rules()?);
         Ok(marked)
     }
+}
+
+/// The elements of every kind of [`Rule`], each with its mark.
+fn marked_elements(nft: &mut Nft) -> nft::Result<Vec<(String, Owned)>> {
+    let masquerades = nft.masquerades()?.into_iter();
+    let masquerades = masquerades.map(|(address, mark)| (mark, Owned::Masquerade { address }));
+    let macspoofs = nft.macspoofs()?.into_iter();
+    let macspoofs =
+        macspoofs.map(|((port, mac), mark)| (mark, Owned::Macspoof { port, mac: Mac(mac) }));
+    let rpfilters = nft.rpfilters()?.into_iter();
+    let rpfilters = rpfilters.map(|(link, mark)| (mark, Owned::Rpfilter { link }));
+    Ok(masquerades.chain(macspoofs).chain(rpfilters).collect())
 }

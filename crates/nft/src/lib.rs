@@ -33,15 +33,9 @@ mod rules;
 pub use kernel::answer::{Answer, ChainState, ElementState, FoundRule, TableState};
 pub use kernel::comment::{COMMENT_MAX, fit};
 pub use kernel::error::{Error, Result};
+pub use kernel::query::Marked;
 pub use kernel::socket::read;
-pub use rules::macspoof::Macspoof;
-pub use rules::masquerade::Masquerade;
-pub use rules::monitor::Monitor;
-pub use rules::node::sources::PodSources;
-pub use rules::node::{Guard, NodeMasquerade, NodeRules};
-pub use rules::owned::Owned;
-pub use rules::reference::macspoof_chain as reference_macspoof_chain;
-pub use rules::rpfilter::Rpfilter;
+pub use rules::*;
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -96,6 +96,9 @@ impl WantedChain<'_> {
     }
 }
 
+/// What an element's key says, and the comment: whose it is.
+pub type Marked<K> = (K, String);
+
 /// How often a decision is made again because the ruleset changed while it was made.
 pub(crate) const GENERATIONS: u32 = 64;
 
@@ -244,14 +247,38 @@ impl Nft {
         Ok(!self.all_elements(table, set)?.is_empty())
     }
 
-    /// The keys and comments of a set's elements, as [`Self::all_elements`].
-    pub(crate) fn list_elements(
+    /// What `list` finds while no other process changes the ruleset, since dumps may miss what is
+    /// there. Where others never pause, what it found last.
+    ///
+    /// # Errors
+    /// Those of `list`.
+    pub fn consistent<T>(&mut self, list: impl Fn(&mut Self) -> Result<T>) -> Result<T> {
+        for _ in 1..GENERATIONS {
+            let before = self.generation()?;
+            let found = list(self)?;
+            if self.generation()? == before {
+                return Ok(found);
+            }
+        }
+        list(self)
+    }
+
+    /// What `read` makes of the keys of sets, with the comments; each once. Dumps, as
+    /// [`Self::all_elements`]: see [`Self::consistent`].
+    pub(crate) fn marked_elements<K: Ord>(
         &mut self,
         table: Table,
-        set: &Set<'_>,
-    ) -> Result<Vec<(Vec<u8>, Option<String>)>> {
-        let found = self.all_elements(table, set)?.into_iter();
-        Ok(found.filter_map(|e| e.key.map(|key| (key, e.comment))).collect())
+        sets: &[Set<'_>],
+        read: impl Fn(&[u8]) -> Option<K>,
+    ) -> Result<Vec<Marked<K>>> {
+        let mut found = Vec::new();
+        for set in sets {
+            let elements = self.all_elements(table, set)?.into_iter();
+            found.extend(elements.filter_map(|e| Some((read(&e.key?)?, e.comment?))));
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 
     /// A set's elements; none when it does not exist. A dump: it counts only if the generation

@@ -272,3 +272,8 @@ pub(crate) fn name_key(name: &str) -> Option<Vec<u8>> {
     key.resize(NAME_LEN, 0);
     (!name.is_empty() && name.len() < NAME_LEN).then_some(key)
 }
+
+/// The interface's name that a key is.
+pub(crate) fn key_name(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).trim_end_matches('\0').to_owned()
+}

@@ -17,8 +17,8 @@ use crate::kernel::change::Chain;
 use crate::kernel::comment;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::expr::Rule;
-use crate::kernel::query::WantedChain;
-use crate::kernel::set::{Element, NAME_LEN, name_key};
+use crate::kernel::query::{Marked, WantedChain};
+use crate::kernel::set::{Element, NAME_LEN, key_name, name_key};
 use crate::rules::rule;
 use crate::rules::tables::{BRIDGE, MACSPOOF, SPOOF_MACS, SPOOF_PORTS, SPOOF_SETS};
 
@@ -61,19 +61,10 @@ fn frame(batch: &mut Batch) {
     }
 }
 
-/// Every element, by port, address and comment.
-pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(String, [u8; 6], String)>> {
-    let mut owned = Vec::new();
-    for (key, comment) in nft.list_elements(BRIDGE, &SPOOF_MACS)? {
-        let (Some(name), Some(mac), Some(comment)) =
-            (key.get(..NAME_LEN), key.get(NAME_LEN..NAME_LEN + 6), comment)
-        else {
-            continue;
-        };
-        let name = String::from_utf8_lossy(name).trim_end_matches('\0').to_owned();
-        owned.extend(mac.try_into().ok().map(|mac| (name, mac, comment)));
-    }
-    Ok(owned)
+/// The port and the address that a key of `spoof-macs` consists of.
+fn port_and_mac(key: &[u8]) -> Option<(String, [u8; 6])> {
+    let (name, mac) = key.split_at_checked(NAME_LEN)?;
+    Some((key_name(name), mac.get(..6)?.try_into().ok()?))
 }
 
 impl Nft {
@@ -108,6 +99,14 @@ impl Nft {
             differences.extend(self.element_differences(BRIDGE, element)?);
         }
         Ok(differences)
+    }
+
+    /// Every element: its port and address, and its comment.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn macspoofs(&mut self) -> Result<Vec<Marked<(String, [u8; 6])>>> {
+        self.marked_elements(BRIDGE, &[SPOOF_MACS], port_and_mac)
     }
 
     /// Ends what [`Self::add_macspoof`] began, so far as the elements carry this comment;

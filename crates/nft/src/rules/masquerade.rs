@@ -37,7 +37,7 @@ use crate::kernel::change::Chain;
 use crate::kernel::comment;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::expr::{Ip, Rule};
-use crate::kernel::query::{GENERATIONS, WantedChain};
+use crate::kernel::query::{GENERATIONS, Marked, WantedChain};
 use crate::kernel::set::{Data, Element, IPV4_ADDR, IPV6_ADDR, Set, Verdict};
 use crate::rules::node::{read, spans};
 use crate::rules::tables::{
@@ -219,20 +219,6 @@ fn base_rules() -> Vec<Rule> {
     ]
 }
 
-/// Every element, by address and comment. An address may be there twice, as another release's DEL
-/// leaves what it does not know.
-pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(IpAddr, String)>> {
-    let mut owned = Vec::new();
-    for set in [MASQ4, MASQ6, INVALID4, INVALID6] {
-        for (key, comment) in nft.list_elements(INET, &set)? {
-            owned.extend(address(&key).zip(comment));
-        }
-    }
-    owned.sort_unstable();
-    owned.dedup();
-    Ok(owned)
-}
-
 impl Nft {
     /// Masquerades what the address sends outside its subnet and the cluster, and says whose
     /// address it is. Idempotent: it makes what is missing (table, sets, chains, emptied rules),
@@ -329,6 +315,15 @@ impl Nft {
         let list: Vec<String> = shared.exclude.iter().map(IpNetwork::to_string).collect();
         let same = found == Some(wanted);
         Ok(if same { Vec::new() } else { vec![format!("{title} is not {}", list.join(", "))] })
+    }
+
+    /// Every masqueraded address, and its comment. An address may be there with two comments, as
+    /// another release's DEL leaves what it does not know.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn masquerades(&mut self) -> Result<Vec<Marked<IpAddr>>> {
+        self.marked_elements(INET, &[MASQ4, MASQ6, INVALID4, INVALID6], address)
     }
 
     /// Ends what [`Self::add_masquerade`] began, if the elements of that address carry this

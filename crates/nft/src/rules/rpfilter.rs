@@ -20,8 +20,8 @@ use crate::kernel::change::Chain;
 use crate::kernel::comment;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::expr::{self, Rule};
-use crate::kernel::query::WantedChain;
-use crate::kernel::set::{Element, name_key};
+use crate::kernel::query::{Marked, WantedChain};
+use crate::kernel::set::{Element, key_name, name_key};
 use crate::rules::tables::{INET, RPFILTER, RPFILTER_LINKS};
 
 /// One link by which only sources come in that are routed to it.
@@ -61,13 +61,6 @@ fn frame(batch: &mut Batch) {
     batch.add_set(&RPFILTER_LINKS);
 }
 
-/// Every element, by link and comment.
-pub(crate) fn owned(nft: &mut Nft) -> Result<Vec<(String, String)>> {
-    let elements = nft.list_elements(INET, &RPFILTER_LINKS)?.into_iter();
-    let name = |key: Vec<u8>| String::from_utf8_lossy(&key).trim_end_matches('\0').to_owned();
-    Ok(elements.filter_map(|(key, comment)| Some((name(key), comment?))).collect())
-}
-
 impl Nft {
     /// Drops what comes in by the link from a source that is not routed to it. Idempotent, as
     /// [`Self::add_masquerade`] is. Says whether the rule had to be made: where there are other such
@@ -99,6 +92,14 @@ impl Nft {
         differences.extend(self.chain_differences(INET, &base)?.concat());
         differences.extend(self.element_differences(INET, &element)?);
         Ok(differences)
+    }
+
+    /// Every element: its link, and its comment.
+    ///
+    /// # Errors
+    /// As the kernel reports them.
+    pub fn rpfilters(&mut self) -> Result<Vec<Marked<String>>> {
+        self.marked_elements(INET, &[RPFILTER_LINKS], |key| Some(key_name(key)))
     }
 
     /// Ends what [`Self::add_rpfilter`] began, if the element carries this comment; another's is

@@ -411,7 +411,12 @@ fn what_an_older_releases_del_left_goes_with_gc_and_with_a_later_del() {
             if by_key {
                 remove(&mut nft, &m);
             } else {
-                nft.del_owned(|comment| comment == A).unwrap();
+                for (address, comment) in nft.masquerades().unwrap() {
+                    if comment == A {
+                        nft.del_masquerade(address, A).unwrap();
+                    }
+                }
+                nft.del_unused().unwrap();
             }
             remove(&mut nft, &six);
             assert_eq!(ruleset(), "", "by key: {by_key}");

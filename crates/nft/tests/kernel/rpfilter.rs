@@ -25,7 +25,7 @@ fn the_ruleset_is_as_documented() {
         assert_eq!(ruleset(), include_str!("rpfilter.nft"));
         nft.add_rpfilter(&r).unwrap();
         assert_eq!(ruleset(), include_str!("rpfilter.nft"));
-        assert_eq!(nft.owned().unwrap().rpfilters, [(r.link.clone(), A.to_owned())]);
+        assert_eq!(nft.rpfilters().unwrap(), [(r.link.clone(), A.to_owned())]);
         remove(&mut nft, &r);
         assert_eq!(ruleset(), "");
         remove(&mut nft, &r);
@@ -58,7 +58,8 @@ fn another_attachments_element_is_left_alone() {
         assert_differences(&nft.check_rpfilter(&old).unwrap(), &["comment"]);
         remove(&mut nft, &old);
         assert_eq!(nft.check_rpfilter(&new).unwrap(), Vec::<String>::new());
-        nft.del_owned(|comment| comment == B).unwrap();
+        assert_eq!(nft.rpfilters().unwrap(), [(new.link.clone(), B.to_owned())]);
+        remove(&mut nft, &new);
         assert_eq!(ruleset(), "");
     });
 }
