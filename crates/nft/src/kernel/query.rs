@@ -96,8 +96,8 @@ impl WantedChain<'_> {
     }
 }
 
-/// What an element's key says, and the comment: whose it is.
-pub type Marked<K> = (K, String);
+/// What the keys of elements say, each with the comment: whose it is.
+pub type Marked<K> = Vec<(K, String)>;
 
 /// How often a decision is made again because the ruleset changed while it was made.
 pub(crate) const GENERATIONS: u32 = 64;
@@ -270,7 +270,7 @@ impl Nft {
         table: Table,
         sets: &[Set<'_>],
         read: impl Fn(&[u8]) -> Option<K>,
-    ) -> Result<Vec<Marked<K>>> {
+    ) -> Result<Marked<K>> {
         let mut found = Vec::new();
         for set in sets {
             let elements = self.all_elements(table, set)?.into_iter();

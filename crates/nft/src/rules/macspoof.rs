@@ -105,7 +105,7 @@ impl Nft {
     ///
     /// # Errors
     /// As the kernel reports them.
-    pub fn macspoofs(&mut self) -> Result<Vec<Marked<(String, [u8; 6])>>> {
+    pub fn macspoofs(&mut self) -> Result<Marked<(String, [u8; 6])>> {
         self.marked_elements(BRIDGE, &[SPOOF_MACS], port_and_mac)
     }
 

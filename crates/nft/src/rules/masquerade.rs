@@ -322,7 +322,7 @@ impl Nft {
     ///
     /// # Errors
     /// As the kernel reports them.
-    pub fn masquerades(&mut self) -> Result<Vec<Marked<IpAddr>>> {
+    pub fn masquerades(&mut self) -> Result<Marked<IpAddr>> {
         self.marked_elements(INET, &[MASQ4, MASQ6, INVALID4, INVALID6], address)
     }
 

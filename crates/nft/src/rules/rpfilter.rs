@@ -98,7 +98,7 @@ impl Nft {
     ///
     /// # Errors
     /// As the kernel reports them.
-    pub fn rpfilters(&mut self) -> Result<Vec<Marked<String>>> {
+    pub fn rpfilters(&mut self) -> Result<Marked<String>> {
         self.marked_elements(INET, &[RPFILTER_LINKS], |key| Some(key_name(key)))
     }
 
