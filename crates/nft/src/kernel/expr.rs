@@ -4,6 +4,9 @@
 //! attribute in the order in which the kernel dumps it, so that [`super::raw::same`] can compare a
 //! rule with what the kernel holds, even after a ruleset was saved and loaded with `nft`.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "shown by kernel::tests"))]
+pub(crate) mod nat;
+
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{DefaultNla, NLA_F_NESTED};
 use netlink_packet_netfilter::nftables::{

@@ -5,18 +5,22 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use netlink_packet_core::DefaultNla;
-use netlink_packet_netfilter::NetfilterProtoFamily;
-use netlink_packet_netfilter::nftables::{Expressions, InetHookNumber, MetaKey, Register};
+use netlink_packet_netfilter::nftables::{
+    Expressions, InetHookNumber, MetaKey, NfTablesMessage, Register, RuleAttribute,
+};
+use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::Nft;
 use crate::kernel::batch::{BaseChain, Batch, Table};
+use crate::kernel::expr::nat::{counter, dnat_by};
 use crate::kernel::expr::{
     Expr, Ip, Limit, NETWORK_HEADER, NF_ACCEPT, NF_DROP, Rule, TRANSPORT_HEADER, expr, guard,
-    limit_over, load, lookup, lookup_data, meta, other, update, verdict,
+    limit_over, load, lookup, meta, update, verdict,
 };
+use crate::kernel::raw::same;
 use crate::kernel::set::unused::{MARK, PORT, PROTOCOL};
-use crate::kernel::set::{Data, DataType, Element, IPV4_ADDR, Set, Span, Verdict};
+use crate::kernel::set::{Data, DataType, Element, IPV4_ADDR, IPV6_ADDR, Set, Span, Verdict};
 
 const TABLE: Table =
     Table { family: NetfilterProtoFamily::Inet, name: "shown", title: "inet shown" };
@@ -41,6 +45,20 @@ fn nft(args: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The rules that a batch adds, in order.
+fn rules(batch: &Batch) -> Vec<Rule> {
+    let expressions = |(message, _): (NetfilterMessage, u16)| match message.inner {
+        NetfilterMessageInner::NfTables(NfTablesMessage::NewRule(rule)) => {
+            rule.attributes.into_iter().find_map(|attribute| match attribute {
+                RuleAttribute::Expressions(rule) => Some(rule),
+                _ => None,
+            })
+        }
+        _ => None,
+    };
+    batch.messages().filter_map(expressions).collect()
+}
+
 /// Sends what is added to a table with one chain, in a network namespace of its own; `nft` lists it
 /// with these lines, and loads what it listed.
 fn shown(
@@ -54,7 +72,12 @@ fn shown(
         batch.add_table();
         batch.add_base_chain(&chain);
         add(&mut batch);
-        Nft::open().unwrap().socket.commit(&batch, None).unwrap();
+        let mut kernel = Nft::open().unwrap();
+        kernel.socket.commit(&batch, None).unwrap();
+        let dumped = kernel.table_rules(TABLE).unwrap();
+        for (rule, dumped) in rules(&batch).iter().zip(dumped.of(chain.name)) {
+            assert!(same(rule, dumped), "{rule:?} is dumped as {dumped:02x?}");
+        }
         let listed = nft(&["list", "ruleset"], "");
         for line in lines {
             assert!(listed.contains(line), "{line:?} is not in:\n{listed}");
@@ -92,15 +115,37 @@ fn a_dnat_map_of_address_protocol_and_port_to_address_and_port() {
         let mut rule: Rule = ip(Ip::V4.daddr(), Register::Reg1).to_vec();
         rule.push(meta(MetaKey::L4Proto, WORDS[0]));
         rule.push(load(TRANSPORT_HEADER, 2, 2, WORDS[1]));
-        rule.push(lookup_data(SERVICES.name, Register::Reg1, Register::Reg1));
-        // NFTA_NAT_TYPE (NFT_NAT_DNAT), NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN and _PROTO_MIN.
-        rule.push(other("nat", &[(1, 1), (2, 2), (3, 1), (5, 9)]));
+        rule.push(counter());
+        rule.extend(dnat_by(Ip::V4, SERVICES.name));
         batch.add_rules(NAT.name, &[rule]);
     };
     const LINES: &[&str] = &[
         "type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
         "10.96.0.10 . tcp . 80 comment \"x\" : 10.1.0.5 . 8080",
-        "dnat ip to ip daddr . meta l4proto . th dport map @services",
+        "counter packets 0 bytes 0 dnat ip to ip daddr . meta l4proto . th dport map @services",
+    ];
+    shown(NAT, add, LINES);
+}
+
+#[test]
+fn dnat_and_counter_are_dumped_as_they_are_sent() {
+    const TARGETS: [Set<'static>; 2] = [
+        Set::map("targets4", PROTOCOL.then(PORT), DataType::Value(IPV4_ADDR.then(PORT))),
+        Set::map("targets6", PROTOCOL.then(PORT), DataType::Value(IPV6_ADDR.then(PORT))),
+    ];
+    let add = |batch: &mut Batch| {
+        for (ip, set) in [Ip::V4, Ip::V6].into_iter().zip(&TARGETS) {
+            batch.add_set(set);
+            let mut rule: Rule = guard(ip).to_vec();
+            rule.push(meta(MetaKey::L4Proto, Register::Reg1));
+            rule.extend([load(TRANSPORT_HEADER, 2, 2, WORDS[0]), counter()]);
+            rule.extend(dnat_by(ip, set.name));
+            batch.add_rules(NAT.name, &[rule]);
+        }
+    };
+    const LINES: &[&str] = &[
+        "dnat ip to meta l4proto . th dport map @targets4",
+        "dnat ip6 to meta l4proto . th dport map @targets6",
     ];
     shown(NAT, add, LINES);
 }
