@@ -151,3 +151,14 @@ own_run() {
     done
     cd /
 }
+
+# The folder that all checkouts share, of what is built or fetched once.
+cache_dir() {
+    if [ -n "${FERRULE_PEERS:-}" ]; then
+        realpath -m "$FERRULE_PEERS"
+    elif [ "$(id -u)" = 0 ]; then
+        say /var/cache/ferrule-peers
+    else
+        say "${XDG_CACHE_HOME:-$HOME/.cache}/ferrule-peers"
+    fi
+}
