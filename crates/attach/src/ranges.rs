@@ -1,4 +1,5 @@
-//! host-local's ranges, which are the node's pod CIDRs where a network configuration has none.
+//! The subnets of a network configuration: host-local's ranges, which are the node's pod CIDRs where
+//! it has none, and those of static's addresses.
 
 use cni::json::{get, spelled};
 use ipnetwork::IpNetwork;
@@ -9,13 +10,30 @@ fn subnet(object: &Map<String, Value>) -> Option<&str> {
     get(object, "subnet")?.as_str().filter(|subnet| !subnet.is_empty())
 }
 
-/// The subnets that a network configuration has for its IPAM plugin.
+/// The subnets that a network configuration has for its IPAM plugin: host-local's ranges, and those
+/// of static's addresses.
 pub fn of(configuration: &Map<String, Value>) -> Vec<IpNetwork> {
     let Some(Value::Object(ipam)) = get(configuration, "ipam") else { return Vec::new() };
     let sets = get(ipam, "ranges").and_then(Value::as_array).into_iter().flatten();
     let ranges = sets.filter_map(Value::as_array).flatten().filter_map(Value::as_object);
     let subnets = ranges.chain([ipam]).filter_map(subnet);
-    subnets.filter_map(|subnet| subnet.parse().ok()).collect()
+    let mut all: Vec<IpNetwork> = subnets.filter_map(|subnet| subnet.parse().ok()).collect();
+    for subnet in subnets_of_addresses(ipam) {
+        if !all.contains(&subnet) {
+            all.push(subnet);
+        }
+    }
+    all
+}
+
+/// The subnets of static's `addresses`.
+fn subnets_of_addresses(ipam: &Map<String, Value>) -> impl Iterator<Item = IpNetwork> {
+    let addresses = get(ipam, "addresses").and_then(Value::as_array).into_iter().flatten();
+    let texts = addresses.filter_map(Value::as_object).filter_map(|entry| get(entry, "address"));
+    texts.filter_map(Value::as_str).filter_map(|text| {
+        let address = cni::result::parse_cidr(text).ok()?;
+        IpNetwork::new(address.network(), address.prefix()).ok()
+    })
 }
 
 /// Gives a network configuration that leaves its addresses to host-local, and has no ranges, these
@@ -72,6 +90,16 @@ mod tests {
         fill(&mut own, &cidrs());
         assert_eq!(own, before);
         assert_eq!(of(&own).len(), 1);
+    }
+
+    #[test]
+    fn addresses_of_static_have_subnets() {
+        let list = json!([{"address": "10.1.0.5/24"}, {"Address": "10.1.0.6/24"},
+            {"address": "fd00:1::5/64"}, {"address": "nonsense"}, 5]);
+        let named = object(json!({"type": "static", "Addresses": list}));
+        let subnets: Vec<IpNetwork> =
+            ["10.1.0.0/24", "fd00:1::/64"].map(|text| text.parse().unwrap()).to_vec();
+        assert_eq!(of(&named), subnets);
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub(crate) fn understood(request: &Request) {
     if let Err(error) = planned {
         is_told(&error);
     }
+    if let Err(error) = static_ipam::config::Config::load(request) {
+        is_told(&error);
+    }
 }
 
 /// A name that becomes a file's stays in its directory.

@@ -70,7 +70,7 @@ fn document() -> Value {
 }
 
 fn plugin() -> impl Strategy<Value = &'static str> {
-    select(&["bridge", "bridge", "bgp", "host-local", "loopback"][..])
+    select(&["bridge", "bridge", "bgp", "host-local", "static", "loopback"][..])
 }
 
 fn spoiled_stdin() -> impl Strategy<Value = Spoiled> {

@@ -14,6 +14,11 @@ fn valid(node: &Node, pod: &Pod, plugin: &str) -> Call {
     node.attach(&config, pod).ifname(ifname).call("ADD", None)
 }
 
+/// Whether it is an IPAM plugin that enters no namespace.
+fn ipam(plugin: &str) -> bool {
+    ["host-local", "static"].contains(&plugin)
+}
+
 /// Every plugin refuses the spoilt call with a code, and touches nothing.
 #[track_caller]
 fn refused(spoil: impl Fn(Call) -> Call, code: u64, text: &str) {
@@ -85,9 +90,9 @@ fn a_missing_or_bad_environment_is_code_4() {
         refused(|call| call.env("CNI_CONTAINERID", id), 4, "CNI_CONTAINERID");
     }
     refused(|call| call.env("CNI_COMMAND", "FETCH"), 4, "FETCH");
-    // host-local enters none, and takes any, as the reference does.
+    // IPAM plugins enter none, and take any, as the reference does.
     for path in ["/run/netns/none", "/etc/passwd"] {
-        let others = plugins().iter().copied().filter(|plugin| *plugin != "host-local");
+        let others = plugins().iter().copied().filter(|plugin| !ipam(plugin));
         refused_by(&others.collect::<Vec<_>>(), |call| call.env("CNI_NETNS", path), 4, path);
     }
 }
@@ -175,8 +180,7 @@ fn a_closed_stdout_is_survived() {
 #[test]
 fn the_nodes_own_netns_is_refused_before_anything_is_touched() {
     let own = |node: &Node| node.ns().net_path().to_string_lossy().into_owned();
-    // host-local enters no namespace.
-    for plugin in plugins().iter().filter(|plugin| **plugin != "host-local") {
+    for plugin in plugins().iter().filter(|plugin| !ipam(plugin)) {
         let (node, pod) = (Node::new(), Pod::new());
         let before = Snapshot::of(&node);
         let error = valid(&node, &pod, plugin).env("CNI_NETNS", &own(&node)).run(&node).err();
