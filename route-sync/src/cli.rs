@@ -2,20 +2,15 @@
 
 use crate::cleanup::Cleaned;
 use crate::config::{self, Config};
-use crate::{bgp, cleanup, control, daemon, logs, status};
+use crate::{bgp, cleanup, control, status};
 use clap::{Parser, Subcommand, ValueEnum};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use std::fmt::Display;
-use std::io::{self, Write};
+use daemon::cli::{Level, Program};
+use daemon::logs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
-use tracing::level_filters::LevelFilter;
 
-/// Exit code of `status` where no daemon answers.
-const NO_DAEMON: u8 = 2;
+const PROGRAM: Program = Program(control::NAME);
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let commit = option_env!("FERRULE_COMMIT").filter(|commit| !commit.is_empty());
@@ -64,69 +59,22 @@ enum Part {
     Bgp,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-impl From<Level> for LevelFilter {
-    fn from(level: Level) -> LevelFilter {
-        match level {
-            Level::Error => LevelFilter::ERROR,
-            Level::Warn => LevelFilter::WARN,
-            Level::Info => LevelFilter::INFO,
-            Level::Debug => LevelFilter::DEBUG,
-            Level::Trace => LevelFilter::TRACE,
-        }
-    }
-}
-
 /// From the process's arguments to its exit code.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     logs::start(cli.log_level.into());
+    let read = config::read;
     match cli.command {
-        None => with_config(&cli.config, |config| run_daemon(&cli.config, config)),
-        Some(Command::CheckConfig { file }) => with_config(&file, |config| {
+        None => PROGRAM.with_config(read(&cli.config), |config| {
+            PROGRAM.run(crate::daemon::run(&cli.config, config))
+        }),
+        Some(Command::CheckConfig { file }) => PROGRAM.with_config(read(&file), |config| {
             let warning = config.bgp.as_ref().and_then(|bgp| bgp.warning());
-            warning.into_iter().for_each(|it| complain(format_args!("warning: {it}")));
-            print(&described(&file, &config))
+            warning.into_iter().for_each(|it| PROGRAM.complain(format_args!("warning: {it}")));
+            PROGRAM.print(&described(&file, &config))
         }),
         Some(Command::Status { part, json }) => show_status(&cli.config, part, json),
-        Some(Command::Cleanup) => with_config(&cli.config, |config| clean(&config)),
-    }
-}
-
-fn with_config(path: &Path, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    match config::read(path) {
-        Ok(config) => act(config),
-        Err(errors) => {
-            for error in errors {
-                complain(error);
-            }
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run_daemon(path: &Path, config: Config) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            logs::tell(format_args!("route-sync: cannot start: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(daemon::run(path, config)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            logs::tell(format_args!("route-sync: {error}"));
-            ExitCode::FAILURE
-        }
+        Some(Command::Cleanup) => PROGRAM.with_config(read(&cli.config), |config| clean(&config)),
     }
 }
 
@@ -146,41 +94,15 @@ fn show_status(path: &Path, part: Option<Part>, json: bool) -> ExitCode {
     // A broken configuration is no reason not to ask the daemon that runs.
     let run_dir = config::read(path).map_or_else(|_| node::RUN_DIR.into(), |it| it.run_dir);
     match part {
-        None => show(&run_dir, "status", json, status::table, status::is_well),
+        None => {
+            let report = control::status(&run_dir, "status");
+            PROGRAM.show(report, json, status::table, status::is_well)
+        }
         Some(Part::Bgp) => {
-            show(&run_dir, "status bgp", json, bgp::status::table, bgp::status::is_well)
+            let report = control::status(&run_dir, "status bgp");
+            PROGRAM.show(report, json, bgp::status::table, bgp::status::is_well)
         }
     }
-}
-
-/// Asks, and prints what is answered.
-fn show<T: DeserializeOwned + Serialize>(
-    run_dir: &Path,
-    command: &str,
-    json: bool,
-    table: impl FnOnce(&T, u64) -> String,
-    is_well: impl FnOnce(&T) -> bool,
-) -> ExitCode {
-    let report: T = match control::status(run_dir, command) {
-        Ok(report) => report,
-        Err(error) => {
-            complain(error);
-            return ExitCode::from(NO_DAEMON);
-        }
-    };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let text = match json {
-        true => serde_json::to_string_pretty(&report).map(|text| text + "\n"),
-        false => Ok(table(&report, now)),
-    };
-    let printed = match text {
-        Ok(text) => print(&text),
-        Err(error) => {
-            complain(error);
-            ExitCode::FAILURE
-        }
-    };
-    if is_well(&report) { printed } else { ExitCode::FAILURE }
 }
 
 fn clean(config: &Config) -> ExitCode {
@@ -191,33 +113,16 @@ fn clean(config: &Config) -> ExitCode {
             if removed.is_empty() && errors.is_empty() {
                 "there was nothing to remove\n".clone_into(&mut lines);
             }
-            let printed = print(&lines);
+            let printed = PROGRAM.print(&lines);
             let failed = !errors.is_empty();
-            errors.into_iter().for_each(complain);
+            errors.into_iter().for_each(|error| PROGRAM.complain(error));
             if failed { ExitCode::FAILURE } else { printed }
         }
         Err(error) => {
-            complain(error);
+            PROGRAM.complain(error);
             ExitCode::FAILURE
         }
     }
-}
-
-/// On stdout. Whoever closes it has read enough.
-fn print(text: &str) -> ExitCode {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(format_args!("cannot write to stdout: {error}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-/// On stderr; that nobody reads it cannot be told anybody.
-fn complain(error: impl Display) {
-    let _ = writeln!(io::stderr(), "route-sync: {error}");
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! `route-sync.toml`: types that cannot be wrong.
 
 pub(crate) mod read;
-pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
 pub use read::read;
-pub(crate) use table::line;
 
 use crate::bgp::config::Bgp;
 use ipnetwork::IpNetwork;

@@ -6,8 +6,10 @@ use crate::probe::{self, Prober};
 use crate::query::Query;
 use crate::source::Update;
 use crate::sync::Sync;
-use crate::{control, metrics, privileges, reload, source, systemd};
-use caps::Capability;
+use crate::{control, metrics, source};
+use daemon::privileges::{self, Capability};
+use daemon::query::ask;
+use daemon::{signals, systemd};
 use net::Monitor;
 use node::Lock;
 use std::future::pending;
@@ -67,7 +69,10 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     info!(node = daemon.config.node_name, "running");
     systemd::ready();
     daemon.tell();
-    systemd::watchdog(queries);
+    systemd::watchdog(move || {
+        let queries = queries.clone();
+        async move { ask(&queries, Query::Figures).await.is_some() }
+    });
     while daemon.turn().await? {
         daemon.work();
         daemon.tell();
@@ -150,9 +155,10 @@ impl Daemon {
             let what = format!("listen on {address}");
             metrics::listen(address, queries.clone()).map_err(io_error(&what))?;
         }
-        let changed = reload::watch(config_path).map_err(io_error("watch the configuration"))?;
-        let stop = reload::stop().map_err(io_error("wait for signals"))?;
-        privileges::keep_net_admin(&needed(&config)).map_err(io_error("give up privileges"))?;
+        let changed = signals::reload(config_path).map_err(io_error("watch the configuration"))?;
+        let stop = signals::stop().map_err(io_error("wait for signals"))?;
+        privileges::keep_net_admin(control::NAME, &needed(&config))
+            .map_err(io_error("give up privileges"))?;
         let updates = source::start(&config);
         let mut sync = Sync::new(config.clone())?;
         sync.receive_neighbours_by(monitor.get_ref().neighbour_filter()?);

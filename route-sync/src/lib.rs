@@ -6,7 +6,6 @@
 //! event of the kernel.
 
 pub mod admission;
-mod aside;
 pub mod bgp;
 pub mod cleanup;
 pub mod cli;
@@ -16,16 +15,10 @@ pub mod daemon;
 pub mod desired;
 pub mod diff;
 pub mod facts;
-mod logs;
 pub mod metrics;
 pub mod nodes;
-pub mod privileges;
 mod probe;
 pub mod query;
-pub mod reload;
-mod serve;
 pub mod source;
 pub mod status;
 pub mod sync;
-pub mod systemd;
-pub mod watch;

@@ -1,154 +1,138 @@
-//! Prometheus metrics, /healthz and /readyz, over as much of HTTP/1.1 as they need (RFC 9112): a
-//! request without body, one answer, the connection closed.
+//! The metrics, whose names are in route-sync/README.md, and /healthz and /readyz.
 
-mod text;
-
-use crate::control::ask;
-use crate::query::{Figures, Query};
-use crate::serve::{Client, serve};
+use crate::bgp::report::{Counters, PeerReport};
+use crate::query::{Figures, ProbeReport, Query};
+use daemon::http::{self, Health};
+use daemon::metrics::Text;
+use daemon::query::ask;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-
-/// A loop that takes longer to answer is not healthy.
-const HEALTHY: Duration = Duration::from_secs(2);
-/// More of a request's head than any client sends, in bytes.
-const HEAD_LIMIT: usize = 8 << 10;
-/// The media type of the format (Prometheus, "Exposition formats").
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Listens on an address and serves it on the current runtime.
 ///
 /// # Errors
 /// The address is not this node's, or is taken.
-pub fn listen(address: SocketAddr, queries: mpsc::Sender<Query>) -> io::Result<()> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    start(TcpListener::from_std(listener)?, queries);
-    Ok(())
+pub fn listen(address: SocketAddr, queries: mpsc::Sender<Query>) -> io::Result<SocketAddr> {
+    http::listen(address, move || {
+        let queries = queries.clone();
+        async move { ask(&queries, Query::Figures).await }
+    })
 }
 
-fn start(listener: TcpListener, queries: mpsc::Sender<Query>) {
-    let listener = Arc::new(listener);
-    let accept = move || {
-        let listener = Arc::clone(&listener);
-        async move {
-            let (stream, from) = listener.accept().await?;
-            Ok((stream, Some(from.ip().to_canonical())))
-        }
+impl Health for Figures {
+    fn metrics(&self) -> String {
+        metrics(self)
+    }
+
+    fn not_ready(&self) -> Option<&str> {
+        (!self.synced).then_some("no complete node set is carried out yet")
+    }
+}
+
+fn metrics(figures: &Figures) -> String {
+    let mut text = Text::new("ferrule_route_sync");
+    text.build_info(env!("CARGO_PKG_VERSION"));
+    text.one(
+        "synced",
+        "gauge",
+        "1 once a complete node set was carried out, each entry tried.",
+        u8::from(figures.synced),
+    );
+    text.one("nodes", "gauge", "Nodes in the set that stands.", figures.nodes);
+    let cidrs = figures
+        .cidrs
+        .iter()
+        .map(|(path, state, count)| (format!("path=\"{path}\",state=\"{state}\""), count));
+    text.family("cidrs", "gauge", "Pod CIDRs by path and state.", cidrs);
+    text.one("problems", "gauge", "What fails or is refused and is no CIDR's.", figures.problems);
+    let objects = ["route", "neighbour", "fdb"].iter().zip(figures.desired);
+    let objects = objects.map(|(object, count)| (format!("object=\"{object}\""), count));
+    text.family("desired_objects", "gauge", "Objects that shall exist in the kernel.", objects);
+    text.one("passes_total", "counter", "Full passes over the kernel's state.", figures.passes);
+    text.one(
+        "last_pass_duration_seconds",
+        "gauge",
+        "What the last full pass took.",
+        figures.pass_seconds,
+    );
+    let repairs = figures.repairs.iter().map(|(what, count)| (format!("object=\"{what}\""), count));
+    text.family("repairs_total", "counter", "Repairs of what others deleted or altered.", repairs);
+    text.one("changes_total", "counter", "Changes made in the kernel.", figures.changes);
+    text.one("errors_total", "counter", "Changes that the kernel refused.", figures.errors);
+    text.one(
+        "overruns_total",
+        "counter",
+        "Times that the kernel's notifications were lost.",
+        figures.overruns,
+    );
+    text.one("source_sets_total", "counter", "Node sets that the source told.", figures.sets);
+    text.one(
+        "source_failures_total",
+        "counter",
+        "Times that the source failed.",
+        figures.source_failures,
+    );
+    text.log_lines();
+    if let Some(probe) = &figures.probe {
+        probed(&mut text, probe);
+    }
+    if !figures.bgp.is_empty() {
+        bgp(&mut text, &figures.bgp);
+    }
+    text.finish()
+}
+
+/// `[probe]`.
+fn probed(text: &mut Text, probe: &ProbeReport) {
+    text.one("probe_rounds_total", "counter", "Rounds of the probe.", probe.rounds);
+    text.one("probe_answers_total", "counter", "Answers of pod networks.", probe.answered);
+    text.one(
+        "probe_silent",
+        "gauge",
+        "Pod networks that do not answer although their nodes do.",
+        probe.silent,
+    );
+}
+
+/// The BGP sessions.
+fn bgp(text: &mut Text, peers: &[PeerReport]) {
+    let label = |peer: &PeerReport| format!("peer=\"{}\",asn=\"{}\"", peer.address, peer.asn);
+    let mut gauge = |name: &str, help: &str, value: fn(&PeerReport) -> u64| {
+        let values = peers.iter().map(|peer| (label(peer), value(peer)));
+        text.family(name, "gauge", help, values);
     };
-    tokio::spawn(serve(accept, move |stream, client| answer(stream, client, queries.clone())));
-}
-
-async fn answer(
-    mut stream: TcpStream,
-    client: Client,
-    queries: mpsc::Sender<Query>,
-) -> io::Result<()> {
-    let head = client.asks(head(&mut stream)).await?;
-    let (answer, body) = match request(&head) {
-        Ok(request) => (respond(request.path, &queries).await, !request.head),
-        Err(answer) => (answer, true),
+    gauge("bgp_session_up", "1 while the session is established.", |p| u64::from(p.is_up()));
+    gauge("bgp_prefixes_in", "Prefixes that the peer announces and that are admitted.", |peer| {
+        peer.prefixes_in
+    });
+    gauge("bgp_prefixes_max", "Prefixes of each family that end the session when exceeded.", |p| {
+        p.max_prefixes.into()
+    });
+    gauge("bgp_prefixes_out", "Prefixes that the peer was told.", |peer| peer.prefixes_out);
+    gauge("bgp_prefixes_rejected", "Announcements of this session not admitted.", |peer| {
+        peer.rejected.values().sum()
+    });
+    gauge("bgp_prefixes_refused", "Prefixes admitted and not used for where they lead.", |peer| {
+        peer.refused_prefixes
+    });
+    let mut counter = |name: &str, help: &str, value: fn(&Counters) -> u64| {
+        let values = peers.iter().map(|peer| (label(peer), value(&peer.counters)));
+        text.family(name, "counter", help, values);
     };
-    stream.write_all(&answer.to_bytes(body)).await?;
-    stream.shutdown().await
-}
-
-/// A request's head, or as much of it as came before the limit or the end.
-async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    let mut part = [0; 1024];
-    while head.len() <= HEAD_LIMIT && !ended(&head) {
-        match stream.read(&mut part).await? {
-            0 => break,
-            length => head.extend_from_slice(part.get(..length).unwrap_or_default()),
-        }
-    }
-    Ok(head)
-}
-
-fn ended(head: &[u8]) -> bool {
-    head.windows(4).any(|end| end == b"\r\n\r\n") || head.windows(2).any(|end| end == b"\n\n")
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Request<'a> {
-    path: &'a str,
-    head: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: &'static str,
-    kind: &'static str,
-    body: String,
-}
-
-impl Answer {
-    fn plain(status: &'static str, body: &str) -> Answer {
-        Answer { status, kind: PLAIN, body: format!("{body}\n") }
-    }
-
-    fn to_bytes(&self, with_body: bool) -> Vec<u8> {
-        let Answer { status, kind, body } = self;
-        let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
-        let length = body.len();
-        let body = if with_body { body } else { "" };
-        format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
-             {allow}Connection: close\r\n\r\n{body}"
-        )
-        .into_bytes()
-    }
-}
-
-/// What a head asks for, or what is answered to one that cannot be served.
-fn request(head: &[u8]) -> Result<Request<'_>, Answer> {
-    let bad = || Answer::plain("400 Bad Request", "this is no HTTP/1 request");
-    if !ended(head) {
-        return Err(match head.len() > HEAD_LIMIT {
-            true => Answer::plain("431 Request Header Fields Too Large", "too long a request"),
-            false => bad(),
-        });
-    }
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = std::str::from_utf8(line).map_err(|_| bad())?.trim_end_matches('\r');
-    let mut words = line.split(' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(bad());
-    };
-    if !version.starts_with("HTTP/1.") || !target.starts_with('/') {
-        return Err(bad());
-    }
-    let path = target.split('?').next().unwrap_or(target);
-    match method {
-        "GET" | "HEAD" => Ok(Request { path, head: method == "HEAD" }),
-        _ => Err(Answer::plain("405 Method Not Allowed", "GET or HEAD")),
-    }
-}
-
-async fn respond(path: &str, queries: &mpsc::Sender<Query>) -> Answer {
-    if !["/metrics", "/healthz", "/readyz"].contains(&path) {
-        return Answer::plain("404 Not Found", "there are /metrics, /healthz and /readyz");
-    }
-    let figures = tokio::time::timeout(HEALTHY, ask(queries, Query::Figures)).await;
-    let Ok(Some(figures)) = figures else {
-        return Answer::plain("503 Service Unavailable", "the daemon's loop does not answer");
-    };
-    match path {
-        "/metrics" => Answer { status: "200 OK", kind: METRICS, body: text::metrics(&figures) },
-        "/readyz" if !figures.synced => {
-            Answer::plain("503 Service Unavailable", "no complete node set is carried out yet")
-        }
-        _ => Answer::plain("200 OK", "ok"),
-    }
+    counter("bgp_sessions_total", "Times that the session was established.", |c| c.established);
+    counter("bgp_messages_in_total", "Messages that came.", |c| c.messages_in);
+    counter("bgp_messages_out_total", "Messages that went.", |c| c.messages_out);
+    counter("bgp_updates_in_total", "UPDATEs that came.", |c| c.updates_in);
+    counter("bgp_updates_out_total", "UPDATEs that went.", |c| c.updates_out);
+    counter(
+        "bgp_treated_as_withdraw_total",
+        "UPDATEs whose routes were withdrawn for an error in them (RFC 7606).",
+        |c| c.treated_as_withdraw,
+    );
+    counter("bgp_faulty_updates_total", "UPDATEs with something wrong in them.", |c| {
+        c.faulty_updates
+    });
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The report as a table.
 
 use crate::query::{Entry, ProbeReport, Report, State};
+use daemon::table::{age, columns, plain};
 use std::fmt::Write;
 
 /// Whether everything that the daemon keeps is in sync: `route-sync status` then exits with 0.
@@ -81,44 +82,6 @@ fn row(entry: &Entry, now: u64) -> [String; 6] {
         age(entry.since, now),
         entry.error.as_deref().map_or_else(|| "-".to_owned(), plain),
     ]
-}
-
-/// Rows of cells, aligned; the last cell of a row has no width.
-pub(crate) fn columns<'a, const N: usize>(
-    text: &mut String,
-    rows: impl Iterator<Item = &'a [String; N]> + Clone,
-) {
-    let mut widths = [0; N];
-    for row in rows.clone() {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    for row in rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-}
-
-/// The two largest units of how long ago it was: `3m`, `2h05m`, `4d03h`.
-pub(crate) fn age(since: u64, now: u64) -> String {
-    let seconds = now.saturating_sub(since);
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match (minutes, hours, days) {
-        (0, ..) => format!("{seconds}s"),
-        (_, 0, _) => format!("{minutes}m"),
-        (.., 0) => format!("{hours}h{:02}m", minutes % 60),
-        _ => format!("{days}d{:02}h", hours % 24),
-    }
-}
-
-/// One line without control characters, whatever a node set holds.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

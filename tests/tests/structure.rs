@@ -21,10 +21,11 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
     let list: &[&str] = match (folder, name) {
         ("crates", "net" | "nft") => &["netlink"],
         ("crates", "attach") => &["cni", "net", "nft"],
+        ("crates", "daemon") => &["node"],
         ("crates", _) => &[],
         ("plugins", "vxlan") => &["cni", "attach", "node", "bridge"],
         ("plugins" | "ipam", _) => &["cni", "attach", "node"],
-        ("route-sync", _) => &["net", "nft", "node", "bgp-speaker"],
+        ("route-sync", _) => &["net", "nft", "node", "daemon", "bgp-speaker"],
         _ => panic!("{folder}/{name} is in no room of the house"),
     };
     list.iter().copied().collect()

@@ -1,5 +1,5 @@
-//! The daemon's lock: `<run-dir>/route-sync.lock`, flocked for the daemon's life. Whether a
-//! daemon runs is told by the lock, never by a process ID.
+//! A daemon's lock: `<run-dir>/route-sync.lock`, flocked for the daemon's life. The lock alone says
+//! whether a daemon runs, never a process ID.
 
 use crate::files;
 use fs2::FileExt;
@@ -23,15 +23,24 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock; `None` when another daemon holds it. The folder is made when it is missing.
+    /// Takes route-sync's lock; `None` when another daemon holds it. The folder is made when it is
+    /// missing.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn take(run_dir: &Path) -> io::Result<Option<Lock>> {
+        Lock::take_named(run_dir, NAME)
+    }
+
+    /// As [`Lock::take`], of another daemon's lock: `policy-sync.lock`.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn take_named(run_dir: &Path, name: &str) -> io::Result<Option<Lock>> {
         files::folder(run_dir)?;
         let mut options = File::options();
         options.create(true).truncate(false).write(true).mode(files::PRIVATE);
-        let (file, meta) = files::open_own(&run_dir.join(NAME), &mut options)?;
+        let (file, meta) = files::open_own(&run_dir.join(name), &mut options)?;
         // Made by an earlier daemon, or with another umask.
         if meta.mode() & 0o7777 != files::PRIVATE {
             file.set_permissions(Permissions::from_mode(files::PRIVATE))?;
@@ -54,7 +63,7 @@ impl Lock {
         self.file.set_modified(SystemTime::now())
     }
 
-    /// Whether a daemon holds it. It makes nothing.
+    /// Whether route-sync holds its lock. No file is made.
     ///
     /// # Errors
     /// The file system refuses.
@@ -90,6 +99,8 @@ mod tests {
         let run_dir = dir.path().join("run");
         assert!(!Lock::is_held(&run_dir).unwrap());
         assert!(!run_dir.exists());
+        let _other = Lock::take_named(&run_dir, "policy-sync.lock").unwrap().unwrap();
+        assert!(Lock::take_named(&run_dir, "policy-sync.lock").unwrap().is_none());
         let lock = Lock::take(&run_dir).unwrap().unwrap();
         assert!(Lock::is_held(&run_dir).unwrap());
         assert!(Lock::take(&run_dir).unwrap().is_none());

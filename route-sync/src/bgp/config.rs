@@ -1,15 +1,14 @@
 //! `[bgp]` and `[[bgp.peer]]` of `route-sync.toml`.
 
-use crate::config::read::{absolute, cidr};
-use crate::config::table::{Faults, Table, boolean, number, text};
 use bgp_speaker::codec::Communities;
+use daemon::config::value::{boolean, cidr, number, path, text};
+use daemon::config::{Faults, Table, Value};
 use ipnetwork::IpNetwork;
 use net::tcp::MD5_KEY_MAX;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use toml::de::DeValue;
 
 /// BGP's port (RFC 4271 section 8.2.1).
 pub const PORT: u16 = 179;
@@ -192,7 +191,7 @@ fn required<T>(
     table: &mut Table,
     key: &'static str,
     faults: &mut Faults,
-    read: impl FnOnce(&DeValue) -> Result<T, String>,
+    read: impl FnOnce(&Value) -> Result<T, String>,
 ) -> Option<T> {
     if !table.has(key) {
         let example = if key == "asn" { "65001" } else { "\"192.0.2.1\"" };
@@ -209,7 +208,7 @@ fn seconds(table: &mut Table, key: &'static str, faults: &mut Faults, default: u
 
 /// 0 is of nobody (RFC 7607), 23456 stands for larger ones (RFC 6793), 65535 and 4294967295 are
 /// reserved (RFC 7300).
-fn asn(value: &DeValue) -> Result<u32, String> {
+fn asn(value: &Value) -> Result<u32, String> {
     let asn = number(1, u32::MAX - 1)(value)?;
     match asn {
         23_456 | 65_535 => Err("it is reserved; write the AS number that was assigned, or a \
@@ -219,12 +218,12 @@ fn asn(value: &DeValue) -> Result<u32, String> {
     }
 }
 
-fn router_id(value: &DeValue) -> Result<Ipv4Addr, String> {
+fn router_id(value: &Value) -> Result<Ipv4Addr, String> {
     let id = text(value)?.parse::<Ipv4Addr>().ok().filter(|id| !id.is_unspecified());
     id.ok_or_else(|| "write it as an IPv4 address, such as \"192.0.2.11\"".to_owned())
 }
 
-fn listen(value: &DeValue) -> Result<SocketAddr, String> {
+fn listen(value: &Value) -> Result<SocketAddr, String> {
     let text = text(value)?;
     let bare = text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, PORT));
     let listen = bare.or_else(|| text.parse().ok()).filter(|listen| listen.port() != 0);
@@ -246,7 +245,7 @@ fn communities(table: &mut Table, faults: &mut Faults) -> Communities {
     communities
 }
 
-fn hold_time(value: &DeValue) -> Result<u16, String> {
+fn hold_time(value: &Value) -> Result<u16, String> {
     let seconds = number(0, u16::MAX)(value)?;
     match seconds {
         1 | 2 => Err("write 0, or 3 and more (RFC 4271 section 4.2)".to_owned()),
@@ -254,7 +253,7 @@ fn hold_time(value: &DeValue) -> Result<u16, String> {
     }
 }
 
-fn address(value: &DeValue) -> Result<IpAddr, String> {
+fn address(value: &Value) -> Result<IpAddr, String> {
     let address = text(value)?.parse::<IpAddr>().ok();
     let special = |address: &IpAddr| {
         let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -265,7 +264,7 @@ fn address(value: &DeValue) -> Result<IpAddr, String> {
     })
 }
 
-fn passive(value: &DeValue, address: Option<IpAddr>, bgp: &Bgp) -> Result<bool, String> {
+fn passive(value: &Value, address: Option<IpAddr>, bgp: &Bgp) -> Result<bool, String> {
     let passive = boolean(value)?;
     let family = |listen: &SocketAddr| address.is_none_or(|a| a.is_ipv4() == listen.is_ipv4());
     if passive && !bgp.listen.iter().any(family) {
@@ -277,7 +276,7 @@ fn passive(value: &DeValue, address: Option<IpAddr>, bgp: &Bgp) -> Result<bool, 
     Ok(passive)
 }
 
-fn local(value: &DeValue, peer: Option<IpAddr>) -> Result<IpAddr, String> {
+fn local(value: &Value, peer: Option<IpAddr>) -> Result<IpAddr, String> {
     let local = address(value)?;
     match peer {
         Some(peer) if peer.is_ipv4() != local.is_ipv4() => {
@@ -290,8 +289,8 @@ fn local(value: &DeValue, peer: Option<IpAddr>) -> Result<IpAddr, String> {
 /// More than a password and white space around it, in bytes.
 const PASSWORD_FILE_MAX: u64 = 64 << 10;
 
-fn password(value: &DeValue) -> Result<Password, String> {
-    let path = absolute(value)?;
+fn password(value: &Value) -> Result<Password, String> {
+    let path = path(value)?;
     let text = node::files::read(&path, PASSWORD_FILE_MAX)
         .map_err(|error| format!("cannot read it: {error}"))?;
     let key = text.trim_ascii_end();

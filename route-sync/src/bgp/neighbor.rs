@@ -3,10 +3,10 @@
 use super::config::{Bgp, Peer};
 use super::driver::Identity;
 use crate::facts::Facts;
-use crate::logs::Allowance;
 use bgp_speaker::codec::{Family, Update};
 use bgp_speaker::fsm::{Config, Negotiated, Session};
 use bgp_speaker::rib::{AdjRibOut, LocalAddresses, Unannounced, exports};
+use daemon::logs::Allowance;
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,8 +1,8 @@
 //! The speaker's report as tables.
 
 use super::report::{BgpReport, PeerReport};
-use crate::status::{age, columns, plain};
 use bgp_speaker::rib::COMMUNITIES_MAX;
+use daemon::table::{age, columns, plain};
 use std::fmt::Write;
 
 /// Whether BGP is configured, every session established with all its families, and each prefix told to some peer: of two

@@ -1,20 +1,15 @@
 //! From TOML to [`Config`], every fault at once.
 
-use super::table::{Faults, Table, boolean, number, text};
 use super::{Config, Masquerade, Mode, Probe, STATE_DIR, Source, Vxlan};
 use crate::bgp;
-use ipnetwork::IpNetwork;
-use node::{RUN_DIR, files, vtep};
-use std::fs;
-use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
+use daemon::config::value::{
+    boolean, cidr, folder, interface, listen, node_name, number, path, socket_folder, text,
+};
+use daemon::config::{self, Faults, Table, Value};
+use node::keeper::SOCKET;
+use node::{RUN_DIR, vtep};
+use std::path::Path;
 use std::time::Duration;
-use toml::de::DeValue;
-
-/// More than any configuration needs, in bytes.
-const LIMIT: u64 = 1 << 20;
-/// `sun_path` holds 108 bytes, the NUL among them (unix(7)); the socket's name is in them.
-const RUN_DIR_LIMIT: usize = 107 - "/.route-sync.sock.new".len();
 
 /// Reads and validates a configuration.
 ///
@@ -22,27 +17,14 @@ const RUN_DIR_LIMIT: usize = 107 - "/.route-sync.sock.new".len();
 /// Every fault, each in words with the file, the line where there is one, the key, the value and
 /// the remedy.
 pub fn read(path: &Path) -> Result<Config, Vec<String>> {
-    let named = |fault: String| format!("{}: {fault}", path.display());
-    let size = fs::metadata(path).map_err(|error| vec![named(error.to_string())])?.len();
-    if size > LIMIT {
-        return Err(vec![named(format!("{size} bytes are too many: write less than {LIMIT}"))]);
-    }
-    let text = files::text(path, LIMIT).map_err(|error| vec![named(error.to_string())])?;
-    let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    parse(&text, hostname.as_deref()).map_err(|faults| faults.into_iter().map(named).collect())
+    let hostname = config::host_name();
+    config::read(path, |top, faults| whole(top, hostname.as_deref(), faults))
 }
 
 /// [`read`] of a text, on a host of this name.
+#[cfg(test)]
 pub(crate) fn parse(text: &str, hostname: Option<&str>) -> Result<Config, Vec<String>> {
-    let mut faults = Faults::of(text);
-    let mut table = Table::parse(text, &mut faults);
-    if !faults.is_empty() {
-        // What a broken text seems to hold would only mislead.
-        return Err(faults.told());
-    }
-    let config = whole(&mut table, hostname, &mut faults);
-    table.finish(&mut faults);
-    config.filter(|_| faults.is_empty()).ok_or_else(|| faults.told())
+    config::parse(text, |top, faults| whole(top, hostname, faults))
 }
 
 /// The keys at the top and the tables; `None` only with a fault.
@@ -60,7 +42,8 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
     let cluster_cidrs = top.list("cluster-cidrs", faults, cidr);
     let listed = faults.count() > before;
     let service_cidrs = top.list("service-cidrs", faults, cidr);
-    let run_dir = top.read("run-dir", faults, run_dir).unwrap_or_else(|| RUN_DIR.into());
+    let run_dir =
+        top.read("run-dir", faults, socket_folder(SOCKET)).unwrap_or_else(|| RUN_DIR.into());
     let state_dir = top.read("state-dir", faults, folder).unwrap_or_else(|| STATE_DIR.into());
     let seconds = top.read("resync-interval", faults, number(0, 86_400)).unwrap_or(60);
     let speaks = top.has("bgp");
@@ -108,7 +91,7 @@ fn source(top: &mut Table, speaks: bool, faults: &mut Faults) -> Option<Source> 
         "file" => Ok(()),
         _ => Err("write \"file\"".to_owned()),
     });
-    let path = table.read("path", faults, absolute);
+    let path = table.read("path", faults, path);
     table.finish(faults);
     if kind.is_none() && path.is_none() && faults.count() == before {
         faults.add_whole(
@@ -187,20 +170,7 @@ fn probe(top: &mut Table, faults: &mut Faults) -> Option<Probe> {
     enabled.then_some(Probe { interval, peers })
 }
 
-fn node_name(value: &DeValue) -> Result<String, String> {
-    let name = text(value)?;
-    let odd = |c: char| c.is_whitespace() || c.is_control();
-    if name.is_empty() || name.len() > 253 || name.contains(odd) {
-        return Err(
-            "write this node's name as the node set has it, 1 to 253 bytes without spaces, \
-                    or leave it out for the host's name"
-                .to_owned(),
-        );
-    }
-    Ok(name.to_owned())
-}
-
-fn mode(value: &DeValue) -> Result<Mode, String> {
+fn mode(value: &Value) -> Result<Mode, String> {
     match text(value)? {
         "auto" => Ok(Mode::Auto),
         "direct" => Ok(Mode::Direct),
@@ -210,69 +180,10 @@ fn mode(value: &DeValue) -> Result<Mode, String> {
 }
 
 /// Whether IPv6 is preferred.
-fn prefer(value: &DeValue) -> Result<bool, String> {
+fn prefer(value: &Value) -> Result<bool, String> {
     match text(value)? {
         "ipv4" => Ok(false),
         "ipv6" => Ok(true),
         _ => Err("write \"ipv4\" or \"ipv6\"".to_owned()),
     }
-}
-
-/// A CIDR that overlaps none of those before it: an nftables set of intervals refuses such.
-pub(crate) fn cidr(value: &DeValue, before: &[IpNetwork]) -> Result<IpNetwork, String> {
-    let text = text(value)?;
-    let cidr = text.parse::<IpNetwork>().ok().filter(|_| text.contains('/'));
-    let cidr = cidr.ok_or("write a CIDR, as \"10.244.0.0/16\" or \"fd00:10:244::/48\"")?;
-    let right = IpNetwork::new(cidr.network(), cidr.prefix()).unwrap_or(cidr);
-    if right != cidr {
-        return Err(format!("it has host bits set; write \"{right}\""));
-    }
-    let overlaps =
-        |other: &&IpNetwork| other.contains(cidr.network()) || cidr.contains(other.network());
-    match before.iter().find(overlaps) {
-        Some(other) => Err(format!("it overlaps {other}; write the larger one alone")),
-        None => Ok(cidr),
-    }
-}
-
-pub(crate) fn absolute(value: &DeValue) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text(value)?);
-    let plain = path.is_absolute() && !path.as_os_str().as_encoded_bytes().contains(&0);
-    plain.then_some(path).ok_or_else(|| "write a path that begins with /".to_owned())
-}
-
-fn folder(value: &DeValue) -> Result<PathBuf, String> {
-    let path = absolute(value)?;
-    let deep = path.components().any(|part| matches!(part, Component::Normal(_)));
-    let straight = !path.components().any(|part| part == Component::ParentDir);
-    (deep && straight)
-        .then_some(path)
-        .ok_or_else(|| "write a folder of Ferrule's own, without ..".to_owned())
-}
-
-fn run_dir(value: &DeValue) -> Result<PathBuf, String> {
-    let path = folder(value)?;
-    if path.as_os_str().len() > RUN_DIR_LIMIT {
-        return Err(format!(
-            "a socket's path is limited; write one of at most {RUN_DIR_LIMIT} bytes"
-        ));
-    }
-    Ok(path)
-}
-
-/// A name that the kernel takes (`dev_valid_name`).
-fn interface(value: &DeValue) -> Result<String, String> {
-    let name = text(value)?;
-    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/' || c == ':' || c == '%';
-    if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(odd) {
-        return Err("write an interface's name, 1 to 15 bytes, as \"eth0\"".to_owned());
-    }
-    Ok(name.to_owned())
-}
-
-fn listen(value: &DeValue) -> Result<SocketAddr, String> {
-    let listen = text(value)?.parse::<SocketAddr>().ok().filter(|listen| listen.port() != 0);
-    listen.ok_or_else(|| {
-        "write an address and a port, as \"127.0.0.1:9478\" or \"[::1]:9478\"".to_owned()
-    })
 }

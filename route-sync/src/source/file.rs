@@ -1,10 +1,10 @@
 //! The source `file`: TOML with a `[[node]]` for each node.
 
 use super::{Update, kept};
-use crate::aside::aside;
-use crate::config::line;
 use crate::nodes::NodeSet;
-use crate::watch::Watch;
+use daemon::background;
+use daemon::config::line;
+use daemon::watch::Watch;
 use node::files;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ enum Look {
 /// Looks at the file, beside the loop: 10 MB of nodes take a second to parse.
 async fn look(path: &Path, told: Option<Result<u64, String>>) -> Look {
     let file = path.to_owned();
-    let looked = aside(move || match read(&file, told.as_ref()) {
+    let looked = background::run(move || match read(&file, told.as_ref()) {
         Ok(look) => look,
         Err(why) if told == Some(Err(why.clone())) => Look::Same,
         Err(why) => Look::Failed(why),
@@ -79,7 +79,7 @@ async fn look(path: &Path, told: Option<Result<u64, String>>) -> Look {
 /// As [`look`].
 async fn read_kept(path: &Path) -> Option<NodeSet> {
     let path = path.to_owned();
-    aside(move || kept::read(&path)).await.ok().flatten()
+    background::run(move || kept::read(&path)).await.ok().flatten()
 }
 
 /// Waits for a change, and has the file watched when it returns.
@@ -98,7 +98,7 @@ async fn wait(path: &Path, watch: std::io::Result<Watch>) -> std::io::Result<Wat
 /// Beside the loop: fsync may take long.
 async fn keep(path: PathBuf, form: Vec<u8>) {
     let shown = path.display().to_string();
-    if let Ok(Err(error)) | Err(error) = aside(move || kept::write(&path, &form)).await {
+    if let Ok(Err(error)) | Err(error) = background::run(move || kept::write(&path, &form)).await {
         tracing::warn!("cannot keep the node set in {shown}: {error}");
     }
 }

@@ -1,16 +1,18 @@
-//! Gives up every privilege but CAP_NET_ADMIN, where BGP listens CAP_NET_BIND_SERVICE, and where the
-//! probe is on CAP_NET_RAW.
+//! Gives up every privilege that a daemon does not need.
 
+pub use caps::Capability;
 use caps::errors::CapsError;
-use caps::{CapSet, Capability, CapsHashSet};
+use caps::{CapSet, CapsHashSet};
 use std::io;
 
-/// Keeps CAP_NET_ADMIN alone, and of `more` what is there, permitted and effective, for good: this thread and those it starts from now on get nothing back, whatever
-/// they execute (capabilities(7)). Files of root are still root's to read and write.
+/// Keeps CAP_NET_ADMIN, and those of `more` that are permitted, and gives up every other capability
+/// for good: this thread and those that it starts from now on get none back, whatever they execute
+/// (capabilities(7)). Files of root remain root's to read and write. `daemon`: its name, for the
+/// error.
 ///
 /// # Errors
-/// CAP_NET_ADMIN is not there to be kept, or the kernel refuses.
-pub fn keep_net_admin(more: &[Capability]) -> io::Result<()> {
+/// CAP_NET_ADMIN is not permitted, or the kernel refuses.
+pub fn keep_net_admin(daemon: &str, more: &[Capability]) -> io::Result<()> {
     let mut kept = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
     for capability in more {
         if caps::has_cap(None, CapSet::Permitted, *capability).map_err(failed)? {
@@ -18,14 +20,14 @@ pub fn keep_net_admin(more: &[Capability]) -> io::Result<()> {
         }
     }
     if !caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN).map_err(failed)? {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "CAP_NET_ADMIN is missing: run route-sync as root, or give its unit or container \
-             that capability",
-        ));
+        let what = format!(
+            "CAP_NET_ADMIN is missing: run {daemon} as root, or give its unit or container that \
+             capability"
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
     }
     nix::sys::prctl::set_no_new_privs()?;
-    // Whoever lacks CAP_SETPCAP may not touch the bounding set; no_new_privs makes it idle.
+    // Without CAP_SETPCAP the bounding set cannot be changed; no_new_privs makes it ineffective.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).map_err(failed)? {
         caps::clear(None, CapSet::Bounding).map_err(failed)?;
     }
@@ -48,10 +50,10 @@ mod tests {
     fn nothing_but_net_admin_is_left() {
         let status = std::thread::spawn(|| {
             let bind = Capability::CAP_NET_BIND_SERVICE;
-            keep_net_admin(&[bind]).unwrap();
+            keep_net_admin("x", &[bind]).unwrap();
             assert!(caps::has_cap(None, CapSet::Effective, bind).unwrap());
             // Again, without CAP_SETPCAP.
-            keep_net_admin(&[]).unwrap();
+            keep_net_admin("x", &[]).unwrap();
             std::fs::read_to_string("/proc/thread-self/status").unwrap()
         });
         let status = status.join().unwrap();

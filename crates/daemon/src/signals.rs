@@ -1,4 +1,4 @@
-//! What makes the daemon read its configuration anew, and what makes it stop.
+//! What makes a daemon read its configuration again, and what makes it stop.
 
 use crate::watch::Watch;
 use std::io;
@@ -7,14 +7,15 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// Between two looks at a configuration that cannot be watched.
+/// Between two attempts to watch the configuration.
 const UNWATCHED: Duration = Duration::from_secs(10);
 
-/// Tells of each SIGHUP and each change of the configuration file; several at once are one.
+/// Receives a message at each SIGHUP and each change of the configuration file; several at once are
+/// one.
 ///
 /// # Errors
-/// The signal cannot be taken, or the file not be watched.
-pub fn watch(config: &Path) -> io::Result<mpsc::Receiver<()>> {
+/// The signal cannot be caught, or the file cannot be watched.
+pub fn reload(config: &Path) -> io::Result<mpsc::Receiver<()>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut watch = Some(Watch::new(config)?);
     let config: PathBuf = config.to_owned();
@@ -26,7 +27,7 @@ pub fn watch(config: &Path) -> io::Result<mpsc::Receiver<()>> {
                 () = changed(&config, &mut watch) => tracing::debug!("the file changed"),
                 () = sender.closed() => return,
             }
-            // Full: a reload is due already.
+            // The channel is full: a reload is due already.
             let _ = sender.try_send(());
         }
     });
@@ -41,7 +42,7 @@ async fn changed(config: &Path, watch: &mut Option<Watch>) {
                 Err(error) => error,
             },
             None => match Watch::new(config) {
-                // What changed meanwhile is not known.
+                // It may have changed meanwhile.
                 Ok(watching) => return *watch = Some(watching),
                 Err(error) => error,
             },
@@ -52,10 +53,10 @@ async fn changed(config: &Path, watch: &mut Option<Watch>) {
     }
 }
 
-/// Tells of SIGTERM and SIGINT.
+/// Receives a message at SIGTERM and SIGINT.
 ///
 /// # Errors
-/// The signals cannot be taken.
+/// The signals cannot be caught.
 pub fn stop() -> io::Result<mpsc::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -79,26 +80,26 @@ mod tests {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
 
-    async fn told(receiver: &mut mpsc::Receiver<()>) {
-        let told = tokio::time::timeout(Duration::from_secs(20), receiver.recv()).await;
-        assert_eq!(told.expect("nothing was told"), Some(()));
+    async fn message(receiver: &mut mpsc::Receiver<()>) {
+        let message = tokio::time::timeout(Duration::from_secs(20), receiver.recv()).await;
+        assert_eq!(message.expect("no message came"), Some(()));
     }
 
     #[tokio::test]
-    async fn signals_and_changes_are_told() {
+    async fn signals_and_changes_are_reported() {
         let dir = tempfile::tempdir().unwrap();
-        let config = dir.path().join("route-sync.toml");
+        let config = dir.path().join("x.toml");
         std::fs::write(&config, "").unwrap();
-        let mut changes = watch(&config).unwrap();
+        let mut changes = reload(&config).unwrap();
         let mut stops = stop().unwrap();
         kill(Pid::this(), Signal::SIGHUP).unwrap();
-        told(&mut changes).await;
+        message(&mut changes).await;
         std::fs::write(&config, "mode = \"auto\"").unwrap();
-        told(&mut changes).await;
+        message(&mut changes).await;
         assert!(changes.try_recv().is_err() && stops.try_recv().is_err());
         kill(Pid::this(), Signal::SIGTERM).unwrap();
-        told(&mut stops).await;
+        message(&mut stops).await;
         kill(Pid::this(), Signal::SIGINT).unwrap();
-        told(&mut stops).await;
+        message(&mut stops).await;
     }
 }

@@ -1,10 +1,10 @@
-//! The log, on stderr, which never holds up the daemon.
+//! The log, on stderr. Logging never waits for its reader.
 
 mod allowance;
 mod stderr;
 
-pub(crate) use allowance::{Allowance, withheld};
-pub(crate) use stderr::dropped;
+pub use allowance::{Allowance, End, withheld};
+pub use stderr::dropped;
 
 use std::fmt;
 use std::io;
@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::registry::LookupSpan;
 
 /// Begins the log at a level.
-pub(crate) fn start(level: LevelFilter) {
+pub fn start(level: LevelFilter) {
     // systemd.exec(5): set where stderr goes to the journal, which has times of its own.
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     tracing_subscriber::fmt()
@@ -26,8 +26,8 @@ pub(crate) fn start(level: LevelFilter) {
         .init();
 }
 
-/// A line that is no event's.
-pub(crate) fn tell(line: impl fmt::Display) {
+/// Writes a line that is no event.
+pub fn write(line: impl fmt::Display) {
     stderr::line(format!("{line}\n").as_bytes());
 }
 
@@ -41,7 +41,7 @@ impl io::Write for Lines {
         let dropped = stderr::newly_dropped();
         if dropped > 0 {
             let begin = if self.journal { "<4>" } else { "WARN  " };
-            tell(format_args!("{begin}{dropped} lines of this log were dropped: nobody read it"));
+            write(format_args!("{begin}{dropped} lines of this log were dropped: nobody read it"));
         }
         stderr::line(line);
         Ok(line.len())
@@ -118,7 +118,7 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(log, || {
             tracing::warn!(node = "one", "it changed");
-            tracing::info!("not told");
+            tracing::info!("not logged");
         });
         let text = sink.0.lock().unwrap().clone();
         String::from_utf8(text).unwrap()

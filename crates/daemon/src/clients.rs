@@ -1,5 +1,5 @@
-//! Serves short connections on one thread. None keeps others out: who has not asked soon is
-//! closed, and of too many the oldest that has not asked.
+//! Serves short connections on one thread. No client keeps others out: one that does not send its
+//! request soon is closed, and of too many the oldest without a request.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,36 +10,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
-/// How long a client may take to ask.
-pub(crate) const HEAD_TIME: Duration = Duration::from_secs(1);
-/// How long it may take to ask and to read the answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// How many are served at once, and how many of them from one address.
-pub(crate) const AT_ONCE: usize = 64;
+/// How long a client may take to send its request.
+pub const REQUEST_TIME: Duration = Duration::from_secs(1);
+/// How long it may take to send its request and to read the answer.
+pub const TIME: Duration = Duration::from_secs(5);
+/// How many clients are served at once.
+pub const AT_ONCE: usize = 64;
+/// How many of them from one address.
 const OF_ONE_ADDRESS: usize = 32;
 
-/// What a connection's handler says of it.
+/// A connection, as its handler reports on it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Client {
-    asked: Arc<AtomicBool>,
+pub struct Client {
+    has_asked: Arc<AtomicBool>,
 }
 
 impl Client {
-    /// What `ask` gives, the whole question, which is waited for [`HEAD_TIME`] at most.
+    /// Waits for the whole request, which `read` returns, for [`REQUEST_TIME`] at most.
     ///
     /// # Errors
-    /// Those of `ask`; `TimedOut`.
-    pub(crate) async fn asks<T>(&self, ask: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-        let asked = tokio::time::timeout(HEAD_TIME, ask).await;
-        let asked = asked.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?;
-        self.asked.store(true, Ordering::Relaxed);
-        Ok(asked)
+    /// Those of `read`; `TimedOut`.
+    pub async fn request<T>(&self, read: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let request = tokio::time::timeout(REQUEST_TIME, read).await;
+        let request = request.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?;
+        self.has_asked.store(true, Ordering::Relaxed);
+        Ok(request)
     }
 }
 
 /// A connection that is served.
 struct Served {
-    /// Whose it is, where that is known.
+    /// Its address, where that is known.
     from: Option<IpAddr>,
     client: Client,
     task: AbortHandle,
@@ -47,7 +48,7 @@ struct Served {
 
 impl Served {
     fn has_asked(&self) -> bool {
-        self.client.asked.load(Ordering::Relaxed)
+        self.client.has_asked.load(Ordering::Relaxed)
     }
 }
 
@@ -68,7 +69,7 @@ impl All {
         }
     }
 
-    /// Closes the oldest of these that has not asked, else the oldest.
+    /// Closes the oldest of these that has not sent its request, else the oldest.
     fn close_oldest(&mut self, of: impl Fn(&Served) -> bool) {
         let idle = self.0.iter().position(|served| of(served) && !served.has_asked());
         let at = idle.or_else(|| self.0.iter().position(of));
@@ -78,8 +79,8 @@ impl All {
     }
 }
 
-/// Accepts and answers until the runtime ends, [`AT_ONCE`] at once and each for [`PATIENCE`].
-pub(crate) async fn serve<S, A, H>(mut accept: impl FnMut() -> A, handle: impl Fn(S, Client) -> H)
+/// Accepts and answers until the runtime ends, [`AT_ONCE`] clients at once and each for [`TIME`].
+pub async fn serve<S, A, H>(mut accept: impl FnMut() -> A, handle: impl Fn(S, Client) -> H)
 where
     A: Future<Output = io::Result<(S, Option<IpAddr>)>>,
     H: Future<Output = io::Result<()>> + Send + 'static,
@@ -91,12 +92,12 @@ where
                 all.admit(from);
                 let client = Client::default();
                 let handled = handle(stream, client.clone());
-                let handled = tokio::time::timeout(PATIENCE, handled);
-                // Whoever is slow or went away is no concern of the daemon.
+                let handled = tokio::time::timeout(TIME, handled);
+                // A client that is slow or has closed its end is not the daemon's concern.
                 let task = tokio::spawn(async move { drop(handled.await) }).abort_handle();
                 all.0.push_back(Served { from, client, task });
-                // Of many at once each is read before the next is accepted, or those that have
-                // asked would be closed unread.
+                // Of many clients at once each is read before the next is accepted, else those that
+                // have sent their request would be closed unread.
                 tokio::task::yield_now().await;
             }
             Err(error) => {

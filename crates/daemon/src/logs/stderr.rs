@@ -10,22 +10,22 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// PIPE_BUF: a pipe takes so much whole or not at all (pipe(7)).
+/// PIPE_BUF: a write of at most so many bytes enters a pipe whole or not at all (pipe(7)).
 const WHOLE: usize = 4096;
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-static SAID: AtomicU64 = AtomicU64::new(0);
+static REPORTED: AtomicU64 = AtomicU64::new(0);
 static STDERR: LazyLock<Stderr> = LazyLock::new(Stderr::open);
 
 /// Lines that were dropped since the start.
-pub(crate) fn dropped() -> u64 {
+pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Lines that were dropped since this was asked last.
+/// Lines that were dropped since the last call.
 pub(super) fn newly_dropped() -> u64 {
     let dropped = dropped();
-    dropped.saturating_sub(SAID.swap(dropped, Ordering::Relaxed))
+    dropped.saturating_sub(REPORTED.swap(dropped, Ordering::Relaxed))
 }
 
 /// Writes one line, or drops it.
@@ -41,12 +41,12 @@ pub(super) fn line(line: &[u8]) {
 
 /// How stderr is written without waiting.
 enum Stderr {
-    /// A pipe or terminal, opened anew: O_NONBLOCK belongs to the open file, which others who
-    /// write to the same one would have too.
+    /// A pipe or terminal, opened again: O_NONBLOCK belongs to the open file, which other processes
+    /// that write to it share.
     Own(File),
-    /// A socket, as the journal's.
+    /// A socket, such as the journal's.
     Socket,
-    /// A file; or what cannot be opened anew, which is asked before whether it takes a line.
+    /// A file, or what cannot be opened again: poll(2) answers first whether it takes a line.
     Shared,
 }
 
@@ -66,7 +66,7 @@ impl Stderr {
         file.map_or(Stderr::Shared, Stderr::Own)
     }
 
-    /// Whether the line was taken. One that is cut off is ended with the next.
+    /// Whether the whole line was written. One that was cut off lacks its end of line.
     fn takes(&self, line: &[u8]) -> bool {
         let stderr = io::stderr();
         loop {

@@ -1,10 +1,9 @@
-//! A TOML table, read key by key, so that every fault of a file is told at once with its line.
+//! A TOML table, read key by key, so that every error in a file is reported at once, with its line.
 
-use std::fmt::Display;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What is wrong with a text, in the order it was found.
+/// The faults of a text, in the order in which they were found.
 #[derive(Debug)]
 pub struct Faults<'a> {
     text: &'a str,
@@ -38,10 +37,10 @@ impl<'a> Faults<'a> {
     }
 
     /// The faults by line, those without one last: `line 3: …`.
-    pub fn told(mut self) -> Vec<String> {
+    pub fn sorted(mut self) -> Vec<String> {
         self.found.sort_by_key(|(line, _)| if *line == 0 { usize::MAX } else { *line });
-        let tell = |(line, what)| if line == 0 { what } else { format!("line {line}: {what}") };
-        self.found.into_iter().map(tell).collect()
+        let shown = |(line, what)| if line == 0 { what } else { format!("line {line}: {what}") };
+        self.found.into_iter().map(shown).collect()
     }
 }
 
@@ -72,7 +71,7 @@ impl<'a> Table<'a> {
         Table { prefix: String::new(), at: 0, keys: Vec::new(), left: table.into_inner() }
     }
 
-    /// The table of this name; an empty one when there is none.
+    /// The table of this name; an empty one where there is none.
     pub fn table(&mut self, key: &'static str, faults: &mut Faults) -> Table<'a> {
         let mut table = self.inner(key, 0, DeTable::new());
         if let Some(value) = self.take(key) {
@@ -113,7 +112,7 @@ impl<'a> Table<'a> {
         Table { prefix: format!("{}.", self.name(key)), at, keys: vec![], left }
     }
 
-    /// Whether a key is there and was not read yet.
+    /// Whether a key exists and was not read yet.
     pub fn has(&self, key: &str) -> bool {
         self.left.contains_key(key)
     }
@@ -128,7 +127,7 @@ impl<'a> Table<'a> {
         self.at
     }
 
-    /// Reads a key, if it is there. What `read` says on refusing comes after `KEY is VALUE: `.
+    /// Reads a key, if it exists. The error of `read` is what follows `KEY is VALUE: `.
     pub fn read<T>(
         &mut self,
         key: &'static str,
@@ -144,7 +143,8 @@ impl<'a> Table<'a> {
         read(value.get_ref()).map_err(refused).ok()
     }
 
-    /// Reads each member of a list; each that is refused is a fault of its own.
+    /// Reads each member of a list; each one that is refused is a fault. `read` also gets the members
+    /// before it.
     pub fn list<T>(
         &mut self,
         key: &'static str,
@@ -171,7 +171,7 @@ impl<'a> Table<'a> {
         list
     }
 
-    /// Whatever was not read is unknown.
+    /// Every key that was not read is unknown: a fault.
     pub fn finish(self, faults: &mut Faults) {
         for (key, _) in &self.left {
             let name = format!("{}{}", self.prefix, key.get_ref());
@@ -186,7 +186,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// A value in an error: texts and numbers as they are, the rest by its kind.
+/// A value in an error: texts and numbers as they are, others by their kind.
 fn shown(value: &DeValue) -> String {
     match value {
         DeValue::String(text) => format!("{:?}", short(text)),
@@ -203,28 +203,4 @@ fn shown(value: &DeValue) -> String {
 fn short(text: &str) -> &str {
     let end = (0..=100).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.get(..end.min(text.len())).unwrap_or(text)
-}
-
-/// A text.
-pub fn text<'v>(value: &'v DeValue) -> Result<&'v str, String> {
-    value.as_str().ok_or_else(|| "write a text in quotes".to_owned())
-}
-
-/// `true` or `false`.
-pub fn boolean(value: &DeValue) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "write true or false".to_owned())
-}
-
-/// A whole number from `least` to `most`.
-pub fn number<T>(least: T, most: T) -> impl Fn(&DeValue) -> Result<T, String>
-where
-    T: TryFrom<i64> + PartialOrd + Display + Copy,
-{
-    move |value| {
-        let number = value.as_integer();
-        let number = number.and_then(|it| i64::from_str_radix(it.as_str(), it.radix()).ok());
-        let number = number.and_then(|it| T::try_from(it).ok());
-        let number = number.filter(|it| *it >= least && *it <= most);
-        number.ok_or_else(|| format!("write a number from {least} to {most}"))
-    }
 }

@@ -1,5 +1,5 @@
-//! Tells when a file may have changed, by whatever way: written, renamed over, removed and made
-//! again, a symbolic link on its path swapped (as the kubelet swaps `..data` of a ConfigMap).
+//! Watches a file for changes of every kind: written, renamed over, removed and made again, a
+//! symbolic link on its path swapped (as the kubelet swaps `..data` of a ConfigMap).
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
-/// Whoever writes a file is given so long to go on before it is read.
+/// A change is reported once nothing more has changed for so long: its writer may not be done.
 const QUIET: Duration = Duration::from_millis(20);
-/// But it is read at the latest so long after the first change.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// But at the latest so long after the first change.
+const LATEST: Duration = Duration::from_millis(200);
 /// As many symbolic links as the kernel follows (MAXSYMLINKS).
 const LINKS: usize = 40;
 
@@ -27,8 +27,8 @@ pub struct Watch {
     names: HashMap<WatchDescriptor, BTreeSet<OsString>>,
 }
 
-/// nix gives the descriptor by `AsFd` alone, and tokio asks for `AsRawFd`: always the same one,
-/// open as long as this lives.
+/// nix has `AsFd` alone, and tokio asks for `AsRawFd`: always the same descriptor, open as long as
+/// this lives.
 #[derive(Debug)]
 struct Handle(Inotify);
 
@@ -39,7 +39,7 @@ impl AsRawFd for Handle {
 }
 
 impl Watch {
-    /// Watches a file from now on: what changes after this returns is told.
+    /// Watches a file from now on: what changes after this returns is reported.
     ///
     /// # Errors
     /// The kernel has no inotify instance or watch left (`fs.inotify.max_user_*`).
@@ -50,26 +50,26 @@ impl Watch {
         #[expect(deprecated, reason = "the other constructor is unsafe; Handle keeps its promise")]
         let inotify = AsyncFd::new(handle)?;
         let mut watch = Watch { path, inotify, names: HashMap::new() };
-        let mut way = Way::of(&watch.path);
+        let mut lookup = Lookup::of(&watch.path);
         loop {
-            watch.add(&way)?;
-            // What changed between the look and the watch would not be told.
-            let now = Way::of(&watch.path);
-            if now == way {
+            watch.add(&lookup)?;
+            // What changed between the look and the watch would not be reported.
+            let now = Lookup::of(&watch.path);
+            if now == lookup {
                 return Ok(watch);
             }
-            way = now;
+            lookup = now;
         }
     }
 
-    /// Waits until the file may have changed, and is then quiet. It may be called off at any
-    /// await: a change is told by the next call.
+    /// Waits until the file may have changed and no more changes follow. It may be cancelled at any
+    /// await: the next call reports the change.
     ///
     /// # Errors
     /// As [`Watch::new`].
     pub async fn changed(&mut self) -> io::Result<()> {
         while !self.events().await? {}
-        let latest = Instant::now() + PATIENCE;
+        let latest = Instant::now() + LATEST;
         let mut quiet = Instant::now() + QUIET;
         while let Ok(more) = timeout_at(quiet.min(latest), self.events()).await {
             if more? {
@@ -83,8 +83,8 @@ impl Watch {
         Ok(())
     }
 
-    fn add(&mut self, way: &Way) -> io::Result<()> {
-        // Not IN_MODIFY: a file is read when its writer is done with it.
+    fn add(&mut self, lookup: &Lookup) -> io::Result<()> {
+        // Not IN_MODIFY: a file is read when its writer has closed it.
         let mask = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_MOVE
@@ -92,7 +92,7 @@ impl Watch {
             | AddWatchFlags::IN_ATTRIB;
         let inotify = &self.inotify.get_ref().0;
         let gone = [Errno::ENOENT, Errno::ENOTDIR, Errno::EACCES];
-        for (folder, name) in &way.steps {
+        for (folder, name) in &lookup.steps {
             match inotify.add_watch(folder, mask | AddWatchFlags::IN_ONLYDIR) {
                 Ok(id) => drop(self.names.entry(id).or_default().insert(name.clone())),
                 Err(error) if gone.contains(&error) => {}
@@ -100,7 +100,7 @@ impl Watch {
             }
         }
         // The file itself: one that is bind-mounted is written through a folder elsewhere.
-        match &way.file {
+        match &lookup.file {
             Some(file) => match inotify.add_watch(file, mask) {
                 Err(error) if !gone.contains(&error) => Err(error.into()),
                 _ => Ok(()),
@@ -109,7 +109,7 @@ impl Watch {
         }
     }
 
-    /// Waits for events, and tells whether any concerns the file.
+    /// Waits for events; whether any concerns the file.
     async fn events(&self) -> io::Result<bool> {
         let mut ready = self.inotify.readable().await?;
         let events = ready.try_io(|inotify| Ok(inotify.get_ref().0.read_events()?));
@@ -123,17 +123,17 @@ impl Watch {
     }
 }
 
-/// How the kernel gets to a file.
+/// How the kernel resolves a path.
 #[derive(Debug, PartialEq, Eq)]
-struct Way {
+struct Lookup {
     /// Each folder that a name is looked up in, and the name.
     steps: Vec<(PathBuf, OsString)>,
-    /// Where it ends, if it does.
+    /// The file at its end, if there is one.
     file: Option<PathBuf>,
 }
 
-impl Way {
-    fn of(path: &Path) -> Way {
+impl Lookup {
+    fn of(path: &Path) -> Lookup {
         let mut todo = parts(path);
         let mut at = PathBuf::from("/");
         let mut steps = Vec::new();
@@ -155,12 +155,12 @@ impl Way {
                         Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
                             at.push(part);
                         }
-                        _ => return Way { steps, file: None },
+                        _ => return Lookup { steps, file: None },
                     }
                 }
             }
         }
-        Way { steps, file: Some(at) }
+        Lookup { steps, file: Some(at) }
     }
 }
 
@@ -176,11 +176,14 @@ mod tests {
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
-    /// Far more than any machine needs to tell of a change.
+    /// Far more than any machine needs to report a change.
     const LIMIT: Duration = Duration::from_secs(20);
 
-    async fn told(watch: &mut Watch) {
-        tokio::time::timeout(LIMIT, watch.changed()).await.expect("no change was told").unwrap();
+    async fn changed(watch: &mut Watch) {
+        tokio::time::timeout(LIMIT, watch.changed())
+            .await
+            .expect("no change was reported")
+            .unwrap();
     }
 
     fn place() -> (TempDir, PathBuf) {
@@ -195,24 +198,24 @@ mod tests {
         let file = place.join("a/b/file");
         let mut watch = Watch::new(&file).unwrap();
         fs::create_dir(place.join("a")).unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
         fs::create_dir(place.join("a/b")).unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
         fs::write(&file, "1").unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
         fs::write(place.join("a/b/new"), "2").unwrap();
         fs::rename(place.join("a/b/new"), &file).unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
         fs::rename(place.join("a"), place.join("away")).unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
         fs::rename(place.join("away"), place.join("a")).unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
         fs::remove_file(&file).unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
     }
 
     #[tokio::test]
-    async fn what_is_beside_it_is_not_told() {
+    async fn a_change_beside_it_is_not_reported() {
         let (_dir, place) = place();
         let file = place.join("file");
         fs::write(&file, "1").unwrap();
@@ -220,11 +223,11 @@ mod tests {
         fs::write(place.join("other"), "1").unwrap();
         assert!(!watch.events().await.unwrap());
         fs::write(&file, "2").unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
     }
 
     #[tokio::test]
-    async fn every_swap_of_a_link_on_the_path_is_told() {
+    async fn every_swap_of_a_link_on_the_path_is_reported() {
         let (_dir, place) = place();
         let put = |stamp: usize| {
             fs::create_dir(place.join(stamp.to_string())).unwrap();
@@ -238,19 +241,19 @@ mod tests {
         let mut watch = Watch::new(&place.join("far")).unwrap();
         for stamp in 1..=100 {
             put(stamp);
-            told(&mut watch).await;
+            changed(&mut watch).await;
             fs::remove_dir_all(place.join((stamp - 1).to_string())).unwrap();
             assert_eq!(fs::read_to_string(place.join("far")).unwrap(), stamp.to_string());
         }
     }
 
     #[tokio::test]
-    async fn a_ring_of_links_is_no_file() {
+    async fn a_circle_of_links_is_no_file() {
         let (_dir, place) = place();
         symlink("two", place.join("one")).unwrap();
         symlink("one", place.join("two")).unwrap();
         let mut watch = Watch::new(&place.join("one")).unwrap();
         fs::remove_file(place.join("one")).unwrap();
-        told(&mut watch).await;
+        changed(&mut watch).await;
     }
 }

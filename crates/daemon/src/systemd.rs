@@ -1,16 +1,14 @@
-//! sd_notify(3): what the daemon tells its service manager, if there is one. All of it is
-//! silent where it fails, as the manager's absence is no fault.
+//! sd_notify(3): what the daemon reports to its service manager, if there is one. A report that
+//! cannot be sent is ignored, because a daemon may run without a manager.
 
-use crate::control::ask;
-use crate::query::Query;
 use nix::time::{ClockId, clock_gettime};
 use std::ffi::{OsStr, OsString};
+use std::future::Future;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// The daemon runs, or runs again after a reload.
 pub fn ready() {
@@ -22,7 +20,7 @@ pub fn status(text: &str) {
     notify(&format!("STATUS={}", text.replace('\n', " ")));
 }
 
-/// The configuration is being read anew; [`ready`] tells that it was.
+/// The configuration is being read anew; [`ready`] reports the end.
 pub fn reloading() {
     if let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) {
         let usec = Duration::from(now).as_micros();
@@ -35,13 +33,19 @@ pub fn stopping() {
     notify("STOPPING=1");
 }
 
-/// Where the unit has `WatchdogSec=`, tells from now on that the daemon's loop turns: as long as
-/// it answers. systemd restarts a daemon that does not.
-pub fn watchdog(queries: mpsc::Sender<Query>) {
-    let of = |name| std::env::var(name).ok();
-    let Some(interval) = interval(of("WATCHDOG_USEC"), of("WATCHDOG_PID")) else { return };
+/// Where the unit has `WatchdogSec=`, reports from now on that the daemon's loop runs, each time
+/// that `is_alive`, which asks the loop, returns true. It ends with false: systemd restarts a daemon
+/// that reports nothing.
+pub fn watchdog<A>(is_alive: impl Fn() -> A + Send + 'static)
+where
+    A: Future<Output = bool> + Send,
+{
+    let variable = |name| std::env::var(name).ok();
+    let Some(interval) = interval(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID")) else {
+        return;
+    };
     tokio::spawn(async move {
-        while ask(&queries, Query::Figures).await.is_some() {
+        while is_alive().await {
             notify("WATCHDOG=1");
             tokio::time::sleep(interval).await;
         }
@@ -61,7 +65,7 @@ fn notify(state: &str) {
     if let Some(socket) = std::env::var_os("NOTIFY_SOCKET")
         && let Err(error) = send(&socket, state)
     {
-        tracing::debug!("cannot tell systemd: {error}");
+        tracing::debug!("cannot notify systemd: {error}");
     }
 }
 
@@ -71,7 +75,7 @@ fn send(socket: &OsStr, state: &str) -> io::Result<()> {
         path => SocketAddr::from_pathname(OsString::from(OsStr::from_bytes(path)))?,
     };
     let datagram = UnixDatagram::unbound()?;
-    // A manager that does not read must not hold up the loop.
+    // The loop must not wait for a manager that does not read.
     datagram.set_nonblocking(true)?;
     datagram.send_to_addr(state.as_bytes(), &address).map(drop)
 }
@@ -80,24 +84,24 @@ fn send(socket: &OsStr, state: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn heard(at: &UnixDatagram) -> String {
+    fn received(at: &UnixDatagram) -> String {
         let mut text = [0; 100];
         let length = at.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..length]).into_owned()
     }
 
     #[test]
-    fn both_kinds_of_sockets_hear() {
+    fn both_kinds_of_sockets_receive() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         send(path.as_os_str(), "READY=1").unwrap();
-        assert_eq!(heard(&manager), "READY=1");
+        assert_eq!(received(&manager), "READY=1");
         let name = format!("ferrule-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
         send(format!("@{name}").as_ref(), "STOPPING=1").unwrap();
-        assert_eq!(heard(&manager), "STOPPING=1");
+        assert_eq!(received(&manager), "STOPPING=1");
         assert!(send("".as_ref(), "READY=1").is_err());
     }
 

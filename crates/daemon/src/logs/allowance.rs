@@ -1,34 +1,34 @@
-//! A bound on the lines that a peer can cause: it may send a thousand messages a second, each of
-//! them a matter to log.
+//! A limit on the lines that another program can cause: a peer may send a thousand messages a
+//! second, and each of them may be worth a line.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The time that an allowance is for.
+/// The period of an allowance.
 const TIME: Duration = Duration::from_secs(60);
 
-/// Lines that no allowance was left for, since the start.
+/// Lines beyond their allowance, since the start.
 static WITHHELD: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines were not logged since the start, for there were too many of their kind.
-pub(crate) fn withheld() -> u64 {
+/// How many lines were not logged since the start because there were too many of their kind.
+pub fn withheld() -> u64 {
     WITHHELD.load(Ordering::Relaxed)
 }
 
-/// So many lines in a minute.
+/// A number of lines in a minute.
 #[derive(Debug)]
-pub(crate) struct Allowance {
+pub struct Allowance {
     lines: u32,
     left: u32,
     withheld: u64,
     begun: Option<Instant>,
 }
 
-/// What a line ends with that may be logged: empty, or what is told of those that were not, or will
-/// not be.
+/// The end of a line that may be logged: empty, or how many lines before it were not logged, or that
+/// the following ones will not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct End {
+pub struct End {
     withheld: u64,
     last: bool,
 }
@@ -46,12 +46,13 @@ impl fmt::Display for End {
 }
 
 impl Allowance {
-    pub(crate) fn new(lines: u32) -> Allowance {
+    /// Allows so many lines in each minute.
+    pub fn new(lines: u32) -> Allowance {
         Allowance { lines, left: lines, withheld: 0, begun: None }
     }
 
     /// Whether one more line may be logged now, and how it ends.
-    pub(crate) fn line(&mut self) -> Option<End> {
+    pub fn line(&mut self) -> Option<End> {
         self.line_at(Instant::now())
     }
 
@@ -74,22 +75,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_beyond_the_allowance_are_counted_and_told_of() {
+    fn lines_beyond_the_allowance_are_counted_and_reported() {
         let (mut lines, begin) = (Allowance::new(3), Instant::now());
-        let mut said = |second| {
+        let mut end_at = |second| {
             let end = lines.line_at(begin + Duration::from_secs(second));
             end.map(|end| end.to_string())
         };
-        assert_eq!(said(0).as_deref(), Some(""));
-        assert_eq!(said(1).as_deref(), Some(""));
+        assert_eq!(end_at(0).as_deref(), Some(""));
+        assert_eq!(end_at(1).as_deref(), Some(""));
         let last = " (more like it are counted and not logged for a minute)";
-        assert_eq!(said(2).as_deref(), Some(last));
+        assert_eq!(end_at(2).as_deref(), Some(last));
         for second in 3..60 {
-            assert_eq!(said(second), None);
+            assert_eq!(end_at(second), None);
         }
-        let told = " (57 lines like it before were not logged)";
-        assert_eq!(said(60).as_deref(), Some(told));
-        assert_eq!(said(61).as_deref(), Some(""));
+        let reported = " (57 lines like it before were not logged)";
+        assert_eq!(end_at(60).as_deref(), Some(reported));
+        assert_eq!(end_at(61).as_deref(), Some(""));
         assert!(withheld() >= 57);
     }
 }

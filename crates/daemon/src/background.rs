@@ -4,28 +4,26 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
-/// Does `work` on a thread of its own, or where none can be had, here. tokio's `spawn_blocking`
-/// panics then.
+/// Does `work` on a thread of its own, or on this one where no thread can be started. (tokio's
+/// `spawn_blocking` panics then.)
 ///
 /// # Errors
 /// The thread ended without a result.
-pub(crate) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, result) = oneshot::channel();
     let work: Work = Arc::new(Mutex::new(Some(Box::new(move || drop(done.send(work()))))));
     let of_thread = Arc::clone(&work);
-    if let Err(error) = std::thread::Builder::new().spawn(move || run(&of_thread)) {
-        tracing::debug!("no thread can be had: {error}");
-        run(&work);
+    if let Err(error) = std::thread::Builder::new().spawn(move || take(&of_thread)) {
+        tracing::debug!("no thread can be started: {error}");
+        take(&work);
     }
     result.await.map_err(io::Error::other)
 }
 
-/// What one of two does.
+/// Done once, by the thread or by who could not start it.
 type Work = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
-fn run(work: &Work) {
+fn take(work: &Work) {
     let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(work) = work {
         work();
@@ -37,7 +35,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_done_aside_comes_back() {
-        assert_eq!(aside(|| 6 * 7).await.unwrap(), 42);
+    async fn the_result_of_background_work_is_returned() {
+        assert_eq!(run(|| 6 * 7).await.unwrap(), 42);
     }
 }
