@@ -1,7 +1,9 @@
-//! Where the node set comes from: a task that sends every complete set it sees.
+//! Where the node set comes from. A source is a task that sends a [`Reading`] each time it has read
+//! something else; [`kept`] keeps the last good set of any source for a start without it.
 
 mod file;
 mod kept;
+mod own;
 
 use crate::config::{Config, Source};
 use crate::nodes::{Node, NodeSet};
@@ -10,28 +12,40 @@ use tokio::sync::mpsc;
 /// The kept set's file in the state directory.
 pub const KEPT: &str = "nodes.json";
 
-/// What a source tells.
+/// What a source sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// A complete node set: what is not in it is removed from the kernel. It differs from the one
+    /// before, or follows a failure.
+    Set(NodeSet),
+    /// The source cannot be read, or what it holds is no node set; in words, and only when they
+    /// differ from the last ones.
+    Failed(String),
+}
+
+/// What the daemon's loop receives.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Update {
-    /// A complete node set. `kept` when it is the last good one of an earlier run, read back
-    /// because the source has told none yet: routes are made by it, but none is swept.
+    /// A complete node set. `kept` where it is the last good one of an earlier run, because the
+    /// source has sent none yet: routes are made by it, but none is removed.
     Set {
         /// The nodes.
         set: NodeSet,
         /// It is an earlier run's.
         kept: bool,
     },
-    /// The source cannot be read, or what it tells is no node set: the last set stands. In words.
+    /// The source failed, in words: the last set remains in force.
     Failed(String),
 }
 
-/// Starts the configured source on the current runtime. A source that fails at its start is
-/// followed by the kept set, if there is one. It ends when the receiver is dropped.
+/// Starts the configured source on the current runtime. It ends when the receiver is dropped.
 pub fn start(config: &Config) -> mpsc::Receiver<Update> {
     let (updates, receiver) = mpsc::channel(4);
     match &config.source {
         Source::File { path } => {
-            tokio::spawn(file::run(path.clone(), config.state_dir.join(KEPT), updates));
+            let (readings, read) = mpsc::channel(1);
+            tokio::spawn(file::run(path.clone(), readings));
+            tokio::spawn(kept::keep(config.state_dir.join(KEPT), read, updates));
         }
         Source::Node { addresses, pod_cidrs } => {
             let own = Node {
@@ -39,13 +53,7 @@ pub fn start(config: &Config) -> mpsc::Receiver<Update> {
                 addresses: addresses.clone(),
                 pod_cidrs: pod_cidrs.clone(),
             };
-            let set = NodeSet { nodes: vec![own] };
-            tokio::spawn(async move {
-                // Nothing ever changes, and the end of a source would be the daemon's.
-                if updates.send(Update::Set { set, kept: false }).await.is_ok() {
-                    updates.closed().await;
-                }
-            });
+            tokio::spawn(own::run(own, updates));
         }
     }
     receiver

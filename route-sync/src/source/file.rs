@@ -1,6 +1,6 @@
 //! The source `file`: TOML with a `[[node]]` for each node.
 
-use super::{Update, kept};
+use super::Reading;
 use crate::nodes::NodeSet;
 use daemon::background;
 use daemon::config::line;
@@ -13,76 +13,50 @@ use tokio::sync::mpsc::Sender;
 
 /// More than any cluster needs, in bytes.
 const LIMIT: u64 = 64 << 20;
-/// Between two looks at a file that cannot be watched.
+/// Between two readings of a file that cannot be watched.
 const UNWATCHED: Duration = Duration::from_secs(10);
 
-/// Sends what the file tells until nobody listens.
-pub(super) async fn run(path: PathBuf, kept: PathBuf, updates: Sender<Update>) {
+/// Sends what the file holds until the receiver is dropped.
+pub(super) async fn run(path: PathBuf, readings: Sender<Reading>) {
     tokio::select! {
-        () = follow(&path, &kept, &updates) => {}
-        () = updates.closed() => {}
+        () = follow(&path, &readings) => {}
+        () = readings.closed() => {}
     }
 }
 
-async fn follow(path: &Path, kept: &Path, updates: &Sender<Update>) {
-    // By its hash, since thousands of nodes would be held twice.
-    let mut told: Option<Result<u64, String>> = None;
+async fn follow(path: &Path, readings: &Sender<Reading>) {
+    let mut last = None;
     let mut watch = Watch::new(path);
     loop {
-        match look(path, told.clone()).await {
-            Look::Same => {}
-            Look::New { hash, set, form } => {
-                told = Some(Ok(hash));
-                if updates.send(Update::Set { set, kept: false }).await.is_err() {
-                    return;
-                }
-                keep(kept.to_owned(), form).await;
-            }
-            Look::Failed(why) => {
-                if told.is_none()
-                    && let Some(set) = read_kept(kept).await
-                    && updates.send(Update::Set { set, kept: true }).await.is_err()
-                {
-                    return;
-                }
-                told = Some(Err(why.clone()));
-                if updates.send(Update::Failed(why)).await.is_err() {
-                    return;
-                }
+        if let Some((now, reading)) = look(path, last.clone()).await {
+            last = Some(now);
+            if readings.send(reading).await.is_err() {
+                return;
             }
         }
         watch = wait(path, watch).await;
     }
 }
 
-/// What a look at the file shows.
-enum Look {
-    /// What was told last.
-    Same,
-    /// Another set, its text's hash, and its form to keep.
-    New { hash: u64, set: NodeSet, form: Vec<u8> },
-    /// No set, and why.
-    Failed(String),
-}
+/// What was read last: a text, by its hash, since the set of thousands of nodes would be held twice;
+/// or why it was no set.
+type Last = Result<u64, String>;
 
-/// Looks at the file, beside the loop: 10 MB of nodes take a second to parse.
-async fn look(path: &Path, told: Option<Result<u64, String>>) -> Look {
+/// Reads the file in the background, since 10 MB of nodes take a second to parse; `None` where it
+/// holds what was read last.
+async fn look(path: &Path, last: Option<Last>) -> Option<(Last, Reading)> {
     let file = path.to_owned();
-    let looked = background::run(move || match read(&file, told.as_ref()) {
-        Ok(look) => look,
-        Err(why) if told == Some(Err(why.clone())) => Look::Same,
-        Err(why) => Look::Failed(why),
-    });
-    looked.await.unwrap_or_else(|error| Look::Failed(format!("{}: {error}", path.display())))
+    let before = last.clone();
+    let read = background::run(move || read(&file, before.as_ref())).await;
+    let failed = |error| Err(format!("{}: {error}", path.display()));
+    match read.unwrap_or_else(failed) {
+        Ok(read) => read.map(|(hash, set)| (Ok(hash), Reading::Set(set))),
+        Err(why) if last == Some(Err(why.clone())) => None,
+        Err(why) => Some((Err(why.clone()), Reading::Failed(why))),
+    }
 }
 
-/// As [`look`].
-async fn read_kept(path: &Path) -> Option<NodeSet> {
-    let path = path.to_owned();
-    background::run(move || kept::read(&path)).await.ok().flatten()
-}
-
-/// Waits for a change, and has the file watched when it returns.
+/// Waits for a change; the file is watched when it returns.
 async fn wait(path: &Path, watch: std::io::Result<Watch>) -> std::io::Result<Watch> {
     let changed = match watch {
         Ok(mut watch) => watch.changed().await.map(|()| watch),
@@ -95,32 +69,23 @@ async fn wait(path: &Path, watch: std::io::Result<Watch>) -> std::io::Result<Wat
     Watch::new(path)
 }
 
-/// Beside the loop: fsync may take long.
-async fn keep(path: PathBuf, form: Vec<u8>) {
-    let shown = path.display().to_string();
-    if let Ok(Err(error)) | Err(error) = background::run(move || kept::write(&path, &form)).await {
-        tracing::warn!("cannot keep the node set in {shown}: {error}");
-    }
-}
-
-fn read(path: &Path, told: Option<&Result<u64, String>>) -> Result<Look, String> {
+fn read(path: &Path, last: Option<&Last>) -> Result<Option<(u64, NodeSet)>, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     let text = files::text(path, LIMIT).map_err(failed)?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     let hash = hasher.finish();
-    if told == Some(&Ok(hash)) {
-        return Ok(Look::Same);
+    if last == Some(&Ok(hash)) {
+        return Ok(None);
     }
     let set = parse(&text).map_err(|why| format!("{}: {why}", path.display()))?;
-    let form = kept::form(&set).map_err(failed)?;
-    Ok(Look::New { hash, set, form })
+    Ok(Some((hash, set)))
 }
 
 fn parse(text: &str) -> Result<NodeSet, String> {
     let set = piecewise(text).map_or_else(|| whole(text), Ok)?;
     if set.nodes.is_empty() {
-        // A file that somebody begins to write looks so; without nodes every route would go.
+        // A file whose writer has just begun looks so. Without nodes every route would be removed.
         return Err("there is no [[node]]; write one for each node, this one among them".into());
     }
     Ok(set)
@@ -178,26 +143,26 @@ mod tests {
         NodeSet { nodes: vec![Node { name: name.to_owned(), addresses, pod_cidrs: vec![] }] }
     }
 
-    fn start(dir: &Path) -> Receiver<Update> {
-        let (sender, receiver) = mpsc::channel(4);
-        tokio::spawn(run(dir.join("nodes.toml"), dir.join("kept/nodes.json"), sender));
+    fn start(dir: &Path) -> Receiver<Reading> {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(run(dir.join("nodes.toml"), sender));
         receiver
     }
 
-    async fn next(updates: &mut Receiver<Update>) -> Update {
+    async fn next(updates: &mut Receiver<Reading>) -> Reading {
         let next = tokio::time::timeout(Duration::from_secs(20), updates.recv()).await;
-        next.expect("nothing was told").unwrap()
+        next.expect("nothing was sent").unwrap()
     }
 
-    async fn failed(updates: &mut Receiver<Update>) -> String {
+    async fn failed(updates: &mut Receiver<Reading>) -> String {
         match next(updates).await {
-            Update::Failed(why) => why,
-            set @ Update::Set { .. } => panic!("{set:?}"),
+            Reading::Failed(why) => why,
+            set @ Reading::Set(_) => panic!("{set:?}"),
         }
     }
 
-    fn fresh(name: &str) -> Update {
-        Update::Set { set: set(name), kept: false }
+    fn fresh(name: &str) -> Reading {
+        Reading::Set(set(name))
     }
 
     #[tokio::test]
@@ -220,23 +185,6 @@ mod tests {
         fs::write(dir.path().join("new"), text("two")).unwrap();
         fs::rename(dir.path().join("new"), &file).unwrap();
         assert_eq!(next(&mut updates).await, fresh("two"));
-    }
-
-    #[tokio::test]
-    async fn the_last_good_set_is_kept_for_a_start_without_source() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("nodes.toml");
-        fs::write(&file, text("one")).unwrap();
-        let mut updates = start(dir.path());
-        assert_eq!(next(&mut updates).await, fresh("one"));
-        fs::write(&file, text("one") + "typo = 1").unwrap();
-        assert!(failed(&mut updates).await.contains("line 4: unknown field `typo`"));
-        drop(updates);
-        let mut updates = start(dir.path());
-        assert_eq!(next(&mut updates).await, Update::Set { set: set("one"), kept: true });
-        assert!(failed(&mut updates).await.contains("typo"));
-        fs::write(&file, text("one")).unwrap();
-        assert_eq!(next(&mut updates).await, fresh("one"));
     }
 
     #[tokio::test]
@@ -273,14 +221,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
-        fn node_by_node_is_as_whole(text in PIECES) {
+        fn piecewise_is_as_whole(text in PIECES) {
             if let Some(set) = piecewise(&text) {
                 prop_assert_eq!(Ok(set), whole(&text));
             }
         }
 
         #[test]
-        fn what_is_whole_in_the_usual_form_is_so_node_by_node(names in prop::collection::vec("[a-z]{1,5}", 1..5)) {
+        fn the_usual_form_is_parsed_piecewise(names in prop::collection::vec("[a-z]{1,5}", 1..5)) {
             let text: String = names.iter().map(|name| text(name)).collect();
             prop_assert_eq!(piecewise(&text), whole(&text).ok());
         }

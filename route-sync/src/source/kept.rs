@@ -1,12 +1,16 @@
-//! The last good node set, so that a node that boots while its source is away still routes.
+//! The last good node set of any source, kept on disk, so that a node that boots while its source
+//! cannot be read still routes.
 
+use super::{Reading, Update};
 use crate::nodes::{Node, NodeSet};
+use daemon::background;
 use node::files;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc::{Receiver, Sender};
 
 /// The version of what the file means. One without it is of version 1.
 const VERSION: u64 = 1;
@@ -28,9 +32,64 @@ struct Kept {
     node: Vec<Node>,
 }
 
-/// The kept set; `None` when there is none. One that is damaged, or of a newer version, is none,
-/// and the log says so.
-pub(super) fn read(path: &Path) -> Option<NodeSet> {
+/// Passes on what a source sends, and keeps each set in `path`. A source that fails before it has
+/// sent anything is preceded by the kept set, if there is one. It ends with the source or the
+/// receiver.
+pub(super) async fn keep(path: PathBuf, mut source: Receiver<Reading>, updates: Sender<Update>) {
+    let mut first = true;
+    while let Some(reading) = source.recv().await {
+        let failed = matches!(reading, Reading::Failed(_));
+        let kept = if first && failed { read_in_background(&path).await } else { None };
+        first = false;
+        let kept = kept.map(|set| Update::Set { set, kept: true });
+        let (update, form) = match reading {
+            Reading::Set(set) => {
+                let (set, form) = with_form(set).await;
+                (set.map(|set| Update::Set { set, kept: false }), form)
+            }
+            Reading::Failed(why) => (Some(Update::Failed(why)), None),
+        };
+        for update in kept.into_iter().chain(update) {
+            if updates.send(update).await.is_err() {
+                return;
+            }
+        }
+        // Routes first: fsync may take long.
+        if let Some(form) = form {
+            write_in_background(&path, form).await;
+        }
+    }
+}
+
+async fn read_in_background(path: &Path) -> Option<NodeSet> {
+    let path = path.to_owned();
+    background::run(move || read(&path)).await.ok().flatten()
+}
+
+/// A set and its form on disk.
+async fn with_form(set: NodeSet) -> (Option<NodeSet>, Option<Vec<u8>>) {
+    let formed = background::run(move || (form(&set), set)).await;
+    match formed {
+        Ok((Ok(form), set)) => (Some(set), Some(form)),
+        Ok((Err(error), set)) => {
+            tracing::warn!("cannot keep the node set: {error}");
+            (Some(set), None)
+        }
+        // Only where the thread panicked.
+        Err(_) => (None, None),
+    }
+}
+
+async fn write_in_background(path: &Path, form: Vec<u8>) {
+    let (path, shown) = (path.to_owned(), path.display());
+    if let Ok(Err(error)) | Err(error) = background::run(move || write(&path, &form)).await {
+        tracing::warn!("cannot keep the node set in {shown}: {error}");
+    }
+}
+
+/// The kept set; `None` where there is none. One that is damaged, or of a newer version, is not
+/// used, and the log says so.
+fn read(path: &Path) -> Option<NodeSet> {
     let text = match files::text(path, LIMIT) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -64,30 +123,30 @@ fn parse(text: &[u8]) -> Result<NodeSet, String> {
 }
 
 /// Its form on disk.
-pub(super) fn form(set: &NodeSet) -> io::Result<Vec<u8>> {
+fn form(set: &NodeSet) -> io::Result<Vec<u8>> {
     let form = Form { version: VERSION, node: &set.nodes };
     let mut text = serde_json::to_vec(&form).map_err(io::Error::other)?;
     text.push(b'\n');
     Ok(text)
 }
 
-/// Writes a form of a set unless it is there already. After a crash of the machine, the old one
+/// Writes a form of a set unless the file holds it already. After a crash of the machine the old one
 /// or this one is there, whole.
-pub(super) fn write(path: &Path, form: &[u8]) -> io::Result<()> {
+fn write(path: &Path, form: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     files::folder(folder)?;
     if is_there(path, form) {
         return Ok(());
     }
-    let aside = folder.join(".nodes.json.new");
-    let mut file = files::create(&aside, files::READABLE)?;
+    let new = folder.join(".nodes.json.new");
+    let mut file = files::create(&new, files::READABLE)?;
     file.write_all(form)?;
     file.sync_all()?;
-    fs::rename(&aside, path)?;
+    fs::rename(&new, path)?;
     File::open(folder)?.sync_all()
 }
 
-/// Whether the file has that content, and nobody else may write it.
+/// Whether the file has that content, and no other user may write it.
 fn is_there(path: &Path, form: &[u8]) -> bool {
     const OTHERS_WRITE: u32 = 0o022;
     let closed = |meta: fs::Metadata| meta.is_file() && meta.mode() & OTHERS_WRITE == 0;
@@ -99,6 +158,7 @@ fn is_there(path: &Path, form: &[u8]) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use tokio::sync::mpsc;
 
     #[test]
     fn a_set_that_others_may_write_is_written_anew() {
@@ -115,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_and_written_only_when_it_differs() {
+    fn a_kept_set_is_read_and_written_only_when_it_differs() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state/nodes.json");
         assert_eq!(read(&path), None);
@@ -136,5 +196,45 @@ mod tests {
         fs::write(&path, r#"{"version": 2, "node": []}"#).unwrap();
         assert_eq!(read(&path), None);
         assert!(parse(br#"{"version": 2, "what": 1}"#).unwrap_err().contains("of version 2"));
+    }
+
+    fn set(name: &str) -> NodeSet {
+        NodeSet {
+            nodes: vec![Node { name: name.to_owned(), addresses: vec![], pod_cidrs: vec![] }],
+        }
+    }
+
+    /// What the loop receives of what a source sends.
+    async fn received(path: &Path, sent: Vec<Reading>) -> Vec<Update> {
+        let (readings, read) = mpsc::channel(1);
+        let (updates, mut received) = mpsc::channel(8);
+        let keeping = tokio::spawn(keep(path.to_owned(), read, updates));
+        for reading in sent {
+            readings.send(reading).await.unwrap();
+        }
+        drop(readings);
+        keeping.await.unwrap();
+        let mut all = vec![];
+        while let Some(update) = received.recv().await {
+            all.push(update);
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn the_last_good_set_is_kept_for_a_start_without_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state/nodes.json");
+        let fails = || Reading::Failed("it is gone".to_owned());
+        let failed = || Update::Failed("it is gone".to_owned());
+        let fresh = |name| Update::Set { set: set(name), kept: false };
+        assert_eq!(received(&path, vec![fails()]).await, [failed()]);
+        let sent = vec![Reading::Set(set("one")), fails(), Reading::Set(set("two"))];
+        assert_eq!(received(&path, sent).await, [fresh("one"), failed(), fresh("two")]);
+        let kept = Update::Set { set: set("two"), kept: true };
+        let sent = vec![fails(), Reading::Set(set("one")), fails()];
+        assert_eq!(received(&path, sent).await, [kept, failed(), fresh("one"), failed()]);
+        // A source that is there at the start needs no kept set.
+        assert_eq!(received(&path, vec![Reading::Set(set("two"))]).await, [fresh("two")]);
     }
 }
