@@ -3,6 +3,7 @@
 use crate::admission::{Refusal, Reserved};
 use crate::bgp::{Hops, Learned};
 use crate::config::{Config, Mode};
+use crate::convergence::ThisNode;
 use crate::facts::Facts;
 use crate::nodes::{Accepted, Node, Refused};
 use crate::query::Path;
@@ -62,8 +63,8 @@ pub struct Desired {
     pub source: Source,
     /// What is not well, and what it is about.
     pub problems: BTreeSet<(String, String)>,
-    /// So much of this node is unknown that what is in the kernel shall stay there.
-    pub incomplete: bool,
+    /// What is known of this node. Unless it is all, what exists in the kernel remains.
+    pub node: ThisNode,
 }
 
 /// The tunnel's device.
@@ -153,9 +154,9 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
             ),
         };
         desired.problems.insert((what, advice));
-        desired.incomplete = true;
         return desired;
     };
+    desired.node = ThisNode::Known;
     desired.own.clone_from(&own.pod_cidrs);
     desired.addresses.clone_from(&own.addresses);
     for cidr in &own.pod_cidrs {
@@ -167,7 +168,7 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
         Ok((index, local)) => desired.tunnel(config, own, facts, index, local),
         Err(reason) => {
             desired.problems.insert((format!("node {}", own.name), reason));
-            desired.incomplete = true;
+            desired.node = ThisNode::Unplaced;
         }
     }
     let source = Source::of(own, desired.vtep.is_some(), facts);

@@ -1,15 +1,17 @@
 //! What has to be changed in the kernel: desired against actual, by one key for each object.
 
 use crate::bgp::Learned;
+use crate::convergence::{Convergence, Leftover, Stays};
 use crate::desired::{BLACKHOLE, Desired, LEARNED, PROTOCOL, Way};
 use ipnetwork::IpNetwork;
 use net::fdb::{self, FdbEntry};
 use net::neighbour::{self, Neighbour};
 use net::route::{self, Hop, Kind, Route};
 use net::{Mac, Verb};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
+use tracing::debug;
 
 /// What a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,33 +143,31 @@ fn same_hops(wanted: &[Hop], found: &[Hop]) -> bool {
     wanted == found || (wanted.len() == found.len() && wanted.iter().all(|hop| found.contains(hop)))
 }
 
-/// Whether what is not desired goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sweep<'a> {
-    /// The node set is complete.
-    pub nodes: bool,
-    /// While not every BGP peer has sent its routes, what was heard in this run: of what BGP made
-    /// only that may go, the rest is an earlier run's.
-    pub heard: Option<&'a BTreeSet<IpNetwork>>,
-    /// What BGP tells now.
+/// Which deletions are allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Deletions<'a> {
+    /// What is known so far.
+    pub convergence: &'a Convergence,
+    /// What BGP peers announce now.
     pub learned: &'a Learned,
 }
 
-impl Sweep<'_> {
-    /// Whether this may be done: everything but some deletions.
-    pub fn allows(&self, change: &Change) -> bool {
+impl Deletions<'_> {
+    /// Whether a change may be made: everything but some deletions. An error says why not.
+    pub fn allow(&self, change: &Change) -> Result<(), Stays> {
         match change {
-            // What a peer has withdrawn leads nowhere, whatever the node set is.
             Change::Delete(route) if route.protocol == LEARNED => {
-                !self.waits_for(route) && (self.nodes || !self.learned.contains_key(&route.dst))
+                let announced = self.learned.contains_key(&route.dst);
+                self.convergence.deletes(Leftover::OfBgp { prefix: route.dst, announced })
             }
-            change => self.nodes || !change.deletes(),
+            change if change.deletes() => self.convergence.deletes(Leftover::OfNodes),
+            _ => Ok(()),
         }
     }
 
-    /// Whether a route is an earlier run's that a peer may yet say is still good.
-    fn waits_for(&self, route: &Route) -> bool {
-        route.protocol == LEARNED && self.heard.is_some_and(|heard| !heard.contains(&route.dst))
+    /// Whether a route is an earlier run's that a peer may still announce.
+    fn wait_for(&self, route: &Route) -> bool {
+        route.protocol == LEARNED && self.convergence.waits_for(route.dst)
     }
 }
 
@@ -193,8 +193,8 @@ pub struct Diff<'a> {
     pub desired: &'a Desired,
     /// Index of the tunnel's device.
     pub tunnel: Option<u32>,
-    /// What may go.
-    pub sweep: Sweep<'a>,
+    /// What may be deleted.
+    pub deletions: Deletions<'a>,
 }
 
 impl Diff<'_> {
@@ -235,7 +235,7 @@ impl Diff<'_> {
         match wanted.filter(|wanted| wanted.priority == found.priority) {
             // A second one of the same destination and metric, appended, is none of ours.
             Some(wanted) if seen.present.insert(found.dst) => {
-                let waits = wanted.protocol != LEARNED && self.sweep.waits_for(&found);
+                let waits = wanted.protocol != LEARNED && self.deletions.wait_for(&found);
                 if !same(&wanted, &found) && !waits {
                     seen.changes.push(Change::Replace(wanted));
                 }
@@ -267,11 +267,16 @@ impl Diff<'_> {
         }
     }
 
-    /// Destinations of an earlier run's routes that may stay for now.
+    fn allows(&self, change: &Change) -> bool {
+        let allowed = self.deletions.allow(change);
+        allowed.inspect_err(|why| debug!("not done yet: {change}: {why}")).is_ok()
+    }
+
+    /// Destinations of an earlier run's routes that remain for now.
     pub fn left(&self, routes: &[Seen<IpNetwork>; 4]) -> HashSet<IpNetwork> {
         let stale = routes.iter().flat_map(|seen| &seen.stale);
         let waiting = stale.filter_map(|change| match change {
-            Change::Delete(route) if self.sweep.waits_for(route) => Some(route.dst),
+            Change::Delete(route) if self.deletions.wait_for(route) => Some(route.dst),
             _ => None,
         });
         waiting.collect()
@@ -309,7 +314,7 @@ impl Diff<'_> {
         }
         stale.extend(neighbours.into_iter().flat_map(|seen| seen.stale));
         stale.extend(fdb.stale);
-        changes.extend(stale.into_iter().filter(|change| self.sweep.allows(change)));
+        changes.extend(stale.into_iter().filter(|change| self.allows(change)));
         changes
     }
 }

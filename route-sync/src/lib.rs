@@ -11,6 +11,7 @@ pub mod cleanup;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod convergence;
 pub mod daemon;
 pub mod desired;
 pub mod diff;

@@ -3,8 +3,9 @@
 
 use crate::bgp::Learned;
 use crate::config::Config;
+use crate::convergence::{Achieved, Convergence};
 use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
-use crate::diff::{Change, Diff, Seen, Sweep};
+use crate::diff::{Change, Deletions, Diff, Seen};
 use crate::facts::{Facts, is_tunnel};
 use crate::nodes::{Accepted, NodeSet};
 use crate::query::{Figures, SourceReport};
@@ -46,13 +47,10 @@ pub struct Sync {
     facts: Facts,
     /// What BGP tells.
     learned: Learned,
-    /// All that BGP told in this run, until every peer has sent its routes: then what an earlier
-    /// run heard may go.
-    heard: Option<BTreeSet<IpNetwork>>,
+    /// What may be deleted yet.
+    convergence: Convergence,
     /// Routes of an earlier run that the last full pass left to peers.
     left: HashSet<IpNetwork>,
-    /// A peer has sent all its routes in this run.
-    of_use: bool,
     /// Something that a peer announces is refused, which may be for a gateway.
     pub(crate) refuses_imports: bool,
     desired: Desired,
@@ -63,10 +61,6 @@ pub struct Sync {
     stray: bool,
     /// What went into nftables last.
     rules: Option<NodeRules>,
-    /// A set is in, and not an earlier run's: what is not desired may go.
-    sweep: bool,
-    /// A set is in.
-    told: bool,
     /// What the kernel refuses, until that very object is as it must be.
     failures: Failures,
     /// Where others' routes were in the way of ours, until they are gone: also while ours is not
@@ -105,22 +99,18 @@ impl Sync {
     /// No netlink, or none of netfilter.
     pub fn new(config: Config) -> Result<Sync, crate::daemon::Error> {
         Ok(Sync {
-            config,
             socket: Socket::open()?,
             nft: Nft::open()?,
             nodes: Accepted::default(),
             facts: Facts::default(),
             learned: Learned::new(),
-            heard: Some(BTreeSet::new()),
+            convergence: Convergence::new(config.bgp.is_some()),
             left: HashSet::new(),
-            of_use: false,
             refuses_imports: false,
             desired: Desired::default(),
             tunnel: None,
             stray: false,
             rules: None,
-            sweep: false,
-            told: false,
             failures: Failures::default(),
             others: BTreeSet::new(),
             lines: Allowance::new(LEARNED_LOGGED),
@@ -134,11 +124,13 @@ impl Sync {
             pending: None,
             dirty: Vec::new(),
             neighbour_filter: None,
+            config,
         })
     }
 
     /// Another configuration.
     pub fn reconfigure(&mut self, config: Config) {
+        self.convergence.speaks(config.bgp.is_some());
         self.config = config;
         self.pending = Some("the configuration was read anew");
     }
@@ -148,8 +140,7 @@ impl Sync {
         let Config { node_name, cluster_cidrs, service_cidrs, .. } = &self.config;
         self.nodes = set.accept(node_name, cluster_cidrs, service_cidrs);
         info!(nodes = set.nodes.len(), kept, "node set");
-        self.told = true;
-        self.sweep = !kept;
+        self.convergence.set_received(kept);
         self.figures.sets += 1;
         self.source.nodes = set.nodes.len();
         self.source.since = Some(now());
@@ -167,7 +158,7 @@ impl Sync {
 
     /// Does what events, a new set or a failure asked for.
     pub fn work(&mut self) {
-        if !self.told {
+        if !self.convergence.has_set() {
             self.pending = None;
             self.dirty.clear();
             return;
@@ -180,8 +171,9 @@ impl Sync {
         self.change(&due.unwrap_or_default(), "something failed before");
         let dirty = std::mem::take(&mut self.dirty);
         // What is not desired is only removed once a set of this run says so.
-        let sweep = self.sweep();
-        let dirty: Vec<Change> = dirty.into_iter().filter(|c| sweep.allows(c)).collect();
+        let deletions = self.deletions();
+        let dirty: Vec<Change> =
+            dirty.into_iter().filter(|change| deletions.allow(change).is_ok()).collect();
         if !dirty.is_empty() {
             match self.apply(&dirty, REPAIR, false) {
                 Ok(done) => self.count_repairs(&done),
@@ -199,7 +191,7 @@ impl Sync {
         let begin = Instant::now();
         self.pending = None;
         self.dirty.clear();
-        if !self.told {
+        if !self.convergence.has_set() {
             return;
         }
         match self.whole(why) {
@@ -226,6 +218,7 @@ impl Sync {
         drop((before.routes, before.neighbours, before.fdb, before.paths));
         drop((before.places, before.covered));
         self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
+        self.convergence.node_is(self.desired.node);
         if self.nodes.own.is_none() {
             self.learn_without_own(source);
         }
@@ -266,12 +259,8 @@ impl Sync {
         self.pending = None;
         let tunnelled =
             self.desired.vtep.is_none() || self.tunnel.as_ref().is_some_and(|link| link.up);
-        let spoken = self.of_use || self.config.bgp.is_none();
-        let complete = !self.desired.incomplete && spoken;
-        // Entries that the kernel refuses are each their own matter: a node whose one peer is
-        // broken has its pods and all the others.
-        if tunnelled && guarded == wants_guard && complete && !self.figures.synced {
-            self.figures.synced = true;
+        let achieved = Achieved { tunnel: tunnelled, guard: guarded == wants_guard };
+        if self.convergence.passed(achieved) {
             info!(failing = self.failures.len(), "in step");
         }
         Ok(())
@@ -280,13 +269,8 @@ impl Sync {
     /// What of ours the kernel lacks or has otherwise.
     fn changes(&mut self) -> net::Result<Vec<Change>> {
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        let nodes = self.sweep && !self.desired.incomplete;
-        let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
-        let diff = Diff {
-            desired: &self.desired,
-            tunnel,
-            sweep: Sweep { nodes, heard, learned: &self.learned },
-        };
+        let deletions = Deletions { convergence: &self.convergence, learned: &self.learned };
+        let diff = Diff { desired: &self.desired, tunnel, deletions };
         let socket = &mut self.socket;
         let mut routes = |v6, protocol| {
             socket.fold(&route::list_of(v6, protocol), |seen, route| diff.route(seen, route))
@@ -374,7 +358,7 @@ impl Sync {
     /// Devices of ours that the configuration does not want: those at another port than the
     /// tunnel's, and the others. It says so even when the node set is an earlier run's.
     fn unwanted(&self, links: Vec<Link>) -> (Vec<Link>, Vec<Link>) {
-        if self.desired.incomplete {
+        if !self.convergence.knows_node() {
             return Default::default();
         }
         let wanted = self.desired.vtep.as_ref();

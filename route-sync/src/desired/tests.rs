@@ -97,7 +97,7 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     let guard = rules(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &desired).guard.unwrap();
     let peers = ["192.0.2.2", "2001:db8::2", "203.0.113.3"];
     assert_eq!(guard.peers, peers.map(ip).into());
-    assert_eq!((desired.mtu, desired.incomplete), (1450, false));
+    assert_eq!((desired.mtu, desired.node), (1450, ThisNode::Known));
     assert!(desired.problems.is_empty());
     let vtep = desired.vtep.unwrap();
     assert_eq!(vtep.mac, Mac([0x02, 0x56, 192, 0, 2, 1]));
@@ -152,7 +152,7 @@ fn what_is_not_known_of_this_node_is_said_and_nothing_removed() {
     ];
     for (lines, what, reason) in cases {
         let desired = desired(&config(Mode::Auto), &nodes(lines), &facts(), &Learned::new());
-        assert!(desired.incomplete, "{lines}");
+        assert_ne!(desired.node, ThisNode::Known, "{lines}");
         let problem = desired.problems.first().unwrap();
         assert!(problem.0 == what && problem.1.contains(reason), "{problem:?}");
     }
@@ -168,7 +168,7 @@ fn the_underlay_may_be_named() {
         assert_eq!(wanted.vtep.unwrap().local, ip("198.51.100.1"));
     }
     config.vxlan.underlay = Some("eth7".to_owned());
-    assert!(desired(&config, &own, &facts(), &Learned::new()).incomplete);
+    assert_eq!(desired(&config, &own, &facts(), &Learned::new()).node, ThisNode::Unplaced);
 }
 
 /// The others derive the MAC address of a node's tunnel from its first address of the family: one
@@ -187,11 +187,11 @@ fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
     ];
     for (addresses, underlay, reason) in cases {
         let wanted = own(addresses, underlay, Mode::Auto);
-        assert_eq!((&wanted.vtep, wanted.incomplete), (&None, true), "{addresses}");
+        assert_eq!((&wanted.vtep, wanted.node), (&None, ThisNode::Unplaced), "{addresses}");
         let problem = &wanted.problems.first().unwrap().1;
         assert!(problem.contains(reason), "{problem}");
         // Without a tunnel nobody derives anything.
-        assert!(!own(addresses, underlay, Mode::Direct).incomplete);
+        assert_eq!(own(addresses, underlay, Mode::Direct).node, ThisNode::Known);
     }
     // 198.51.100.255 is no host's as seen from here; there it may be.
     let other = nodes(
@@ -436,7 +436,7 @@ fn a_node_alone_has_no_tunnel_and_announces_into_a_blackhole() {
     let config = crate::config::read::parse(text, Some("own")).unwrap();
     let own = nodes("own 192.0.2.1 10.1.1.0/24");
     let alone = desired(&config, &own, &facts(), &Learned::new());
-    assert_eq!((&alone.vtep, alone.mtu, alone.incomplete), (&None, 1500, false));
+    assert_eq!((&alone.vtep, alone.mtu, alone.node), (&None, 1500, ThisNode::Known));
     let blackholes = ["10.1.1.0/24", "198.51.100.0/28"].map(|c| (cidr(c), Way::Blackhole));
     assert_eq!(alone.routes, blackholes.into());
     // Where the address is on the loopback device, the other links say how long a packet may be.

@@ -29,11 +29,12 @@ impl Sync {
             return Ok(());
         };
         let earlier = self.earlier_cidrs(&own);
+        let deletes = self.convergence.deletes_addresses();
         let mut left = Left::new();
         let mut removed = Vec::new();
         for gateway in held.iter().filter(|held| is_stale(held, links, &own, &earlier)) {
             let ports = ports(gateway, links);
-            if ports.is_empty() && gateway.protocol == PROTOCOL && self.sweep {
+            if ports.is_empty() && gateway.protocol == PROTOCOL && deletes {
                 self.remove_gateway(gateway, links)?;
                 removed.push(gateway.clone());
             } else {

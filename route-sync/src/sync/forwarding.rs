@@ -67,7 +67,7 @@ impl Sync {
                 Ok(true) => {
                     info!(why, "switched on {key}");
                     // Until then a node may never have forwarded.
-                    if self.figures.synced {
+                    if self.convergence.is_synced() {
                         self.repaired("forwarding", 1);
                     }
                 }

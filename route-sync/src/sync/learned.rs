@@ -4,7 +4,7 @@ use super::Sync;
 use crate::bgp::Hops;
 use crate::config::Mode;
 use crate::desired::Source;
-use crate::diff::{Change, Diff, Object, RouteKey, Sweep};
+use crate::diff::{Change, Deletions, Diff, Object, RouteKey};
 use crate::facts::Facts;
 use crate::nodes::Node;
 use ipnetwork::IpNetwork;
@@ -20,25 +20,20 @@ impl Sync {
         of_use: bool,
         complete: bool,
     ) {
-        if of_use && !std::mem::replace(&mut self.of_use, true) {
+        if of_use && self.convergence.has_routes() {
             self.pending = Some("a BGP peer has sent its routes");
         }
         // Until then there may be routes of an earlier run, which only a full pass sees.
-        if complete && self.heard.take().is_some() {
+        if complete && self.convergence.peers_complete() {
             self.pending = Some("every BGP peer has sent its routes");
         }
-        // What is there too that is not desired, since too little of this node is known, a full
-        // pass sees alone.
-        let known = self.told && self.nodes.own.is_some();
-        if !known && !changes.is_empty() {
+        if !self.convergence.allows_single_changes() && !changes.is_empty() {
             self.pending = Some("BGP");
         }
         let mut turned = false;
         let mut single = Vec::with_capacity(changes.len());
         for (prefix, hops) in changes {
-            if let Some(heard) = &mut self.heard {
-                heard.insert(prefix);
-            }
+            self.convergence.prefix_received(prefix);
             match &hops {
                 Some(hops) => drop(self.learned.insert(prefix, Hops::clone(hops))),
                 None => drop(self.learned.remove(&prefix)),
@@ -119,16 +114,14 @@ impl Sync {
         self.nodes.own.as_ref()
     }
 
-    /// What may be removed.
-    pub(super) fn sweep(&self) -> Sweep<'_> {
-        let nodes = self.sweep && !self.desired.incomplete;
-        let heard = self.heard.as_ref().filter(|_| self.config.bgp.is_some());
-        Sweep { nodes, heard, learned: &self.learned }
+    /// What may be deleted.
+    pub(super) fn deletions(&self) -> Deletions<'_> {
+        Deletions { convergence: &self.convergence, learned: &self.learned }
     }
 
     /// The route to a destination, as it shall be.
     pub(super) fn wanted(&self, dst: IpNetwork) -> Option<Route> {
         let tunnel = self.tunnel.as_ref().map(|link| link.index);
-        Diff { desired: &self.desired, tunnel, sweep: self.sweep() }.wanted(dst)
+        Diff { desired: &self.desired, tunnel, deletions: self.deletions() }.wanted(dst)
     }
 }

@@ -7,7 +7,7 @@ impl Sync {
     /// The node's part in the cluster, as the plugins read it; `None` while it is not known.
     pub fn node(&self) -> Option<Node> {
         let desired = &self.desired;
-        let own = self.nodes.own.as_ref().filter(|_| self.told && !desired.incomplete)?;
+        let own = self.nodes.own.as_ref().filter(|_| self.convergence.knows_node())?;
         let vxlan = desired.vtep.as_ref().map(|vtep| node::Vxlan {
             device: vtep.name.clone(),
             vni: vtep.vni,
@@ -28,7 +28,7 @@ impl Sync {
             bgp: self.config.bgp.as_ref().map(|bgp| node::Bgp { asn: bgp.asn }),
             earlier: self.earlier.clone(),
             forwarding_off: self.forwarding_off.clone(),
-            synced: self.figures.synced,
+            synced: self.convergence.is_synced(),
         })
     }
 

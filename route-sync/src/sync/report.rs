@@ -178,7 +178,7 @@ impl Sync {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.config.node_name.clone(),
             mode: mode.to_owned(),
-            synced: self.figures.synced,
+            synced: self.convergence.is_synced(),
             source,
             cidrs: paths.into_iter().map(entry).collect(),
             problems: self.problems(),
@@ -205,7 +205,7 @@ impl Sync {
     /// In a line, for the service manager. It costs nothing, however many nodes there are.
     pub fn summary(&self) -> String {
         let (nodes, cidrs) = (self.source.nodes, self.counts.values().sum::<u64>());
-        let step = if self.figures.synced { "" } else { "not in step yet; " };
+        let step = if self.convergence.is_synced() { "" } else { "not in step yet; " };
         let mut text = format!("{step}{nodes} nodes, {cidrs} CIDRs");
         let problems = self.desired.problems.len() + self.troubles.len();
         for (count, what) in [(self.failures.len(), "failing"), (problems, "problems")] {
@@ -243,6 +243,7 @@ impl Sync {
         let desired = &self.desired;
         let counts = [desired.routes.len(), desired.neighbours.len(), desired.fdb.len()];
         Figures {
+            synced: self.convergence.is_synced(),
             nodes: self.source.nodes as u64,
             cidrs,
             problems: self.problems().len() as u64,

@@ -11,7 +11,7 @@ const NEIGHBOURS: &str = "neighbour limits";
 impl Sync {
     /// Somebody changed the table `inet ferrule`.
     pub fn ruleset_changed(&mut self) {
-        if !self.told {
+        if !self.convergence.has_set() {
             return;
         }
         let failed = self.troubles.contains_key(NFTABLES);
@@ -41,7 +41,7 @@ impl Sync {
     /// whether they are. While this node is not known, or a device stays that the guard would
     /// leave, those that went in last are kept: there may be a tunnel.
     pub(super) fn rules(&mut self, why: &'static str) -> bool {
-        let known = !self.desired.incomplete && !self.stray;
+        let known = self.convergence.knows_node() && !self.stray;
         let rules = match known {
             true => desired::rules(&self.config, &self.nodes, &self.facts, &self.desired),
             false => match self.rules.take() {
