@@ -141,17 +141,24 @@ impl Kernel {
     /// yet; then no neighbour is known that the kernel would forget (neigh_changeaddr).
     fn pin_mac(&mut self, bridge: &Link) -> Result<()> {
         let holder = match self.host.get(&net::fdb::of_bridge(bridge.index, bridge.mac)) {
-            Err(error) if error.is_unsupported() => None,
+            // An older kernel does not say. The bridge itself, where no port has the address.
+            Err(error) if error.is_unsupported() => Some(bridge.index),
             holder => holder?,
         };
         // A bridge that is up has ports; the kernel says so up to a second late
         // (net/core/link_watch.c). Here none of them gave it its MAC address.
         let of_a_port = holder.is_some_and(|holder| holder != bridge.index);
         let is_set = (bridge.running && !of_a_port) || is_set_by_sysfs(bridge);
-        if is_set {
+        if is_set && holder.is_some() {
             return Ok(());
         }
         let mac = if bridge.mac == Mac::default() { Mac::random() } else { bridge.mac };
+        // Without an entry of its own for it a bridge takes no frame to its MAC address for its own.
+        // So it is where Linux 5.10 chose the address; setting the same one adds none
+        // (net/bridge/br_device.c, br_set_mac_address).
+        if holder.is_none() {
+            self.host.set(&link::set_mac(bridge.index, Mac::random(), &bridge.name))?;
+        }
         Ok(self.host.set(&link::set_mac(bridge.index, mac, &bridge.name))?)
     }
 

@@ -34,7 +34,8 @@ const HARM: &[&str] = &[
     "ip link set fvxlan.100 mtu 1280",
     "ip link set fvxlan.100 address 02:00:00:00:00:07",
     "ip link set fvxlan.100 type vxlan learning",
-    "ip link set fvxlan.100 name stolen",
+    // Linux before 6.2 renames no link that is up, and the daemon brings it up again.
+    "until ip link set fvxlan.100 name stolen 2>/dev/null; do ip link set fvxlan.100 down; done",
     "ip address flush dev fvxlan.100",
     "ip address del 10.244.1.0/32 dev fvxlan.100",
     "ip address del fd00:10:244:1::/128 dev fvxlan.100",

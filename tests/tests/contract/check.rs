@@ -130,7 +130,9 @@ seen! { Node [vxlan]
     the_tunnels_address:
         "ip address del 10.1.0.0/32 dev fvxlan.100" => "address 10.1.0.0/32 was missing";
     the_tunnels_learning: "ip link set fvxlan.100 type vxlan learning" => "learning was true";
-    a_renamed_tunnel: "ip link set fvxlan.100 name stolen" => "fvxlan.100 is missing";
+    a_renamed_tunnel:
+        "ip link set fvxlan.100 down; ip link set fvxlan.100 name stolen; ip link set stolen up"
+        => "fvxlan.100 is missing";
     the_tunnel_down: "ip link set fvxlan.100 down" => "it was down";
 }
 

@@ -155,7 +155,9 @@ fn after_someone_else_removed_parts(network: &Network) {
         "rm -r /var/lib/cni/networks/pods",
         "rm -rf /run/ferrule",
         "rm -rf /run/ferrule; ip link del VETH",
-        "rm -rf /run/ferrule; ip link set VETH name other",
+        // Linux before 6.2 renames no link that is up.
+        "rm -rf /run/ferrule; ip link set VETH down; ip link set VETH name other
+         ip link set other up",
     ];
     for script in common.iter().chain(network.damages) {
         let ready = ready(network);

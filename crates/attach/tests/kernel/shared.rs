@@ -81,6 +81,29 @@ fn a_bridge_keeps_its_mac_as_pods_come_and_go() {
     }
 }
 
+/// As Linux 5.10 makes every bridge whose address nobody set; setting the same one changes nothing.
+#[test]
+fn a_bridge_without_an_entry_for_its_own_mac_gets_one() {
+    for sets_its_address in [false, true] {
+        in_netns(move || {
+            sh("ip link add br0 type bridge; ip link set br0 up");
+            let mac = || sh("ip -br link show br0 | awk '{print $3}'").trim().to_owned();
+            let before = mac();
+            if sets_its_address {
+                sh(&format!("ip link set br0 address {before}"));
+            }
+            let own = || sh("bridge fdb show br br0 | grep 'dev br0 master br0' || true");
+            if !own().is_empty() {
+                sh(&format!("bridge fdb del {before} dev br0 self"));
+            }
+            assert_eq!(own(), "");
+            apply(&[bridge(), gateway("10.1.0.1/24", false)]).unwrap();
+            assert!(own().contains(&before), "{}", own());
+            assert_eq!(mac(), before);
+        });
+    }
+}
+
 #[test]
 fn a_bridge_of_the_administrator_keeps_its_own() {
     in_netns(|| {
