@@ -11,6 +11,7 @@
 
 pub mod background;
 pub mod bins;
+pub mod chain;
 pub mod conf;
 pub mod hostile;
 pub mod invoke;
@@ -29,6 +30,7 @@ pub mod tool;
 
 pub use background::{Background, Pidns};
 pub use bins::Bins;
+pub use chain::Chain;
 pub use invoke::{Attachment, Call, Failure, Outcome};
 pub use node::{Node, Pod};
 pub use ns::Namespace;

@@ -75,6 +75,7 @@ impl Kernel {
             Item::HostRoute(route) => self.add_host_route(route),
             Item::SubnetRoute(route) => self.add_subnet_route(route),
             Item::Neighbour(neighbour) => self.set_neighbour(neighbour),
+            Item::Setting(change) => self.set(&change.to),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A plugin that stands behind another in a network's list: what it adds to an attachment that is
 //! there already, by the same items, records and marks. DEL and GC are [`crate::del`] and [`crate::gc`].
 
+use crate::backup::Backup;
 use crate::record::{Record, Records};
 use crate::{Item, Kernel, Maker, del, failed};
 use cni::{CniResult, Error, Request, Result, code};
@@ -20,6 +21,16 @@ pub trait Chained {
     /// # Errors
     /// Code 7 where the result does not fit.
     fn plan(&self, request: &Request, result: &CniResult, comment: &str) -> Result<Vec<Item>>;
+
+    /// What the plugins before said, with what this one changed of it.
+    fn result(&self, _request: &Request, result: &CniResult) -> CniResult {
+        result.clone()
+    }
+
+    /// Where the reference keeps what its plugin of this name changed of a link, if it does.
+    fn backup(&self, _request: &Request) -> Option<Backup> {
+        None
+    }
 }
 
 fn previous<'a>(request: &'a Request, why: &str) -> Result<&'a CniResult> {
@@ -40,15 +51,21 @@ fn plan<C: Chained>(request: &Request, chained: &C, result: &CniResult) -> Resul
 pub fn add<C: Chained>(request: &Request, chained: &C) -> Result<CniResult> {
     let result =
         previous(request, "the plugin adds to an attachment: put it behind a main plugin")?;
-    let items = plan(request, chained, result)?;
+    let mut items = plan(request, chained, result)?;
     let maker = Maker::Chained(C::NAME);
     let attachment = request.attachment();
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
     let mut claim = Records::new(chained.run_dir(), maker).claim(&attachment)?;
-    if let Some(record) = &claim.record {
+    let backup = chained.backup(request);
+    let mut saved = Vec::new();
+    if let Some(record) = &mut claim.record {
+        kernel.retain_set(&mut record.owned).map_err(|e| failed(&e))?;
         let gone = del::Gone { attachment: &attachment, record: Some(record), maker };
         del::release(request, &mut kernel, &gone, None)?;
+    } else {
+        saved = backup.as_ref().map(Backup::settings).unwrap_or_default();
     }
+    kernel.note_before(&mut items, &saved).map_err(|e| failed(&e))?;
     let mut record = Record {
         network: attachment.network.clone(),
         container_id: attachment.container_id.clone(),
@@ -59,17 +76,21 @@ pub fn add<C: Chained>(request: &Request, chained: &C) -> Result<CniResult> {
     record.own(&items);
     claim.write(&record)?;
     let mut done = Vec::new();
-    if let Err(error) = kernel.apply(&items, &mut done) {
+    let backed_up = backup.as_ref().map_or(Ok(()), |backup| backup.write(&items, &saved));
+    let applied =
+        backed_up.and_then(|()| kernel.apply(&items, &mut done).map_err(|error| failed(&error)));
+    if let Err(error) = applied {
         let problems = kernel.remove(&done, &maker.mark(&attachment));
         let mut problems: Vec<Error> = problems.iter().map(failed).collect();
         if problems.is_empty() {
+            problems.extend(backup.and_then(|backup| backup.remove().err()));
             problems.extend(claim.remove().err());
         }
-        return Err(del::undone(failed(&error), problems));
+        return Err(del::undone(error, problems));
     }
     record.complete = true;
     claim.write(&record)?;
-    Ok(result.clone())
+    Ok(chained.result(request, result))
 }
 
 /// Compares what the plugin makes with the kernel.

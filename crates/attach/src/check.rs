@@ -2,6 +2,9 @@
 
 use crate::record::Records;
 use crate::{Item, Kernel, Maker, Names, Network, del, failed, forwarding};
+
+mod chained;
+
 use cni::{CniResult, Command, Error, Interface, Request, Result, code};
 
 /// Compares an attachment with its network and `prevResult`.
@@ -43,6 +46,7 @@ fn compare(
         items.extend(network.layer3(names, result));
     }
     items.extend(network.last(names, result));
+    chained::excuse(&mut items, request, network.run_dir());
     if names.alias.is_empty() {
         items.retain(|item| !is_said_otherwise_by_others(item));
         for item in &mut items {

@@ -63,6 +63,7 @@ impl Kernel {
             Item::HostRoute(route) => self.check_host_route(route),
             Item::SubnetRoute(route) => self.check_subnet_route(route),
             Item::Neighbour(neighbour) => self.check_neighbour(neighbour),
+            Item::Setting(change) => self.check_setting(&change.to),
         }
     }
 

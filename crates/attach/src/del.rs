@@ -11,7 +11,8 @@ use cni::{Attachment, Command, Delegate, Error, Request, Result, Running, code, 
 /// What could not be removed; everything else is gone.
 pub fn del(request: &Request, teardown: &Teardown) -> Result<()> {
     let attachment = request.attachment();
-    let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
+    let netns = request.env.netns.as_deref();
+    let mut kernel = Kernel::open_lazily(netns).map_err(|error| failed(&error))?;
     let records = Records::new(&teardown.run_dir, teardown.maker);
     let claim = match records.claim(&attachment) {
         Err(error) if !matches!(error.code, code::TRY_AGAIN | code::DECODE) => {
@@ -47,7 +48,11 @@ pub(crate) fn release(
     let links = gone.links();
     let host = attachment.host_veth();
     let foreign = match foreign {
-        Some(foreign) if record.is_none() && is_absent(kernel, &host)? => Some(foreign),
+        Some(foreign)
+            if record.is_none() && (maker != Maker::Main || is_absent(kernel, &host)?) =>
+        {
+            Some(foreign)
+        }
         _ => None,
     };
     // An address may be leased again as soon as IPAM has it: by then no packet of this pod may

@@ -1,6 +1,7 @@
 //! The nouns of a plan.
 
 use crate::owned::{Owned, Rule};
+use crate::setting::Change;
 use ipnetwork::IpNetwork;
 use net::link::Vlan;
 use net::{Family, Mac};
@@ -56,6 +57,8 @@ pub enum Item {
     SubnetRoute(SubnetRoute),
     /// A neighbour at the other end of a veth pair.
     Neighbour(Neighbour),
+    /// A value of the pod that is restored at the end; owned.
+    Setting(Change),
 }
 
 impl Item {
@@ -65,6 +68,7 @@ impl Item {
         match self {
             Item::Veth(veth) => Some(Owned::Veth { host: veth.host.clone() }),
             Item::Rule(rule) => Some(rule.owned()),
+            Item::Setting(change) => change.owned(),
             Item::SubnetRoute(route) if route.is_of_one_pod() => {
                 Some(Owned::PodRoute { link: route.link.clone(), address: route.pod.ip() })
             }
@@ -242,7 +246,7 @@ impl Item {
             Item::Up(place, _) => *place,
             Item::UpAs(..) => Place::Pod,
             Item::Neighbour(neighbour) => neighbour.place,
-            Item::Address(..) | Item::Route(_) => Place::Pod,
+            Item::Address(..) | Item::Route(_) | Item::Setting(_) => Place::Pod,
             _ => Place::Host,
         }
     }
@@ -272,6 +276,7 @@ impl fmt::Display for Item {
                 write!(f, "route to {} of {}", route.subnet(), route.link)
             }
             Item::Neighbour(n) => write!(f, "neighbour {} of {}", n.address, n.link),
+            Item::Setting(change) => write!(f, "{}", change.to),
         }
     }
 }

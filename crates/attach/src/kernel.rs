@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use net::{Link, Mac, NetNs, Socket, link};
 use nft::Nft;
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Bytes of the longest name of a link: IFNAMSIZ without the NUL (include/uapi/linux/if.h).
@@ -77,10 +77,20 @@ pub(crate) struct Pod {
     pub(crate) socket: Socket,
 }
 
+impl Pod {
+    fn open(path: &Path) -> Result<Pod> {
+        let netns = NetNs::open(path)?;
+        let socket = netns.enter(Socket::open)?;
+        Ok(Pod { netns, socket })
+    }
+}
+
 /// What carries plans out. Everything opens at first use, and each namespace gets one socket.
 pub struct Kernel {
     pub(crate) host: Socket,
     pub(crate) pod: Option<Pod>,
+    /// The pod's namespace, where it is opened at first use.
+    away: Option<PathBuf>,
     pub(crate) nft: Option<Nft>,
     pub(crate) rpfilter_made: bool,
     /// Host ends of veth pairs that were looked for to be set down, and what was found.
@@ -101,20 +111,29 @@ impl Kernel {
     /// # Errors
     /// The namespace cannot be entered, or no netlink.
     pub fn open(pod: Option<&Path>) -> Result<Kernel> {
-        let pod = match pod {
-            None => None,
-            Some(path) => {
-                let netns = NetNs::open(path)?;
-                let socket = netns.enter(Socket::open)?;
-                Some(Pod { netns, socket })
-            }
-        };
+        let pod = pod.map(Pod::open).transpose()?;
         let host = Socket::open()?;
         let (silenced, indexes) = (Vec::new(), Vec::new());
-        Ok(Kernel { host, pod, nft: None, rpfilter_made: false, silenced, indexes })
+        Ok(Kernel { host, pod, away: None, nft: None, rpfilter_made: false, silenced, indexes })
+    }
+
+    /// As [`Kernel::open`], but the pod's namespace is opened at first use: DEL may need it not.
+    ///
+    /// # Errors
+    /// No netlink.
+    pub fn open_lazily(pod: Option<&Path>) -> Result<Kernel> {
+        Ok(Kernel { away: pod.map(Path::to_owned), ..Kernel::open(None)? })
+    }
+
+    /// Whether there is a namespace of a pod, open or not.
+    pub(crate) fn has_pod(&self) -> bool {
+        self.pod.is_some() || self.away.is_some()
     }
 
     pub(crate) fn pod(&mut self) -> Result<&mut Pod> {
+        if let Some(path) = self.away.take() {
+            self.pod = Some(Pod::open(&path)?);
+        }
         let none = || net::Error::of("reach the pod", net::ENOENT, "there is no namespace");
         self.pod.as_mut().ok_or_else(|| none().into())
     }

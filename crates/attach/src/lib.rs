@@ -7,6 +7,7 @@
 
 mod add;
 mod apply;
+pub mod backup;
 pub mod chain;
 mod check;
 mod compare;
@@ -25,6 +26,7 @@ mod remove;
 mod route;
 mod routed;
 pub mod routes;
+mod setting;
 pub mod settings;
 mod subnet;
 mod teardown;
@@ -46,5 +48,6 @@ pub use net::{Family, Link, Mac};
 pub use network::Network;
 pub use nft::reference_macspoof_chain;
 pub use owned::*;
+pub use setting::{Change, Setting};
 pub use teardown::{Foreign, Teardown};
 pub use tunnel::TunnelDevice;

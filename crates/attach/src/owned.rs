@@ -7,6 +7,7 @@
 
 use crate::item::SubnetRoute;
 use crate::kernel::{Error, Kernel, Result};
+use crate::setting::Setting;
 use ipnetwork::IpNetwork;
 use net::Mac;
 use nft::Nft;
@@ -50,18 +51,25 @@ pub enum Owned {
         /// The pod's address.
         address: IpAddr,
     },
+    /// A value of the pod that was another before.
+    Setting {
+        /// What it was set to.
+        to: Setting,
+        /// What it was before.
+        from: Setting,
+    },
 }
 
-mod mac_text {
+pub(crate) mod mac_text {
     use super::Mac;
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::Serializer;
 
-    pub(super) fn serialize<S: Serializer>(mac: &Mac, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(mac: &Mac, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(mac)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Mac, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Mac, D::Error> {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
@@ -74,7 +82,8 @@ impl Owned {
             Owned::Masquerade { .. }
             | Owned::Macspoof { .. }
             | Owned::Rpfilter { .. }
-            | Owned::PodRoute { .. } => false,
+            | Owned::PodRoute { .. }
+            | Owned::Setting { .. } => false,
         }
     }
 }
@@ -151,6 +160,7 @@ impl Kernel {
                 let pod = IpNetwork::from(*address);
                 self.remove_pod_route(&SubnetRoute { link: link.clone(), pod })?;
             }
+            Owned::Setting { to, from } => self.restore(to, from)?,
         }
         Ok(true)
     }
@@ -162,7 +172,8 @@ impl Kernel {
             Owned::Masquerade { .. }
             | Owned::Macspoof { .. }
             | Owned::Rpfilter { .. }
-            | Owned::PodRoute { .. } => Ok(()),
+            | Owned::PodRoute { .. }
+            | Owned::Setting { .. } => Ok(()),
         }
     }
 

@@ -123,6 +123,17 @@ pub fn set_promiscuous(link: u32, on: bool, name: &str) -> Verb<()> {
     change(unspec(link).promiscuous(on).build(), format!("set promiscuous mode of {name}"))
 }
 
+/// Makes a link take the frames of every multicast group, or not.
+pub fn set_all_multicast(link: u32, on: bool, name: &str) -> Verb<()> {
+    change(unspec(link).allmulticast(on).build(), format!("set all-multicast mode of {name}"))
+}
+
+/// Sets the length of the transmit queue in packets.
+pub fn set_tx_queue_length(link: u32, packets: u32, name: &str) -> Verb<()> {
+    let what = format!("set transmit queue length {packets} of {name}");
+    change(unspec(link).txqueuelen(packets).build(), what)
+}
+
 /// Sets the MAC address.
 pub fn set_mac(link: u32, mac: Mac, name: &str) -> Verb<()> {
     let what = format!("set MAC address {mac} of {name}");

@@ -3,7 +3,7 @@
 use crate::common::{Pod, sh};
 use attach::{
     Family, Gateway, HostRoute, Item, Kernel, Macspoof, Masquerade, Neighbour, NetRoute, Place,
-    Port, Route, Rpfilter, Rule, Sysctl, Veth, Vlans,
+    Port, Route, Rpfilter, Rule, Setting, Sysctl, Veth, Vlans,
 };
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
@@ -101,7 +101,25 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
         }
         // It is whatever it became.
         Item::Neighbour(_) => vec![],
+        Item::Setting(change) => vec![(Place::Pod, of_setting(&change.to))],
     }
+}
+
+fn of_setting(setting: &Setting) -> String {
+    match setting {
+        Setting::Sysctl { key, .. } => format!("echo 7 > /proc/sys/{key}"),
+        Setting::Mac { link, .. } => format!("ip link set {link} address 02:00:00:00:00:99"),
+        Setting::Mtu { link, .. } => format!("ip link set {link} mtu 1333"),
+        Setting::Promiscuous { link, on } => format!("ip link set {link} promisc {}", other(*on)),
+        Setting::AllMulticast { link, on } => {
+            format!("ip link set {link} allmulticast {}", other(*on))
+        }
+        Setting::TxQueueLength { link, .. } => format!("ip link set {link} txqueuelen 77"),
+    }
+}
+
+fn other(on: bool) -> &'static str {
+    if on { "off" } else { "on" }
 }
 
 fn of_rpfilter(rpfilter: &Rpfilter) -> Vec<String> {

@@ -27,6 +27,10 @@ pub struct Link {
     pub up: bool,
     /// Promiscuous by administrative choice.
     pub promiscuous: bool,
+    /// It takes the frames of every multicast group, by administrative choice.
+    pub all_multicast: bool,
+    /// Packets that its transmit queue may hold.
+    pub tx_queue_length: u32,
     /// Its operational state is up: it carries packets.
     pub running: bool,
     /// Neighbours are not found on it by their addresses: it has no broadcast, asks no ARP, or has
@@ -96,6 +100,7 @@ const IFF_BROADCAST: u32 = 1 << 1;
 const IFF_POINTOPOINT: u32 = 1 << 4;
 const IFF_NOARP: u32 = 1 << 7;
 const IFF_PROMISC: u32 = 1 << 8;
+const IFF_ALLMULTI: u32 = 1 << 9;
 const IFF_LOWER_UP: u32 = 1 << 16;
 const IF_OPER_UP: u8 = 6;
 // include/uapi/linux/if_link.h
@@ -104,6 +109,7 @@ pub(crate) const IFLA_IFNAME: u16 = 3;
 pub(crate) const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 pub(crate) const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -140,6 +146,7 @@ pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
         up: flags & IFF_UP != 0,
         point_to_point: flags & (IFF_BROADCAST | IFF_POINTOPOINT | IFF_NOARP) != IFF_BROADCAST,
         promiscuous: flags & IFF_PROMISC != 0,
+        all_multicast: flags & IFF_ALLMULTI != 0,
         carrier: flags & IFF_LOWER_UP != 0,
         ..Link::default()
     };
@@ -148,6 +155,7 @@ pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
             IFLA_IFNAME => link.name = text(value),
             IFLA_ADDRESS => link.mac = value.try_into().map(Mac).unwrap_or_default(),
             IFLA_MTU => link.mtu = u32_of(value)?,
+            IFLA_TXQLEN => link.tx_queue_length = u32_of(value)?,
             IFLA_MASTER => link.master = u32_of(value)?,
             IFLA_IFALIAS => link.alias = text(value),
             IFLA_OPERSTATE => link.running = value.first() == Some(&IF_OPER_UP),

@@ -110,6 +110,7 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
         | Item::PodGateway(..)
         | Item::HostRoute(_)
         | Item::Neighbour(_) => "routed",
+        Item::Setting(_) => "setting",
     };
     items.iter().map(kind).collect()
 }

@@ -1,0 +1,39 @@
+//! What a plugin that is chained behind set of the pod: CHECK of the plugin that made the attachment
+//! does not compare it. The tuning plugin's own CHECK does.
+
+use crate::backup::{Backup, DEFAULT_DIR};
+use crate::record::Records;
+use crate::{Item, Maker, Owned, Place, Setting};
+use cni::Request;
+use std::path::Path;
+
+/// Takes out of a plan what the tuning plugin set otherwise, ours by its record, the reference's by
+/// the file in which it keeps what was before. (That has no sysctls.)
+pub(super) fn excuse(items: &mut Vec<Item>, request: &Request, run_dir: &Path) {
+    let attachment = request.attachment();
+    let record = Records::new(run_dir, Maker::Chained("tuning")).peek(&attachment.hash());
+    let mut set: Vec<Setting> = Vec::new();
+    for owned in record.map(|record| record.owned).unwrap_or_default() {
+        if let Owned::Setting { to, .. } = owned {
+            set.push(to);
+        }
+    }
+    set.extend(Backup::new(Path::new(DEFAULT_DIR), &attachment).settings());
+    items.retain(|item| !set.iter().any(|set| is_set_by(item, set)));
+    for item in items {
+        if let Item::Veth(veth) = item
+            && set.iter().any(|set| matches!(set, Setting::Mtu { link, .. } if *link == veth.pod))
+        {
+            veth.pod_mtu = None;
+        }
+    }
+}
+
+fn is_set_by(item: &Item, set: &Setting) -> bool {
+    match (item, set) {
+        (Item::Sysctl(sysctl), Setting::Sysctl { key, .. }) => {
+            sysctl.place == Place::Pod && sysctl.key == *key
+        }
+        _ => false,
+    }
+}
