@@ -45,9 +45,12 @@ boot() {
     # shellcheck disable=SC2064 # the pid of now
     trap "kill $machine 2>/dev/null || true; wait $machine 2>/dev/null || true; \
         die 'interrupted; the machine is gone'" INT TERM HUP
-    tail -c +1 -f --pid="$machine" "$work/output" 2>/dev/null
+    # In the background, since a trap waits for what runs in the foreground.
+    tail -c +1 -s 0.2 -f --pid="$machine" "$work/output" 2>/dev/null &
+    local printer=$!
     status=0
     wait "$machine" || status=$?
+    wait "$printer" || true
     trap - INT TERM HUP
 }
 
