@@ -5,7 +5,6 @@
     reason = "a failed expectation is a failed test"
 )]
 
-mod cluster;
 mod doors;
 mod events;
 mod foreign;
@@ -26,3 +25,5 @@ mod seen;
 mod sources;
 mod strain;
 mod underlay;
+
+use ferrule_tests::cluster;

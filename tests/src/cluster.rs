@@ -1,11 +1,11 @@
 //! Three nodes on two links with a router between them.
 
-use ferrule_tests::background::Background;
-use ferrule_tests::bins::Bins;
-use ferrule_tests::node::{Node, Place, Pod, words};
-use ferrule_tests::ns::Namespace;
-use ferrule_tests::packets::first_ping;
-use ferrule_tests::within;
+use crate::background::Background;
+use crate::bins::Bins;
+use crate::node::{Node, Place, Pod, words};
+use crate::ns::Namespace;
+use crate::packets::first_ping;
+use crate::within;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -22,13 +22,19 @@ impl Place for Router {
 
 /// A node with its daemon.
 pub struct Member {
+    /// The machine.
     pub node: Node,
+    /// Its name in the node list.
     pub name: &'static str,
+    /// The daemon, while it runs.
     pub daemon: Option<Background>,
 }
 
+/// Nodes, their wires and the router.
 pub struct Cluster {
+    /// The router between the links.
     pub router: Router,
+    /// The nodes, in the order in which they were asked for.
     pub members: Vec<Member>,
     underlay: Underlay,
 }
@@ -36,7 +42,9 @@ pub struct Cluster {
 /// The families of the addresses that the node set tells of each node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Underlay {
+    /// Both.
     Dual,
+    /// IPv6 alone.
     V6,
 }
 
@@ -77,6 +85,12 @@ pub fn node_list_over(underlay: Underlay, names: &[&str]) -> String {
         )
     };
     NODES.iter().filter(|(name, ..)| names.contains(name)).map(of).collect()
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Cluster {
@@ -148,17 +162,29 @@ impl Cluster {
     /// As [`Cluster::over`], in a network that routes: each node's addresses, 10.255.0.N and
     /// 2001:db8:ff::N, are on its loopback device.
     pub fn routed(underlay: Underlay) -> Cluster {
-        let cluster = Cluster::over(underlay, "", &ALL);
-        let mut list = node_list_over(underlay, &ALL);
-        for (member, (_, link, at)) in cluster.members.iter().zip(NODES) {
+        Cluster::routed_on("lo", underlay, &ALL)
+    }
+
+    /// As [`Cluster::routed`], of these nodes, with the addresses on another device, which is made if
+    /// it is a dummy.
+    pub fn routed_on(device: &str, underlay: Underlay, names: &[&str]) -> Cluster {
+        let cluster = Cluster::over(underlay, "", names);
+        let mut list = node_list_over(underlay, names);
+        let nodes = NODES.iter().filter(|(name, ..)| names.contains(name));
+        for (member, &(_, link, at)) in cluster.members.iter().zip(nodes) {
+            if device != "lo" {
+                member
+                    .node
+                    .sh(&format!("ip link add {device} type dummy; ip link set {device} up"));
+            }
             let (four, six) = (four(link), format!("2001:db8:{link}::"));
             cluster.router.sh(&format!(
                 "ip route add 10.255.0.{at} via {four}.{at}
                  ip route add 2001:db8:ff::{at} via {six}{at}"
             ));
             member.node.sh(&format!(
-                "ip address add 10.255.0.{at}/32 dev lo
-                 ip address add 2001:db8:ff::{at}/128 dev lo nodad
+                "ip address add 10.255.0.{at}/32 dev {device}
+                 ip address add 2001:db8:ff::{at}/128 dev {device} nodad
                  ip route replace default via {four}.254 src 10.255.0.{at}
                  ip -6 route replace default via {six}fe src 2001:db8:ff::{at}"
             ));
@@ -335,7 +361,7 @@ impl Member {
     pub fn pod_on(&self, network: &Value) -> (Pod, Vec<String>) {
         let pod = self.node.pod();
         let result = self.node.attach(network, &pod).add();
-        let addresses = ferrule_tests::invoke::addresses(&result);
+        let addresses = crate::invoke::addresses(&result);
         (pod, addresses)
     }
 }
