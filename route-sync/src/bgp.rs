@@ -24,5 +24,4 @@ pub mod table;
 mod tcp;
 
 pub use driver::Speaker;
-pub use table::{Hops, Learned};
 pub use tcp::Heard;

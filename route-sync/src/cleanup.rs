@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use crate::daemon::Error;
-use crate::desired::{LEARNED, PROTOCOL};
 use crate::facts::is_tunnel;
+use crate::routes::protocols::{LEARNED, PROTOCOL};
 use net::{Socket, link, route};
 use node::{Lock, Node};
 use std::fs;

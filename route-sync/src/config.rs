@@ -39,6 +39,13 @@ impl fmt::Display for Mode {
     }
 }
 
+/// A kind of tunnel to nodes that are on no link of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelKind {
+    /// `[vxlan]`.
+    Vxlan,
+}
+
 /// What the operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -70,6 +77,18 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
 }
 
+impl Config {
+    /// The tunnel that there is. Without other nodes in the node set it would have no other end.
+    pub fn tunnel(&self) -> Option<TunnelKind> {
+        match self.mode {
+            Mode::Direct => None,
+            Mode::Auto | Mode::Vxlan => {
+                self.source.lists_other_nodes().then_some(TunnelKind::Vxlan)
+            }
+        }
+    }
+}
+
 /// Where the node set comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -86,6 +105,16 @@ pub enum Source {
         /// `pod-cidrs`.
         pod_cidrs: Vec<IpNetwork>,
     },
+}
+
+impl Source {
+    /// Whether its node sets have other nodes than this one.
+    pub fn lists_other_nodes(&self) -> bool {
+        match self {
+            Source::File { .. } => true,
+            Source::Node { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for Source {

@@ -1,4 +1,4 @@
-//! The control socket. Its commands are `status`, answered by a [`crate::query::Report`],
+//! The control socket. Its commands are `status`, answered by a [`crate::report::Report`],
 //! `status bgp`, answered by a [`crate::bgp::report::BgpReport`] or, where no BGP is configured,
 //! `null`, and `alive`, which the plugins send.
 
@@ -33,7 +33,7 @@ async fn answer(command: String, queries: mpsc::Sender<Query>) -> io::Result<Vec
     }
 }
 
-/// Asks the running daemon for its report: a [`crate::query::Report`] for `status`, an
+/// Asks the running daemon for its report: a [`crate::report::Report`] for `status`, an
 /// `Option<BgpReport>` for `status bgp`. It blocks, for 5 seconds at most.
 ///
 /// # Errors
@@ -45,7 +45,7 @@ pub fn status<T: DeserializeOwned>(run_dir: &Path, command: &str) -> Result<T, E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::Report;
+    use crate::report::Report;
     use crate::status::tests::report;
 
     /// A daemon's loop that answers every question.

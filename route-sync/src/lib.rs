@@ -5,7 +5,6 @@
 //! ([`desired`]) → the difference from the kernel is applied ([`sync`]), at first and at every
 //! event of the kernel.
 
-pub mod admission;
 pub mod bgp;
 pub mod cleanup;
 pub mod cli;
@@ -13,13 +12,15 @@ pub mod config;
 pub mod control;
 pub mod convergence;
 pub mod daemon;
-pub mod desired;
-pub mod diff;
 pub mod facts;
+mod guard;
 pub mod metrics;
-pub mod nodes;
+pub mod prefix;
 mod probe;
 pub mod query;
+pub mod report;
+pub mod routes;
 pub mod source;
 pub mod status;
 pub mod sync;
+pub mod tunnel;

@@ -1,7 +1,8 @@
 //! The metrics, whose names are in route-sync/README.md, and /healthz and /readyz.
 
 use crate::bgp::report::{Counters, PeerReport};
-use crate::query::{Figures, ProbeReport, Query};
+use crate::query::{Figures, Query};
+use crate::report::ProbeReport;
 use daemon::http::{self, Health};
 use daemon::metrics::Text;
 use daemon::query::ask;

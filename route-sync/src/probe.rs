@@ -5,8 +5,8 @@ mod memory;
 mod round;
 
 use crate::config::Probe;
-use crate::nodes::Node;
-use crate::query::{Path, ProbeReport, Problem};
+use crate::report::{Path, ProbeReport, Problem};
+use crate::source::nodes::Node;
 use crate::sync::Sync;
 use memory::{Memory, News};
 use round::Answer;

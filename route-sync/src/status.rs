@@ -1,6 +1,6 @@
 //! The report as a table.
 
-use crate::query::{Entry, ProbeReport, Report, State};
+use crate::report::{Entry, ProbeReport, Report, State};
 use daemon::table::{age, columns, plain};
 use std::fmt::Write;
 

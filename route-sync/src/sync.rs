@@ -1,20 +1,24 @@
 //! Keeps the kernel as desired: a full pass (dump, diff, apply) at first and when much changed,
 //! and single repairs at the kernel's events.
 
-use crate::bgp::Learned;
 use crate::config::Config;
 use crate::convergence::{Achieved, Convergence};
-use crate::desired::{Desired, LEARNED, PROTOCOL, Vtep, desired};
-use crate::diff::{Change, Deletions, Diff, Seen};
 use crate::facts::{Facts, is_tunnel};
-use crate::nodes::{Accepted, NodeSet};
-use crate::query::{Figures, SourceReport};
+use crate::query::Figures;
+use crate::report::SourceReport;
+use crate::routes::desired::Desired;
+use crate::routes::diff::{Change, Deletions, Diff, Seen};
+use crate::routes::learned::Learned;
+use crate::routes::plan::desired;
+use crate::routes::protocols::{LEARNED, PROTOCOL};
+use crate::source::nodes::{Accepted, NodeSet};
+use crate::tunnel::device::Tunnel;
 use apply::{LEARNED_LOGGED, LOGGED, REPAIR};
 use daemon::logs::Allowance;
 use failures::{Aim, Failure, Failures, Place, aim};
 use ipnetwork::IpNetwork;
 use local::{facts, is_own};
-use net::vxlan::{Ensured, Tunnel, Vxlan};
+use net::vxlan::{Ensured, Vxlan};
 use net::{Link, NeighbourFilter, Socket, address, fdb, link, neighbour, route, vxlan};
 use nft::{Nft, NodeRules};
 use node::{Earlier, vtep};
@@ -214,7 +218,7 @@ impl Sync {
         self.facts.gateways = self.gateways()?;
         // Not both at once: of 5,000 nodes one takes 4 MB.
         let before = std::mem::take(&mut self.desired);
-        let (vtep, problems, source) = (before.vtep, before.problems, before.source);
+        let (before_tunnel, problems, source) = (before.tunnel, before.problems, before.source);
         drop((before.routes, before.neighbours, before.fdb, before.paths));
         drop((before.places, before.covered));
         self.desired = desired(&self.config, &self.nodes, &self.facts, &self.learned);
@@ -233,14 +237,14 @@ impl Sync {
         }
         // A tunnel is not open for a moment without its guard, neither at its beginning nor its
         // end. The guard is of one port: what is at another one goes before the guard moves there.
-        let wants_guard = self.desired.vtep.is_some();
+        let wants_guard = self.desired.tunnel.is_some();
         let (elsewhere, others) = self.unwanted(links);
         self.stray = false;
         let unwanted: HashSet<_> = elsewhere.iter().chain(&others).map(trouble_of).collect();
         self.troubles.retain(|of, _| !of.starts_with("device ") || unwanted.contains(of));
         self.remove_devices(&elsewhere, false);
         let guarded = wants_guard && self.rules(why);
-        self.tunnel = self.ensure_tunnel(why, vtep.as_ref(), guarded)?;
+        self.tunnel = self.ensure_tunnel(why, before_tunnel.as_ref(), guarded)?;
         self.filter_neighbours();
         self.limit_neighbours(why);
         self.forwarding(why);
@@ -258,7 +262,7 @@ impl Sync {
         // Refused creations are conflicts now, and no reason for another pass.
         self.pending = None;
         let tunnelled =
-            self.desired.vtep.is_none() || self.tunnel.as_ref().is_some_and(|link| link.up);
+            self.desired.tunnel.is_none() || self.tunnel.as_ref().is_some_and(|link| link.up);
         let achieved = Achieved { tunnel: tunnelled, guard: guarded == wants_guard };
         if self.convergence.passed(achieved) {
             info!(failing = self.failures.len(), "in step");
@@ -300,14 +304,14 @@ impl Sync {
     fn ensure_tunnel(
         &mut self,
         why: &'static str,
-        before: Option<&Vtep>,
+        before: Option<&Tunnel>,
         guarded: bool,
     ) -> net::Result<Option<Link>> {
-        let what = self.desired.vtep.as_ref().map(|wanted| format!("vxlan {}", wanted.name));
+        let what = self.desired.tunnel.as_ref().map(|wanted| format!("vxlan {}", wanted.name()));
         // Of a device that is wanted no more nobody would ever say that it is well again.
         let of_now = |known: &String| !known.starts_with("vxlan ") || Some(known) == what.as_ref();
         self.troubles.retain(|known, _| of_now(known));
-        let (Some(wanted), Some(what)) = (&self.desired.vtep, what) else { return Ok(None) };
+        let (Some(wanted), Some(what)) = (&self.desired.tunnel, what) else { return Ok(None) };
         if !guarded {
             let there = self.tunnel_as_it_is()?;
             if there.is_none() {
@@ -343,8 +347,8 @@ impl Sync {
 
     /// The tunnel's device, whatever of it is not as wanted.
     fn tunnel_as_it_is(&mut self) -> net::Result<Option<Link>> {
-        let Some(wanted) = &self.desired.vtep else { return Ok(None) };
-        let there = self.socket.get(&link::by_name(&wanted.name))?;
+        let Some(wanted) = &self.desired.tunnel else { return Ok(None) };
+        let there = self.socket.get(&link::by_name(wanted.name()))?;
         let Some(link) = there.filter(is_tunnel) else { return Ok(None) };
         let held = self.socket.list(&address::of_link(link.index))?;
         // The kernel refuses a route whose source is not held.
@@ -361,12 +365,12 @@ impl Sync {
         if !self.convergence.knows_node() {
             return Default::default();
         }
-        let wanted = self.desired.vtep.as_ref();
+        let wanted = self.desired.tunnel.as_ref();
         let ours = links.into_iter().filter(is_tunnel);
         let port = |link: &Link| link.vxlan.as_ref().map(|vxlan| vxlan.port);
         let (elsewhere, mut others): (Vec<_>, Vec<_>) =
-            ours.partition(|link| wanted.is_some_and(|wanted| port(link) != Some(wanted.port)));
-        others.retain(|link| wanted.is_none_or(|wanted| wanted.name != link.name));
+            ours.partition(|link| wanted.is_some_and(|wanted| port(link) != Some(wanted.port())));
+        others.retain(|link| wanted.is_none_or(|wanted| wanted.name() != link.name));
         (elsewhere, others)
     }
 
@@ -394,8 +398,8 @@ fn trouble_of(unwanted: &Link) -> String {
 }
 
 /// The device that is wanted, as `net` makes it.
-fn tunnel(wanted: &Vtep) -> Tunnel<'_> {
-    Tunnel {
+fn tunnel(Tunnel::Vxlan(wanted): &Tunnel) -> vxlan::Tunnel<'_> {
+    vxlan::Tunnel {
         device: Vxlan {
             name: &wanted.name,
             mac: wanted.mac,

@@ -1,7 +1,8 @@
 //! From what peers tell to what the kernel is told.
 
 use super::driver::Speaker;
-use super::table::{Hops, Learned, Resolver};
+use super::table::Resolver;
+use crate::routes::learned::{Hops, Learned};
 use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
 

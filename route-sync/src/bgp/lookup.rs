@@ -1,7 +1,7 @@
 //! The kernel's routes to next hops that are on no link of this node.
 
-use crate::desired::LEARNED;
 use crate::facts::Facts;
+use crate::routes::protocols::LEARNED;
 use net::route::{MAIN, Route};
 use std::cmp::Reverse;
 use std::collections::HashMap;

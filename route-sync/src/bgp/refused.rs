@@ -2,7 +2,7 @@
 //! needs to reach, or to no pods.
 
 use super::driver::Speaker;
-use crate::admission::Reserved;
+use crate::routes::reserved::Reserved;
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -3,7 +3,7 @@
 use super::driver::Speaker;
 use super::neighbor::{Neighbor, now};
 use super::report::UnusableReport;
-use crate::query::Problem;
+use crate::report::Problem;
 use bgp_speaker::codec::Update;
 use bgp_speaker::rib::Via;
 use ipnetwork::IpNetwork;

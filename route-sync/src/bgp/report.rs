@@ -3,7 +3,8 @@
 use super::driver::Speaker;
 use super::limit::is_near;
 use super::neighbor::Neighbor;
-use crate::query::Problem;
+use crate::report::Problem;
+use crate::routes::learned::Hops;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Reason, State};
 use ipnetwork::IpNetwork;
@@ -204,7 +205,7 @@ impl Speaker {
     pub fn report(&self) -> BgpReport {
         let identity = self.identity.as_ref();
         let own = identity.map(|identity| identity.own.clone()).unwrap_or_default();
-        let route = |(prefix, hops): (&IpNetwork, &super::Hops)| RouteReport {
+        let route = |(prefix, hops): (&IpNetwork, &Hops)| RouteReport {
             prefix: *prefix,
             via: hops.iter().filter_map(|hop| hop.gateway).collect(),
             peers: self.peers.keys().copied().filter(|peer| self.rib.has(*peer, prefix)).collect(),

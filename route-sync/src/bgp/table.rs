@@ -2,9 +2,10 @@
 
 use super::config::Bgp;
 use super::refused::Refusals;
-use crate::admission::Reserved;
-use crate::desired;
 use crate::facts::Facts;
+use crate::routes::learned::{Hops, Learned};
+use crate::routes::protocols;
+use crate::routes::reserved::Reserved;
 use bgp_speaker::rib::{self, Decided, Rib, Source, Via};
 use daemon::logs::Allowance;
 use ipnetwork::IpNetwork;
@@ -14,12 +15,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tracing::warn;
-
-/// The kernel's hops of a route, ascending.
-pub type Hops = Arc<[Hop]>;
-
-/// Routes that were heard, as far as they lead somewhere: prefix → hops.
-pub type Learned = BTreeMap<IpNetwork, Hops>;
 
 /// How next hops are reached.
 pub struct Resolver<'a> {
@@ -146,7 +141,7 @@ impl<'a> Resolver<'a> {
     /// to it, unless that is one of ours, or the kernel's own, which [`Facts`] know better.
     fn across(&mut self, address: IpAddr) -> Option<Way> {
         let found = (self.lookup)(address)?;
-        let ours = desired::is_ours(found.protocol) || found.protocol == desired::POD;
+        let ours = protocols::is_ours(found.protocol) || found.protocol == protocols::POD;
         let connected = found.protocol == KERNEL;
         let live = |hop: &Hop| {
             let link = self.facts.links.get(&hop.link);

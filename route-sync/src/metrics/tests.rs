@@ -1,5 +1,5 @@
 use super::*;
-use crate::query::{Path, State};
+use crate::report::{Path, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -2,7 +2,7 @@
 
 use super::Target;
 use super::round::Answer;
-use crate::nodes::Node;
+use crate::source::nodes::Node;
 use std::collections::BTreeMap;
 
 /// So many rounds in a row make a verdict.
@@ -154,7 +154,7 @@ impl Memory {
 mod tests {
     use super::super::Question;
     use super::*;
-    use crate::query::Path;
+    use crate::report::Path;
 
     fn target(name: &str) -> Target {
         let question =

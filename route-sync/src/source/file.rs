@@ -1,7 +1,7 @@
 //! The source `file`: TOML with a `[[node]]` for each node.
 
-use super::Reading;
-use crate::nodes::NodeSet;
+use super::nodes::NodeSet;
+use super::reading::Reading;
 use daemon::background;
 use daemon::config::line;
 use daemon::watch::Watch;
@@ -128,7 +128,7 @@ fn whole(text: &str) -> Result<NodeSet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodes::Node;
+    use crate::source::nodes::Node;
     use proptest::prelude::*;
     use std::fs;
     use std::os::unix::fs::symlink;

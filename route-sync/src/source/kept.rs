@@ -1,8 +1,8 @@
 //! The last good node set of any source, kept on disk, so that a node that boots while its source
 //! cannot be read still routes.
 
-use super::{Reading, Update};
-use crate::nodes::{Node, NodeSet};
+use super::nodes::{Node, NodeSet};
+use super::reading::{Reading, Update};
 use daemon::background;
 use node::files;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! The source `[node]`: this node alone, as the configuration has it. It never changes and never
 //! fails, so no set is kept.
 
-use super::Update;
-use crate::nodes::{Node, NodeSet};
+use super::nodes::{Node, NodeSet};
+use super::reading::Update;
 use tokio::sync::mpsc::Sender;
 
 /// Sends the set once, and ends when the receiver is dropped: the end of a source is the daemon's.

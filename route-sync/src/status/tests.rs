@@ -1,5 +1,5 @@
 use super::*;
-use crate::query::{Path, Problem, SourceReport};
+use crate::report::{Path, Problem, SourceReport};
 use proptest::prelude::*;
 
 /// The frozen JSON: scripts read these fields. Add to them; change and remove none.

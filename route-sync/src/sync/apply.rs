@@ -1,7 +1,7 @@
 //! Changes, as they come to the kernel and the log.
 
 use super::Sync;
-use crate::diff::{Change, Object};
+use crate::routes::diff::{Change, Object};
 use tracing::{info, warn};
 
 /// Why what others did to our objects is undone.

@@ -2,7 +2,7 @@
 //! needs any more goes, and pods that are left are told.
 
 use super::Sync;
-use crate::desired::{POD, PROTOCOL};
+use crate::routes::protocols::{POD, PROTOCOL};
 use ipnetwork::IpNetwork;
 use net::address::{self, Address};
 use net::{Link, route};

@@ -1,9 +1,9 @@
 //! What the kernel tells: single objects become dirty, more is left to a full pass.
 
 use super::{Sync, is_own};
-use crate::desired::{PROTOCOL, is_ours};
-use crate::diff::{self, Change, Object, RouteKey};
 use crate::facts::GATEWAY_PROTOCOLS;
+use crate::routes::diff::{self, Change, Object, RouteKey};
+use crate::routes::protocols::{PROTOCOL, is_ours};
 use net::{Event, Link, NeighbourFilter, address, fdb, neighbour, route};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -61,7 +61,7 @@ impl Sync {
                 let tunnel = match &self.tunnel {
                     Some(link) => link.index == index,
                     // It may be what held VNI and port.
-                    None => self.desired.vtep.is_some(),
+                    None => self.desired.tunnel.is_some(),
                 };
                 // It may be the last pod's.
                 if tunnel || !self.earlier.is_empty() || self.facts.links.contains_key(&index) {
@@ -81,7 +81,7 @@ impl Sync {
     }
 
     fn link(&mut self, link: &Link) {
-        let wanted = self.desired.vtep.as_ref().is_some_and(|vtep| vtep.name == link.name);
+        let wanted = self.desired.tunnel.as_ref().is_some_and(|wanted| wanted.name() == link.name);
         let known = self.tunnel.as_ref().filter(|known| known.index == link.index);
         if (wanted || known.is_some()) && known != Some(link) {
             self.pending = Some("the tunnel's device changed");
@@ -103,8 +103,8 @@ impl Sync {
         }
         // The kernel tells also of what was there: of each router advertisement, for one.
         let ours = self.tunnel.as_ref().filter(|link| link.index == address.link);
-        let known = match (&self.desired.vtep, ours) {
-            (Some(vtep), Some(_)) => vtep.addresses.contains(&held),
+        let known = match (&self.desired.tunnel, ours) {
+            (Some(tunnel), Some(_)) => tunnel.addresses().contains(&held),
             _ => self.facts.links.get(&address.link).is_some_and(|l| l.addresses.contains(&held)),
         };
         if known != there {

@@ -1,8 +1,8 @@
 //! What fails is noted, and tried again after a pause that grows.
 
 use super::{Sync, now};
-use crate::desired::{LEARNED, is_ours};
-use crate::diff::{Change, Object, RouteKey};
+use crate::routes::diff::{Change, Object, RouteKey};
+use crate::routes::protocols::{LEARNED, is_ours};
 use ipnetwork::IpNetwork;
 use net::route;
 use nix::errno::Errno;

@@ -2,7 +2,7 @@
 
 use super::Sync;
 use crate::facts::Facts;
-use crate::nodes::Node;
+use crate::source::nodes::Node;
 use ipnetwork::IpNetwork;
 use net::{link, route, sysctl};
 use std::fmt;

@@ -1,12 +1,12 @@
 //! What BGP tells, and what BGP needs to know.
 
 use super::Sync;
-use crate::bgp::Hops;
 use crate::config::Mode;
-use crate::desired::Source;
-use crate::diff::{Change, Deletions, Diff, Object, RouteKey};
 use crate::facts::Facts;
-use crate::nodes::Node;
+use crate::routes::desired::SourceAddress;
+use crate::routes::diff::{Change, Deletions, Diff, Object, RouteKey};
+use crate::routes::learned::Hops;
+use crate::source::nodes::Node;
 use ipnetwork::IpNetwork;
 use net::route::Route;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +87,7 @@ impl Sync {
 
     /// While this node is not in its set, what BGP tells is carried out all the same, with the
     /// source of before. But `vxlan` means the tunnel, always.
-    pub(super) fn learn_without_own(&mut self, source: Source) {
+    pub(super) fn learn_without_own(&mut self, source: SourceAddress) {
         self.desired.source = source;
         let others = self.nodes.others.iter().filter(|_| self.config.mode == Mode::Vxlan);
         let tunnelled: BTreeSet<_> = others.flat_map(|node| &node.pod_cidrs).collect();

@@ -1,6 +1,7 @@
 //! What the plugins are told: node.json.
 
 use super::Sync;
+use crate::tunnel::device::Tunnel;
 use node::Node;
 
 impl Sync {
@@ -8,7 +9,7 @@ impl Sync {
     pub fn node(&self) -> Option<Node> {
         let desired = &self.desired;
         let own = self.nodes.own.as_ref().filter(|_| self.convergence.knows_node())?;
-        let vxlan = desired.vtep.as_ref().map(|vtep| node::Vxlan {
+        let vxlan = desired.tunnel.as_ref().map(|Tunnel::Vxlan(vtep)| node::Vxlan {
             device: vtep.name.clone(),
             vni: vtep.vni,
             port: vtep.port,

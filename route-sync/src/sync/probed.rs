@@ -1,11 +1,12 @@
 //! What `[probe]` asks of other nodes.
 
 use super::Sync;
-use crate::desired::{Desired, Way};
 use crate::facts::Facts;
-use crate::nodes::{Accepted, Node};
 use crate::probe::{Question, Target, Unasked};
-use crate::query::{Path, State};
+use crate::report::{Path, State};
+use crate::routes::desired::{Desired, RouteTo};
+use crate::source::nodes::{Accepted, Node};
+use crate::tunnel::device::Tunnel;
 use ipnetwork::IpNetwork;
 use node::vtep;
 use std::net::IpAddr;
@@ -62,19 +63,19 @@ fn target(
     let cidr = first(node, v4).ok_or(Unasked::NoWay)?;
     let path = desired.path_to(cidr).ok_or(Unasked::NoWay)?;
     let way = desired.routes.get(&cidr).filter(|_| path.node == node.name);
-    let Some(Way::Direct { source, .. } | Way::Tunnel { source, .. }) = way else {
+    let Some(RouteTo::Direct { source, .. } | RouteTo::Tunnel { source, .. }) = way else {
         return Err(Unasked::NoWay);
     };
     let remote = path.via.ok_or(Unasked::NoWay)?;
     let from = own_address(remote, path.path, nodes, facts, desired).ok_or(Unasked::NoWay)?;
-    let tunnel = desired.vtep.as_ref();
+    let tunnel = desired.tunnel.as_ref();
     // In mode "direct" the other node has an address among its pods' only with pods of some plugins.
     let to = if tunnel.is_some() { cidr.network() } else { remote };
     Ok(Target {
         node: node.name.clone(),
         v4,
         path: path.path,
-        port: tunnel.map_or(vtep::PORT, |tunnel| tunnel.port),
+        port: tunnel.map_or(vtep::PORT, Tunnel::port),
         of_node: Question { from, to: remote },
         of_pods: Question { from: source.ok_or(Unasked::NoSource)?, to },
     })
@@ -88,7 +89,7 @@ fn own_address(
     facts: &Facts,
     desired: &Desired,
 ) -> Option<IpAddr> {
-    let local = desired.vtep.as_ref().filter(|_| path == Path::Vxlan).map(|vtep| vtep.local);
+    let local = desired.tunnel.as_ref().filter(|_| path == Path::Vxlan).map(Tunnel::local);
     let own = || {
         let addresses = &nodes.own.as_ref()?.addresses;
         let held = |address: &IpAddr| facts.holder(*address).is_some();
@@ -104,8 +105,8 @@ fn own_address(
 mod tests {
     use super::*;
     use crate::config::Mode;
-    use crate::desired::desired;
-    use crate::desired::tests::{CLUSTER, config, facts, nodes};
+    use crate::routes::plan::desired;
+    use crate::routes::plan::tests::{CLUSTER, config, facts, nodes};
 
     fn asked(mode: Mode, name: &str, facts: &Facts) -> (Vec<[String; 5]>, Option<Unasked>) {
         let nodes = nodes(CLUSTER);

@@ -3,9 +3,10 @@
 use super::failures::{Aim, Failure};
 use super::{LOGGED, Sync, now};
 use crate::config::Mode;
-use crate::desired::{PathTo, Way};
-use crate::diff::{Change, Object};
-use crate::query::{Entry, Figures, Path, Problem, Report, State};
+use crate::query::Figures;
+use crate::report::{Entry, Path, Problem, Report, State};
+use crate::routes::desired::{PathTo, RouteTo};
+use crate::routes::diff::{Change, Object};
 use ipnetwork::IpNetwork;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -46,7 +47,7 @@ impl Sync {
     /// What a path through the tunnel needs beside its route: FDB entry and neighbour.
     fn below(&self, path: &PathTo) -> Option<[Object; 2]> {
         let remote = path.via.filter(|_| path.path == Path::Vxlan)?;
-        let Some(Way::Tunnel { gateway, .. }) = self.desired.routes.get(&path.cidr) else {
+        let Some(RouteTo::Tunnel { gateway, .. }) = self.desired.routes.get(&path.cidr) else {
             return None;
         };
         Some([Object::Fdb(net::Mac(node::vtep::mac(remote))), Object::Neighbour(*gateway)])

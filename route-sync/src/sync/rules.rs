@@ -1,7 +1,7 @@
 //! The daemon's part of the nftables table.
 
 use super::Sync;
-use crate::desired;
+use crate::guard::plan::rules;
 use tracing::info;
 
 /// What fails, as `status` names it.
@@ -43,7 +43,7 @@ impl Sync {
     pub(super) fn rules(&mut self, why: &'static str) -> bool {
         let known = self.convergence.knows_node() && !self.stray;
         let rules = match known {
-            true => desired::rules(&self.config, &self.nodes, &self.facts, &self.desired),
+            true => rules(&self.config, &self.nodes, &self.facts, &self.desired),
             false => match self.rules.take() {
                 Some(rules) => rules,
                 None => return false,

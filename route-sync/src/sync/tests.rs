@@ -1,9 +1,9 @@
 use super::*;
 use crate::config::Mode;
-use crate::desired::BLACKHOLE;
-use crate::desired::tests::config;
-use crate::nodes::Node;
-use crate::query::State;
+use crate::report::State;
+use crate::routes::plan::tests::config;
+use crate::routes::protocols::BLACKHOLE;
+use crate::source::nodes::Node;
 use net::route::Route;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -71,7 +71,7 @@ fn a_device_that_stays_keeps_its_guard_and_hinders_no_repair_of_it() {
             assert!(run("nft list ruleset").contains(GUARD), "{guarded}");
             if !guarded {
                 sync.config.mode = Mode::Direct;
-                sync.desired.vtep = None;
+                sync.desired.tunnel = None;
                 sync.ruleset_changed();
                 assert!(run("nft list ruleset").contains(GUARD));
             }

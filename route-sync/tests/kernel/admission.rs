@@ -1,8 +1,8 @@
 //! What the node set must not take from this node: its own addresses, networks and gateways.
 
 use crate::common::{Node1, cluster, config, ip, on_a_node};
-use route_sync::nodes::{Node, NodeSet};
-use route_sync::query::{Entry, State};
+use route_sync::report::{Entry, State};
+use route_sync::source::nodes::{Node, NodeSet};
 
 /// The set of [`cluster`] and a node `wrong` of these CIDRs.
 fn with(cidrs: &[&str]) -> NodeSet {

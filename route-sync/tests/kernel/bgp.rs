@@ -3,8 +3,8 @@
 use crate::common::{Node1, cluster, config, ip, on_a_node};
 use ipnetwork::IpNetwork;
 use net::route::Hop;
-use route_sync::bgp::Hops;
 use route_sync::config::{Config, Mode};
+use route_sync::routes::learned::Hops;
 
 /// A node that speaks BGP, and whose peers have sent all.
 fn node() -> (Node1, Config) {
@@ -141,6 +141,6 @@ fn a_conflict_is_told_once_a_full_pass_has_seen_it() {
         assert_eq!(node.sync.figures().errors, errors + 1);
         let report = node.sync.report();
         let entry = report.cidrs.iter().find(|entry| entry.cidr == flaps).unwrap();
-        assert_eq!(entry.state, route_sync::query::State::Conflict);
+        assert_eq!(entry.state, route_sync::report::State::Conflict);
     });
 }

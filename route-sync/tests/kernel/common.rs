@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 use net::{Event, Monitor};
 use nix::sched::{CloneFlags, unshare};
 use route_sync::config::{Config, Masquerade, Mode, Source, Vxlan};
-use route_sync::nodes::{Node, NodeSet};
+use route_sync::source::nodes::{Node, NodeSet};
 use route_sync::sync::Sync;
 use std::path::Path;
 use std::process::Command;

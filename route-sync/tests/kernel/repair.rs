@@ -1,7 +1,7 @@
 //! What others delete or alter is mended, and what is others' is left alone.
 
 use crate::common::{Node1, bridge, cluster, ip, on_a_node, state, underlay};
-use route_sync::query::{Path, State};
+use route_sync::report::{Path, State};
 
 #[test]
 fn the_first_pass_makes_all() {

@@ -4,7 +4,7 @@ use crate::common::{Node1, cluster, config, ip, nft, on_a_node, state, tunnels};
 use nix::sched::{CloneFlags, unshare};
 use route_sync::cleanup::cleanup;
 use route_sync::config::Mode;
-use route_sync::query::State;
+use route_sync::report::State;
 use std::fs;
 use std::process::Command;
 

@@ -39,7 +39,7 @@ async fn a_peer_whose_key_cannot_be_set_is_refused() {
         assert!(matches!(heard, Some(Heard::Accepted(..))), "{heard:?}");
         speaker.act(heard);
         assert_eq!(stream.read(&mut [0]).await.unwrap(), read);
-        let told = |problem: &crate::query::Problem| problem.what.starts_with("password");
+        let told = |problem: &crate::report::Problem| problem.what.starts_with("password");
         assert_eq!(speaker.problems().iter().any(told), read == 0);
     }
 }

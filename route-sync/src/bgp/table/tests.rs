@@ -115,7 +115,7 @@ fn next_hops_across_a_router_take_the_route_of_somebody_else() {
     assert_eq!(hops(&bgp, Some(bird.clone())), None, "its peer has to be on a link");
     bgp.peers[0].multihop = Some(3);
     assert_eq!(hops(&bgp, Some(bird)), Some(vec![gateway(2)]), "the other link is cut");
-    for protocol in [desired::POD, desired::PROTOCOL, desired::LEARNED] {
+    for protocol in [protocols::POD, protocols::PROTOCOL, protocols::LEARNED] {
         assert_eq!(hops(&bgp, Some(to(protocol, vec![gateway(2)]))), None, "a route of ours");
     }
     let on_link = |link| Hop { gateway: None, link, onlink: false };

@@ -1,7 +1,7 @@
 //! Others' routes at the places of ours.
 
 use super::*;
-use crate::bgp::Hops;
+use crate::routes::learned::Hops;
 use net::route::Hop;
 use std::ops::Range;
 

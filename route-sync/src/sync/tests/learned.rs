@@ -1,8 +1,8 @@
 //! What BGP tells, as it comes to the kernel.
 
 use super::*;
-use crate::bgp::Hops;
-use crate::query::{Path, State};
+use crate::report::{Path, State};
+use crate::routes::learned::Hops;
 use net::route::Hop;
 
 fn hops(sync: &Sync, last: u8) -> Hops {

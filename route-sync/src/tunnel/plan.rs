@@ -1,24 +1,20 @@
 //! The tunnel's device, and what goes through it.
 
-use super::{Desired, Vtep, Way};
-use crate::config::{self, Config, Mode};
+use super::device::{Tunnel, Vtep};
+use crate::config::{Config, TunnelKind};
 use crate::facts::Facts;
-use crate::nodes::{Accepted, Node};
-use crate::query::Path;
+use crate::report::Path;
+use crate::routes::desired::{Desired, RouteTo};
+use crate::source::nodes::{Accepted, Node};
 use ipnetwork::IpNetwork;
 use net::Mac;
 use node::vtep;
 use std::net::IpAddr;
 
-/// Whether there is a tunnel. Without a list of nodes nobody is at its other end.
-fn has_tunnel(config: &Config) -> bool {
-    config.mode != Mode::Direct && !matches!(config.source, config::Source::Node { .. })
-}
-
 /// The index of the link that holds this node's address, and that address: for a tunnel the one
 /// that the node set makes its end, and no other that is held too. The family is the node set's
 /// too, so that plugin and daemon never disagree.
-pub(super) fn underlay(
+pub(crate) fn underlay(
     config: &Config,
     own: &Node,
     facts: &Facts,
@@ -28,8 +24,8 @@ pub(super) fn underlay(
         return Err("the node set gives it no address, so it has no way to other nodes".to_owned());
     };
     let same = own.addresses.iter().filter(|address| address.is_ipv4() == local.is_ipv4());
-    let of_use = same.take(if has_tunnel(config) { 1 } else { usize::MAX });
-    let mut held = of_use.filter_map(|address| Some((facts.holder(*address)?, *address)));
+    let candidates = same.take(if config.tunnel().is_some() { 1 } else { usize::MAX });
+    let mut held = candidates.filter_map(|address| Some((facts.holder(*address)?, *address)));
     let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
     let found = match &config.vxlan.underlay {
         None => held.next().ok_or_else(|| {
@@ -71,8 +67,8 @@ fn far_end(local: IpAddr, other: &Node, sound: &Node, over_ipv6: bool) -> Result
 
 impl Desired {
     /// Decides which family tunnels go over: one for all nodes, since a device carries one.
-    pub(super) fn prefer(&mut self, config: &Config, nodes: &Accepted) {
-        if !config.vxlan.prefer_ipv6 || !has_tunnel(config) {
+    pub(crate) fn prefer(&mut self, config: &Config, nodes: &Accepted) {
+        if !config.vxlan.prefer_ipv6 || config.tunnel().is_none() {
             return;
         }
         self.over_ipv6 = nodes.without_ipv6.is_none();
@@ -88,7 +84,7 @@ impl Desired {
     }
 
     /// The tunnel's device, in the modes that have one, and the pods' MTU.
-    pub(super) fn tunnel(
+    pub(crate) fn tunnel_by(
         &mut self,
         config: &Config,
         own: &Node,
@@ -98,10 +94,10 @@ impl Desired {
     ) {
         let Some(link) = facts.links.get(&index) else { return };
         let underlay = facts.mtu(link, &own.pod_cidrs);
-        if !has_tunnel(config) {
+        let Some(TunnelKind::Vxlan) = config.tunnel() else {
             self.mtu = underlay;
             return;
-        }
+        };
         let routed = link.leads_nowhere;
         let most = underlay.saturating_sub(vtep::overhead(local));
         let mtu = config.vxlan.mtu.unwrap_or(most);
@@ -113,7 +109,7 @@ impl Desired {
             mtu
         };
         self.mtu = mtu;
-        self.vtep = Some(Vtep {
+        self.tunnel = Some(Tunnel::Vxlan(Vtep {
             name: vtep::name(config.vxlan.vni),
             vni: config.vxlan.vni,
             port: config.vxlan.port,
@@ -122,7 +118,7 @@ impl Desired {
             mtu,
             mac: Mac(vtep::mac(local)),
             addresses: vtep::addresses(&own.pod_cidrs),
-        });
+        }));
     }
 
     fn problem_of_mtu(&mut self, mtu: u32, most: u32, underlay: &str) {
@@ -132,7 +128,7 @@ impl Desired {
         ));
     }
 
-    pub(super) fn through_tunnel(
+    pub(crate) fn through_tunnel(
         &mut self,
         other: &Node,
         sound: &Node,
@@ -140,7 +136,7 @@ impl Desired {
         source: Option<IpAddr>,
     ) {
         // Without this node's own end nothing is known of the way, and what is there stays.
-        let Some(own) = &self.vtep else { return };
+        let Some(Tunnel::Vxlan(own)) = &self.tunnel else { return };
         let remote = match far_end(own.local, other, sound, self.over_ipv6) {
             Ok(remote) => remote,
             Err(reason) => return self.refuse(&other.name, cidr, reason),
@@ -154,7 +150,7 @@ impl Desired {
         };
         self.neighbours.insert(gateway, Mac(mac));
         self.fdb.insert(Mac(mac), remote);
-        self.routes.insert(cidr, Way::Tunnel { gateway, source });
+        self.routes.insert(cidr, RouteTo::Tunnel { gateway, source });
         self.path(other, cidr, Path::Vxlan, Some(remote));
     }
 }

@@ -1,6 +1,6 @@
 //! The node set as a source tells it.
 
-use crate::admission::{martian, outside, overlap};
+use crate::prefix::{martian, outside, overlap};
 use ipnetwork::IpNetwork;
 use places::Places;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 mod places;
 
-mod near;
+mod similar;
 
 /// One node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +119,7 @@ impl NodeSet {
         }
         accepted.refused = refusals.refused;
         if accepted.own.is_none() {
-            accepted.near = near::name(own, self.nodes.iter().map(|node| node.name.as_str()));
+            accepted.near = similar::name(own, self.nodes.iter().map(|node| node.name.as_str()));
         }
         accepted
     }

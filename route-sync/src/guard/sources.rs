@@ -1,9 +1,9 @@
 //! Which sources packets to pods may have.
 
-use super::Desired;
 use crate::facts::Facts;
-use crate::nodes::Accepted;
-use crate::query::Path;
+use crate::report::Path;
+use crate::routes::desired::Desired;
+use crate::source::nodes::Accepted;
 use ipnetwork::IpNetwork;
 use nft::PodSources;
 

@@ -1,8 +1,9 @@
 //! What has to be changed in the kernel: desired against actual, by one key for each object.
 
-use crate::bgp::Learned;
+use super::desired::{Desired, RouteTo};
+use super::learned::Learned;
+use super::protocols::{BLACKHOLE, LEARNED, PROTOCOL};
 use crate::convergence::{Convergence, Leftover, Stays};
-use crate::desired::{BLACKHOLE, Desired, LEARNED, PROTOCOL, Way};
 use ipnetwork::IpNetwork;
 use net::fdb::{self, FdbEntry};
 use net::neighbour::{self, Neighbour};
@@ -202,20 +203,20 @@ impl Diff<'_> {
     /// tunnel's device and that is not there.
     pub fn wanted(&self, dst: IpNetwork) -> Option<Route> {
         // With the tunnel's device its addresses are missing, and the kernel refuses them.
-        let held = self.tunnel.is_some() || self.desired.vtep.is_none();
+        let held = self.tunnel.is_some() || self.desired.tunnel.is_none();
         let mut protocol = PROTOCOL;
         let mut route = match self.desired.routes.get(&dst)? {
-            Way::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
-            Way::Direct { gateway, link, source } => {
+            RouteTo::Blackhole => Route { priority: BLACKHOLE, ..Route::blackhole(dst) },
+            RouteTo::Direct { gateway, link, source } => {
                 let source = source.filter(|_| held);
                 Route { source, ..Route::new(dst, Some(*gateway), *link) }
             }
-            Way::Tunnel { gateway, source } => {
+            RouteTo::Tunnel { gateway, source } => {
                 let link = self.tunnel?;
                 let hops = vec![Hop { gateway: Some(*gateway), link, onlink: true }];
                 Route { hops, source: *source, ..Route::new(dst, None, link) }
             }
-            Way::Learned { hops, source } => {
+            RouteTo::Learned { hops, source } => {
                 protocol = LEARNED;
                 let source = source.filter(|_| held);
                 Route { hops: hops.to_vec(), source, ..Route::new(dst, None, 0) }

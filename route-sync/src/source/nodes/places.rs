@@ -2,7 +2,7 @@
 //! address. Every node that sees the same set decides the same.
 
 use super::Node;
-use crate::admission::last_address;
+use crate::prefix::last_address;
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

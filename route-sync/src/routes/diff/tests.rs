@@ -33,13 +33,13 @@ fn desired() -> Desired {
     let mac = Mac([2, 0x56, 203, 0, 113, 3]);
     Desired {
         routes: [
-            (cidr("10.1.1.0/24"), Way::Blackhole),
+            (cidr("10.1.1.0/24"), RouteTo::Blackhole),
             (
                 cidr("10.1.2.0/24"),
-                Way::Direct { gateway: [192, 0, 2, 2].into(), link: 2, source: None },
+                RouteTo::Direct { gateway: [192, 0, 2, 2].into(), link: 2, source: None },
             ),
-            (cidr("10.1.3.0/24"), Way::Tunnel { gateway, source: Some([10, 1, 1, 0].into()) }),
-            (cidr("fd00:1::/64"), Way::Blackhole),
+            (cidr("10.1.3.0/24"), RouteTo::Tunnel { gateway, source: Some([10, 1, 1, 0].into()) }),
+            (cidr("fd00:1::/64"), RouteTo::Blackhole),
         ]
         .into(),
         neighbours: [(gateway, mac)].into(),

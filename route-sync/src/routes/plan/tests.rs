@@ -1,8 +1,15 @@
 use super::*;
 use crate::config::{Masquerade, Source, Vxlan};
 use crate::facts::Link;
-use crate::nodes::NodeSet;
+use crate::guard::plan::rules;
+use crate::routes::desired::*;
+use crate::routes::learned::Hops;
+use crate::source::nodes::NodeSet;
+use crate::tunnel::device::{Tunnel, Vtep};
+use net::Mac;
+use node::vtep;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod learned;
 mod prefer;
@@ -54,6 +61,10 @@ pub fn facts() -> Facts {
     Facts { links: [(2, eth0), (3, eth1)].into(), ..Facts::default() }
 }
 
+fn vtep_of(desired: &Desired) -> Option<&Vtep> {
+    desired.tunnel.as_ref().map(|Tunnel::Vxlan(vtep)| vtep)
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -74,20 +85,26 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     let mac = Mac([0x02, 0x56, 203, 0, 113, 3]);
     let local = vtep::link_local(mac.0).into();
     let source = |text| Some(ip(text));
-    let expected: BTreeMap<IpNetwork, Way> = [
-        (cidr("10.1.1.0/24"), Way::Blackhole),
-        (cidr("fd00:1::/64"), Way::Blackhole),
+    let expected: BTreeMap<IpNetwork, RouteTo> = [
+        (cidr("10.1.1.0/24"), RouteTo::Blackhole),
+        (cidr("fd00:1::/64"), RouteTo::Blackhole),
         (
             cidr("10.1.2.0/24"),
-            Way::Direct { gateway: ip("192.0.2.2"), link: 2, source: source("10.1.1.0") },
+            RouteTo::Direct { gateway: ip("192.0.2.2"), link: 2, source: source("10.1.1.0") },
         ),
         (
             cidr("fd00:2::/64"),
-            Way::Direct { gateway: ip("2001:db8::2"), link: 2, source: source("fd00:1::") },
+            RouteTo::Direct { gateway: ip("2001:db8::2"), link: 2, source: source("fd00:1::") },
         ),
-        (cidr("10.1.3.0/24"), Way::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") }),
-        (cidr("10.1.33.0/24"), Way::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") }),
-        (cidr("fd00:3::/64"), Way::Tunnel { gateway: local, source: source("fd00:1::") }),
+        (
+            cidr("10.1.3.0/24"),
+            RouteTo::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") },
+        ),
+        (
+            cidr("10.1.33.0/24"),
+            RouteTo::Tunnel { gateway: ip("10.1.3.0"), source: source("10.1.1.0") },
+        ),
+        (cidr("fd00:3::/64"), RouteTo::Tunnel { gateway: local, source: source("fd00:1::") }),
     ]
     .into();
     assert_eq!(desired.routes, expected);
@@ -99,16 +116,16 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     assert_eq!(guard.peers, peers.map(ip).into());
     assert_eq!((desired.mtu, desired.node), (1450, ThisNode::Known));
     assert!(desired.problems.is_empty());
-    let vtep = desired.vtep.unwrap();
+    let vtep = vtep_of(&desired).unwrap();
     assert_eq!(vtep.mac, Mac([0x02, 0x56, 192, 0, 2, 1]));
-    assert_eq!(vtep.underlay, (2, "eth0".to_owned()));
+    assert_eq!(vtep.underlay.clone(), (2, "eth0".to_owned()));
     assert_eq!(vtep.addresses, [cidr("10.1.1.0/32"), cidr("fd00:1::/128")]);
 }
 
 #[test]
 fn direct_has_no_tunnel_and_reports_who_is_far() {
     let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts(), &Learned::new());
-    assert_eq!((desired.vtep, desired.mtu), (None, 1500));
+    assert_eq!((desired.tunnel, desired.mtu), (None, 1500));
     assert_eq!(desired.routes.len(), 4);
     let far: Vec<_> = desired.paths.iter().filter(|path| path.node == "far").collect();
     assert_eq!(far.len(), 3);
@@ -118,7 +135,7 @@ fn direct_has_no_tunnel_and_reports_who_is_far() {
 #[test]
 fn vxlan_takes_the_tunnel_always() {
     let desired = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts(), &Learned::new());
-    assert!(!desired.routes.values().any(|way| matches!(way, Way::Direct { .. })));
+    assert!(!desired.routes.values().any(|way| matches!(way, RouteTo::Direct { .. })));
     assert_eq!(desired.fdb.len(), 2);
 }
 
@@ -165,7 +182,7 @@ fn the_underlay_may_be_named() {
     for underlay in [None, Some("eth1")] {
         config.vxlan.underlay = underlay.map(str::to_owned);
         let wanted = desired(&config, &own, &facts(), &Learned::new());
-        assert_eq!(wanted.vtep.unwrap().local, ip("198.51.100.1"));
+        assert_eq!(vtep_of(&wanted).unwrap().local, ip("198.51.100.1"));
     }
     config.vxlan.underlay = Some("eth7".to_owned());
     assert_eq!(desired(&config, &own, &facts(), &Learned::new()).node, ThisNode::Unplaced);
@@ -187,7 +204,7 @@ fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
     ];
     for (addresses, underlay, reason) in cases {
         let wanted = own(addresses, underlay, Mode::Auto);
-        assert_eq!((&wanted.vtep, wanted.node), (&None, ThisNode::Unplaced), "{addresses}");
+        assert_eq!((&wanted.tunnel, wanted.node), (&None, ThisNode::Unplaced), "{addresses}");
         let problem = &wanted.problems.first().unwrap().1;
         assert!(problem.contains(reason), "{problem}");
         // Without a tunnel nobody derives anything.
@@ -244,7 +261,7 @@ fn who_loses_an_address_uses_it_nowhere() {
     let views = views(&NodeSet { nodes: vec![b, c, a] });
     let [b, c, a] = &views[..] else { panic!() };
     let mac = |last| Mac([0x02, 0x56, 192, 0, 2, last]);
-    let end = |view: &Desired| view.vtep.as_ref().map(|vtep| (vtep.local, vtep.mac));
+    let end = |view: &Desired| vtep_of(view).map(|vtep| (vtep.local, vtep.mac));
     assert_eq!(end(a), Some((ip("192.0.2.1"), mac(1))));
     assert_eq!(end(b), Some((ip("192.0.2.2"), mac(2))));
     assert_eq!(a.fdb, [(mac(2), ip("192.0.2.2")), (mac(3), ip("192.0.2.3"))].into());
@@ -276,10 +293,10 @@ proptest! {
         let set = NodeSet { nodes: lists.iter().enumerate().map(node).collect() };
         let views = views(&set);
         for (here, view) in set.nodes.iter().zip(&views) {
-            let Some(own) = &view.vtep else { continue };
+            let Some(own) = vtep_of(view) else { continue };
             for (there, other) in set.nodes.iter().zip(&views).filter(|(node, _)| node.name != here.name) {
                 let path = view.paths.iter().find(|path| path.node == there.name).unwrap();
-                let end = other.vtep.as_ref().map(|vtep| vtep.local);
+                let end = vtep_of(other).map(|vtep| vtep.local);
                 let way = end.filter(|end| {
                     end.is_ipv4() == own.local.is_ipv4() && !here.addresses.contains(end)
                 });
@@ -351,7 +368,7 @@ fn the_source_is_inside_the_own_pod_cidr_where_one_is_held() {
     let source = |facts: &Facts| {
         let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), facts, &Learned::new());
         match &desired.routes[&cidr("10.1.2.0/24")] {
-            Way::Direct { source, .. } => *source,
+            RouteTo::Direct { source, .. } => *source,
             way => panic!("{way:?}"),
         }
     };
@@ -379,11 +396,12 @@ fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_
     let heard = ["10.1.1.0/24", "10.1.3.0/24", "10.9.0.0/16", "fd00:3::/64"];
     let learned: Learned = heard.iter().map(|c| (cidr(c), Hops::clone(&hops))).collect();
     let way = |desired: &Desired, c: &str| desired.routes.get(&cidr(c)).cloned();
-    let told =
-        |source: &str| Some(Way::Learned { hops: Hops::clone(&hops), source: Some(ip(source)) });
+    let told = |source: &str| {
+        Some(RouteTo::Learned { hops: Hops::clone(&hops), source: Some(ip(source)) })
+    };
 
     let auto = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &learned);
-    assert_eq!(way(&auto, "10.1.1.0/24"), Some(Way::Blackhole));
+    assert_eq!(way(&auto, "10.1.1.0/24"), Some(RouteTo::Blackhole));
     assert_eq!(way(&auto, "10.1.3.0/24"), told("10.1.1.0"));
     assert_eq!(way(&auto, "fd00:3::/64"), told("fd00:1::"));
     assert_eq!(way(&auto, "10.9.0.0/16"), told("10.1.1.0"));
@@ -395,7 +413,7 @@ fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_
     assert_eq!((&auto.neighbours, &auto.fdb), (&without.neighbours, &without.fdb));
 
     let vxlan = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts(), &learned);
-    assert!(matches!(way(&vxlan, "10.1.3.0/24"), Some(Way::Tunnel { .. })));
+    assert!(matches!(way(&vxlan, "10.1.3.0/24"), Some(RouteTo::Tunnel { .. })));
     assert_eq!(way(&vxlan, "10.9.0.0/16"), told("10.1.1.0"));
     let direct = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts(), &learned);
     assert_eq!(way(&direct, "10.1.3.0/24"), told("192.0.2.1"));
@@ -411,7 +429,7 @@ fn what_bgp_tells_is_of_the_first_of_two_nodes_that_list_a_cidr() {
     let learned = ["10.1.1.0/24", "10.1.3.0/24"].map(|c| (cidr(c), Hops::clone(&hops)));
     let nodes = nodes(&format!("{CLUSTER}twin 203.0.113.4 10.1.1.0/24,10.1.3.0/24"));
     let desired = desired(&config(Mode::Auto), &nodes, &facts(), &learned.into());
-    assert_eq!(desired.routes.get(&cidr("10.1.1.0/24")), Some(&Way::Blackhole));
+    assert_eq!(desired.routes.get(&cidr("10.1.1.0/24")), Some(&RouteTo::Blackhole));
     let of = |c: &str| -> Vec<(&str, Path, bool)> {
         let same = desired.paths.iter().filter(|path| path.cidr == cidr(c));
         same.map(|path| (path.node.as_str(), path.path, path.refused.is_some())).collect()
@@ -436,8 +454,8 @@ fn a_node_alone_has_no_tunnel_and_announces_into_a_blackhole() {
     let config = crate::config::read::parse(text, Some("own")).unwrap();
     let own = nodes("own 192.0.2.1 10.1.1.0/24");
     let alone = desired(&config, &own, &facts(), &Learned::new());
-    assert_eq!((&alone.vtep, alone.mtu, alone.node), (&None, 1500, ThisNode::Known));
-    let blackholes = ["10.1.1.0/24", "198.51.100.0/28"].map(|c| (cidr(c), Way::Blackhole));
+    assert_eq!((&alone.tunnel, alone.mtu, alone.node), (&None, 1500, ThisNode::Known));
+    let blackholes = ["10.1.1.0/24", "198.51.100.0/28"].map(|c| (cidr(c), RouteTo::Blackhole));
     assert_eq!(alone.routes, blackholes.into());
     // Where the address is on the loopback device, the other links say how long a packet may be.
     let mut lo = facts();
@@ -481,8 +499,8 @@ fn a_tunnel_from_the_loopback_device_goes_where_the_routes_say() {
         assert_eq!((desired.mtu, &desired.problems), (used, &BTreeSet::new()));
         let guard = rules(&config, &nodes, &facts, &desired).guard.unwrap();
         assert_eq!((guard.underlay, guard.local), (None, ip("10.255.0.1")));
-        let vtep = desired.vtep.unwrap();
-        assert_eq!((vtep.underlay, vtep.mtu), ((0, "lo".to_owned()), used));
+        let vtep = vtep_of(&desired).unwrap();
+        assert_eq!((vtep.underlay.clone(), vtep.mtu), ((0, "lo".to_owned()), used));
     }
 }
 

@@ -13,14 +13,14 @@ fn ipv6_is_taken_where_every_node_has_it() {
         far 203.0.113.3,2001:db8:1::3 10.1.3.0/24,fd00:3::/64
         six 2001:db8:1::6 10.1.6.0/24";
     let over = desired(&six(), &nodes(all), &facts(), &Learned::new());
-    let vtep = over.vtep.unwrap();
+    let vtep = vtep_of(&over).unwrap();
     assert_eq!((vtep.local, vtep.mac.0), (ip("2001:db8::1"), vtep::mac(ip("2001:db8::1"))));
     assert_eq!((over.mtu, over.problems.len()), (1430, 0));
     let ends: BTreeSet<IpAddr> = over.fdb.into_values().collect();
     assert_eq!(ends, [ip("2001:db8:1::3"), ip("2001:db8:1::6")].into());
     // By default each node's own first address counts.
     let plain = desired(&config(Mode::Vxlan), &nodes(all), &facts(), &Learned::new());
-    assert_eq!((plain.vtep.unwrap().local, plain.mtu), (ip("192.0.2.1"), 1450));
+    assert_eq!((vtep_of(&plain).unwrap().local, plain.mtu), (ip("192.0.2.1"), 1450));
 }
 
 /// A device carries one family, so all take the other one.
@@ -30,7 +30,7 @@ fn a_node_without_it_is_named_and_all_go_over_ipv4() {
         far 203.0.113.3,2001:db8:1::3 10.1.3.0/24
         four 203.0.113.4 10.1.4.0/24";
     let over = desired(&six(), &nodes(all), &facts(), &Learned::new());
-    assert_eq!((over.vtep.unwrap().local, over.mtu), (ip("192.0.2.1"), 1450));
+    assert_eq!((vtep_of(&over).unwrap().local, over.mtu), (ip("192.0.2.1"), 1450));
     let ends: BTreeSet<IpAddr> = over.fdb.into_values().collect();
     assert_eq!(ends, [ip("203.0.113.3"), ip("203.0.113.4")].into());
     let (what, why) = over.problems.first().unwrap();

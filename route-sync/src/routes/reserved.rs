@@ -1,10 +1,10 @@
-//! Which destinations may be routed to other nodes, or to BGP peers: what no pod CIDR can be, what
-//! is outside of the CIDRs that are configured, and what this node itself needs to reach.
+//! What this node itself needs to reach, so that no route to other nodes or to BGP peers may take it.
 
 use crate::facts::Facts;
+use crate::prefix::{last_address, martian, overlap, single};
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Why a destination is not routed, and what to do.
@@ -14,51 +14,6 @@ pub struct Refusal {
     pub reason: String,
     /// It would be fine but for what this node holds at the moment.
     pub conflict: bool,
-}
-
-/// Ranges that are never a pod's (RFC 6890). Documentation ranges are not among them.
-const MARTIANS: [(IpAddr, u8, &str); 10] = [
-    (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8, "\"this network\""),
-    (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8, "loopback addresses"),
-    (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16, "link-local addresses"),
-    (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4, "multicast"),
-    (IpAddr::V4(Ipv4Addr::new(240, 0, 0, 0)), 4, "reserved addresses"),
-    (
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        96,
-        "the unspecified, loopback and IPv4-compatible addresses",
-    ),
-    (IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0)), 96, "IPv4-mapped addresses"),
-    (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10, "link-local addresses"),
-    (IpAddr::V6(Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0)), 10, "site-local addresses"),
-    (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8, "multicast"),
-];
-
-/// The widest prefix that one node's pods may have: 10.0.0.0/8, or a whole allocation of IPv6.
-const WIDEST: [u8; 2] = [8, 16];
-
-/// Why no node's pods can have a CIDR, wherever one looks from.
-pub fn martian(cidr: IpNetwork) -> Option<String> {
-    let [four, six] = WIDEST;
-    let widest = if cidr.is_ipv4() { four } else { six };
-    if cidr.prefix() < widest {
-        return Some(format!("it is no range of pod addresses: it is wider than /{widest}"));
-    }
-    let met = MARTIANS.iter().find(|(first, prefix, _)| {
-        IpNetwork::new(*first, *prefix).is_ok_and(|range| overlap(range, cidr))
-    });
-    met.map(|(first, prefix, what)| {
-        format!("it is no range of pod addresses: {first}/{prefix} are {what}")
-    })
-}
-
-/// Why a CIDR is outside of `bounds`, where there are any.
-pub fn outside(cidr: IpNetwork, bounds: &[IpNetwork]) -> Option<String> {
-    let within = |bound: &IpNetwork| bound.prefix() <= cidr.prefix() && overlap(*bound, cidr);
-    (!bounds.is_empty() && !bounds.iter().any(within)).then(|| {
-        "it is outside of cluster-cidrs; correct the node's CIDR, or add its range to cluster-cidrs"
-            .to_owned()
-    })
 }
 
 /// What of this node no route to others may cover or be a part of.
@@ -184,24 +139,6 @@ impl Held {
             }
         }
     }
-}
-
-/// The prefix length of one address.
-fn single(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The last address of a CIDR.
-pub(crate) fn last_address(cidr: IpNetwork) -> IpAddr {
-    match cidr {
-        IpNetwork::V4(cidr) => cidr.broadcast().into(),
-        IpNetwork::V6(cidr) => cidr.broadcast().into(),
-    }
-}
-
-/// Whether two CIDRs share an address.
-pub(crate) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
-    a.contains(b.network()) || b.contains(a.network())
 }
 
 #[cfg(test)]

@@ -1,0 +1,4 @@
+//! The daemon's part of nftables, and forwarding: what packets of pods may do on this node.
+
+pub mod plan;
+mod sources;

@@ -1,0 +1,4 @@
+//! The tunnel to nodes that are on no link of this one: its device, and what goes through it.
+
+pub mod device;
+pub mod plan;
