@@ -45,3 +45,6 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
         sources: pod_sources(nodes, facts, desired),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,21 +319,6 @@ fn a_tunnels_mtu_is_never_more_than_fits() {
     }
 }
 
-#[test]
-fn nodes_behind_the_tunnel_hear_pods_by_their_nodes_address() {
-    let never = |mode, address| {
-        let (config, nodes, facts) = (config(mode), nodes(CLUSTER), facts());
-        let desired = desired(&config, &nodes, &facts, &Learned::new());
-        rules(&config, &nodes, &facts, &desired).cluster.contains(&IpNetwork::from(ip(address)))
-    };
-    for own in ["192.0.2.1", "2001:db8::1"] {
-        assert!(never(Mode::Auto, own) && never(Mode::Direct, own) && never(Mode::Vxlan, own));
-    }
-    assert!(never(Mode::Auto, "192.0.2.2") && never(Mode::Auto, "2001:db8::2"));
-    assert!(!never(Mode::Auto, "203.0.113.3") && !never(Mode::Vxlan, "192.0.2.2"));
-    assert!(never(Mode::Direct, "203.0.113.3"));
-}
-
 /// The kernel would refuse such a gateway again and again.
 #[test]
 fn an_address_that_cannot_be_anothers_is_refused_once_and_the_next_one_taken() {
@@ -502,14 +487,4 @@ fn a_tunnel_from_the_loopback_device_goes_where_the_routes_say() {
         let vtep = vtep_of(&desired).unwrap();
         assert_eq!((vtep.underlay.clone(), vtep.mtu), ((0, "lo".to_owned()), used));
     }
-}
-
-#[test]
-fn excluded_destinations_are_never_masqueraded_to() {
-    let mut config = config(Mode::Auto);
-    let excluded: IpNetwork = "198.51.100.0/24".parse().unwrap();
-    config.masquerade.exclude_cidrs = vec![excluded];
-    let desired = desired(&config, &nodes(CLUSTER), &facts(), &Learned::default());
-    let rules = rules(&config, &nodes(CLUSTER), &facts(), &desired);
-    assert!(rules.cluster.contains(&excluded));
 }
