@@ -1,5 +1,6 @@
 //! What every network promises, tried on each: DEL in every circumstance, CHECK after every single
-//! alteration, failed ADDs, GC and STATUS. Each test runs once for every network of [`networks`].
+//! alteration, failed ADDs, GC and STATUS. Each test runs once for every network of [`networks`]. The
+//! same of every plugin that is chained behind one, [`chained`].
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,6 +27,7 @@ macro_rules! on_each_network {
     )*};
 }
 
+mod chained;
 mod check;
 mod del;
 mod failure;

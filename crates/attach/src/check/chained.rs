@@ -3,14 +3,15 @@
 
 use crate::backup::{Backup, DEFAULT_DIR};
 use crate::record::Records;
-use crate::{Item, Maker, Owned, Place, Setting};
-use cni::Request;
+use crate::{Item, Maker, Owned, Place, Rule, Setting};
+use cni::{Attachment, Request};
 use std::path::Path;
 
 /// Takes out of a plan what the tuning plugin set otherwise, ours by its record, the reference's by
 /// the file in which it keeps what was before. (That has no sysctls.)
 pub(super) fn excuse(items: &mut Vec<Item>, request: &Request, run_dir: &Path) {
     let attachment = request.attachment();
+    as_recorded(items, run_dir, &attachment);
     let record = Records::new(run_dir, Maker::Chained("tuning")).peek(&attachment.hash());
     let mut set: Vec<Setting> = Vec::new();
     for owned in record.map(|record| record.owned).unwrap_or_default() {
@@ -25,6 +26,24 @@ pub(super) fn excuse(items: &mut Vec<Item>, request: &Request, run_dir: &Path) {
             && set.iter().any(|set| matches!(set, Setting::Mtu { link, .. } if *link == veth.pod))
         {
             veth.pod_mtu = None;
+        }
+    }
+}
+
+/// The MAC address that may pass is the one of ADD, which the result may have no more.
+fn as_recorded(items: &mut [Item], run_dir: &Path, attachment: &Attachment) {
+    let checks = items.iter_mut().filter_map(|item| match item {
+        Item::Rule(Rule::Macspoof(check)) => Some(check),
+        _ => None,
+    });
+    for check in checks {
+        let record = Records::new(run_dir, Maker::Main).peek(&attachment.hash());
+        for owned in record.map(|record| record.owned).unwrap_or_default() {
+            if let Owned::Macspoof { port, mac } = owned
+                && port == check.port
+            {
+                check.mac = mac.0;
+            }
         }
     }
 }
