@@ -110,6 +110,19 @@ impl Rule {
             Rule::Rpfilter(rpfilter) => Owned::Rpfilter { link: rpfilter.link.clone() },
         }
     }
+
+    /// Takes what ADD made from the record, where a plan for CHECK has it from the result: a plugin
+    /// behind may have set another MAC address since.
+    pub(crate) fn take_recorded(&mut self, recorded: &[Owned]) {
+        let Rule::Macspoof(check) = self else { return };
+        for owned in recorded {
+            if let Owned::Macspoof { port, mac } = owned
+                && *port == check.port
+            {
+                check.mac = mac.0;
+            }
+        }
+    }
 }
 
 impl fmt::Display for Rule {

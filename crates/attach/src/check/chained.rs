@@ -3,7 +3,7 @@
 
 use crate::backup::{Backup, DEFAULT_DIR};
 use crate::record::Records;
-use crate::{Item, Maker, Owned, Place, Rule, Setting};
+use crate::{Item, Maker, Owned, Place, Setting};
 use cni::{Attachment, Request};
 use std::path::Path;
 
@@ -30,20 +30,12 @@ pub(super) fn excuse(items: &mut Vec<Item>, request: &Request, run_dir: &Path) {
     }
 }
 
-/// The MAC address that may pass is the one of ADD, which the result may have no more.
+/// Rules are compared as ADD made them, also where the result is no longer ADD's.
 fn as_recorded(items: &mut [Item], run_dir: &Path, attachment: &Attachment) {
-    let checks = items.iter_mut().filter_map(|item| match item {
-        Item::Rule(Rule::Macspoof(check)) => Some(check),
-        _ => None,
-    });
-    for check in checks {
-        let record = Records::new(run_dir, Maker::Main).peek(&attachment.hash());
-        for owned in record.map(|record| record.owned).unwrap_or_default() {
-            if let Owned::Macspoof { port, mac } = owned
-                && port == check.port
-            {
-                check.mac = mac.0;
-            }
+    let Some(record) = Records::new(run_dir, Maker::Main).peek(&attachment.hash()) else { return };
+    for item in items {
+        if let Item::Rule(rule) = item {
+            rule.take_recorded(&record.owned);
         }
     }
 }
