@@ -1,6 +1,6 @@
 //! ADD.
 
-use crate::del::Gone;
+use crate::del::{Gone, asks_by_link};
 use crate::record::{Claim, Record, Records};
 use crate::{
     Item, Kernel, Link, Maker, Names, Network, Place, Rpfilter, Rule, comment, del, failed,
@@ -239,35 +239,36 @@ impl<N: Network> Work<'_, N> {
         Ok(interfaces)
     }
 
+    /// Lets IPAM free what it was asked for; returns what failed.
+    fn free(&mut self) -> Option<Error> {
+        match std::mem::replace(&mut self.asked, Asked::No) {
+            Asked::No => return None,
+            // It must not lease anything after we freed it; what it says does not matter.
+            Asked::Running(running) => drop(running.done()),
+            Asked::Answered => {}
+        }
+        // The IPAM plugin would run in the pod's namespace.
+        let at_home = net::not_astray().map_err(|error| failed(&error.into()));
+        at_home.and_then(|()| del::free(self.request, self.ipam.as_ref())).err()
+    }
+
     /// Removes what this call made. The record stays only where something could not be removed.
     fn undo(mut self, claim: Claim, error: Error) -> Error {
-        let mut problems: Vec<Error> =
-            self.kernel.remove(&self.done, &self.names.alias).iter().map(failed).collect();
-        let asked = match self.asked {
-            Asked::No => false,
-            Asked::Running(running) => {
-                // It must not lease anything after we freed it; what it says does not matter.
-                let _ = running.done();
-                true
-            }
-            Asked::Answered => true,
-        };
-        if asked {
-            // The IPAM plugin would run in the pod's namespace.
-            let at_home = net::not_astray().map_err(|error| failed(&error.into()));
-            problems
-                .extend(at_home.and_then(|()| del::free(self.request, self.ipam.as_ref())).err());
+        // One that leases by the pod's link also gives the lease back by it.
+        let by_link = self.ipam.as_ref().is_some_and(|ipam| asks_by_link(ipam.plugin()));
+        let mut problems: Vec<Error> = Vec::new();
+        if by_link {
+            problems.extend(self.free());
+        }
+        problems.extend(self.kernel.remove(&self.done, &self.names.alias).iter().map(failed));
+        if !by_link {
+            problems.extend(self.free());
         }
         if problems.is_empty() {
             problems.extend(claim.remove().err());
         }
         del::undone(error, problems)
     }
-}
-
-/// Whether an IPAM plugin may need the pod's link to find an address, as `dhcp` does. These do not.
-fn asks_by_link(ipam: &str) -> bool {
-    !matches!(ipam, "host-local" | "static")
 }
 
 fn interface(link: &Link) -> Interface {

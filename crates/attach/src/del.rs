@@ -47,6 +47,13 @@ pub(crate) fn release(
     let mark = maker.mark(attachment);
     let links = gone.links();
     let host = attachment.host_veth();
+    // One that leases by the pod's link also gives the lease back by it.
+    let (ipam, freed_before) = match ipam {
+        Ok(Some(ipam)) if asks_by_link(ipam.plugin()) && !is_others(kernel, &host, &mark) => {
+            (Ok(None), free(request, Some(&ipam)))
+        }
+        ipam => (ipam, Ok(())),
+    };
     let foreign = match foreign {
         Some(foreign)
             if record.is_none() && (maker != Maker::Main || is_absent(kernel, &host)?) =>
@@ -69,7 +76,7 @@ pub(crate) fn release(
         let rules = remove_rules(kernel, gone);
         let freed =
             remove_links(kernel, &links, &mark).and_then(|()| free(request, ipam?.as_ref()));
-        return all([rules, freed]);
+        return all([freed_before, rules, freed]);
     }
     let theirs = foreign.map_or(Ok(()), |foreign| foreign.remove_rules(kernel, attachment));
     let rules = remove_rules(kernel, gone);
@@ -81,7 +88,18 @@ pub(crate) fn release(
         (None, _) => remove_links(kernel, &links, &mark),
     };
     let freed = running.and_then(|running| running.map_or(Ok(()), Running::done));
-    all([theirs, rules, removed, freed])
+    all([freed_before, theirs, rules, removed, freed])
+}
+
+/// Whether an IPAM plugin may need the pod's link to find an address and to give it back, as `dhcp`
+/// does. These do not.
+pub(crate) fn asks_by_link(ipam: &str) -> bool {
+    !matches!(ipam, "host-local" | "static")
+}
+
+/// Whether the link of the attachment's name carries another mark: its pod lives on.
+fn is_others(kernel: &mut Kernel, host: &str, mark: &str) -> bool {
+    matches!(kernel.own_veth(host, mark), Err(crate::kernel::Error::Conflict(_)))
 }
 
 fn is_absent(kernel: &mut Kernel, host: &str) -> Result<bool> {

@@ -55,7 +55,7 @@ impl Kernel {
     /// The host end of a veth pair whose alias begins as the given one does, with mark and hash
     /// (the rest may be cut short), or that has none: a kill between its making and its marking
     /// leaves it so, and the name derives from the attachment.
-    fn own_veth(&mut self, host: &str, alias: &str) -> Result<Option<Link>> {
+    pub(crate) fn own_veth(&mut self, host: &str, alias: &str) -> Result<Option<Link>> {
         let Some(link) = self.link(Place::Host, host)? else { return Ok(None) };
         let mark = |alias: &str| alias.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
         if link.kind != "veth" || !(link.alias.is_empty() || mark(&link.alias) == mark(alias)) {

@@ -36,6 +36,11 @@ impl Request {
 }
 
 impl Delegate {
+    /// The plugin's name: `ipam.type`.
+    pub fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
     /// Starts the plugin for `command`, with the configuration `stdin`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod filter;
 
 pub use filter::NeighbourFilter;
+pub(crate) use filter::attach;
 
 use crate::address::{self, Address, RTM_DELADDR, RTM_NEWADDR};
 use crate::fdb::{self, FdbEntry};

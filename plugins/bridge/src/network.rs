@@ -124,7 +124,10 @@ fn is_news(
     result: &CniResult,
     mac: Mac,
 ) -> attach::Result<bool> {
-    if plan::has_v6_address(result) || !config.gateway || config.mac.is_some() {
+    // Of an address whose MAC address does not follow from it, as one that IPAM leased by the link,
+    // the last holder had another.
+    let chosen = plan::mac_of(result).is_some_and(|derived| derived != mac);
+    if plan::has_v6_address(result) || !config.gateway || chosen {
         return Ok(!result.ips.is_empty());
     }
     // Whoever had the address before us, with a MAC address of its own, has asked for the gateway.

@@ -8,6 +8,12 @@ use serde_json::{Value, json};
 
 /// An IPAM plugin that asks through the pod's link before it answers, and notes what it saw.
 const SCRIPT: &str = r#"#!/bin/sh
+if [ "$CNI_COMMAND" = DEL ]; then
+    [ -n "$CNI_NETNS" ] || exit 0
+    nsenter --net="$CNI_NETNS" sh -c "ip link show $CNI_IFNAME
+        ping -n -c1 -W2 10.1.0.1" >/run/seen.DEL 2>&1
+    exit 0
+fi
 [ "$CNI_COMMAND" = ADD ] || exit 0
 nsenter --net="$CNI_NETNS" sh -ec "
     ip link show $CNI_IFNAME
@@ -66,6 +72,41 @@ fn it_finds_the_link_up_with_the_mac_address_that_stays() {
     }
 }
 
+/// It gives the lease back by the link.
+#[test]
+fn it_is_asked_to_release_while_the_link_still_carries_packets() {
+    let (node, pod) = (node_with_ipam(""), Pod::new());
+    let attachment = node.attach(&asking(), &pod);
+    let result = add(&node, &attachment).ok();
+    on_path(attachment.call("DEL", Some(&result))).run(&node).ok();
+    assert!(
+        node.read("/run/seen.DEL").contains(" 0% packet loss"),
+        "{}",
+        node.read("/run/seen.DEL")
+    );
+    assert!(pod.links().is_empty());
+}
+
+/// The pod's MAC address does not follow from the address: a neighbour remembers the last holder's.
+#[test]
+fn an_address_that_is_leased_again_is_announced() {
+    let (node, one, two) = (node_with_ipam(""), Pod::new(), Pod::new());
+    let other = Pod::new();
+    let keys = json!({"ipam": {"type": "static", "addresses": [{"address": "10.1.0.50/24"}]}});
+    node.attach(&conf::with(&conf::l2(), &keys), &other).add();
+    let first = node.attach(&asking(), &one);
+    let result = add(&node, &first).ok();
+    ping(&other, "10.1.0.9");
+    on_path(first.call("DEL", Some(&result))).run(&node).ok();
+    // The node itself has forgotten the first pod.
+    node.run("ip neigh flush dev cni0");
+    add(&node, &node.attach(&asking(), &two)).ok();
+    let mac = two.link("eth0").unwrap()["address"].as_str().unwrap().to_owned();
+    let known = other.run("ip neigh show 10.1.0.9");
+    assert!(known.contains(&mac), "{known}");
+    ping(&other, "10.1.0.9");
+}
+
 #[test]
 fn its_failure_leaves_nothing() {
     let (node, pod) = (node_with_ipam(""), Pod::new());
@@ -73,6 +114,8 @@ fn its_failure_leaves_nothing() {
     node.write("/run/code", "1");
     let failed = add(&node, &attachment);
     assert_ne!(failed.code, Some(0));
+    let released = node.read("/run/seen.DEL");
+    assert!(released.contains("LOWER_UP"), "it was asked to release by the link: {released}");
     assert!(node.read("/run/seen").contains(" 0% packet loss"), "it was asked by the link");
     assert!(pod.links().is_empty());
     assert_eq!(node.veths(), [""; 0]);

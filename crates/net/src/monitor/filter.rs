@@ -45,8 +45,9 @@ fn program(link: u32) -> [libc::sock_filter; 7] {
     ]
 }
 
-fn attach(socket: &OwnedFd, program: &[libc::sock_filter; 7]) -> io::Result<()> {
-    let mut steps = *program;
+/// Drops what a program refuses before it is queued on a socket.
+pub(crate) fn attach(socket: &OwnedFd, program: &[libc::sock_filter]) -> io::Result<()> {
+    let mut steps = program.to_vec();
     let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
     #[expect(unsafe_code, reason = "nix does not know SO_ATTACH_FILTER")]
     // SAFETY: `filter` points to `len` steps; the kernel copies them.

@@ -12,6 +12,7 @@ mod links;
 mod monitor;
 mod neighbours;
 mod netns;
+mod packet;
 mod reconcile;
 mod routes;
 mod socket;
