@@ -130,14 +130,25 @@ pub fn bulk(
     address: &str,
     length: usize,
 ) -> Result<(), String> {
+    bulk_within(from, to, address, length, LIMIT)
+}
+
+/// As [`bulk`], where no step takes longer than `limit`.
+pub fn bulk_within(
+    from: &impl Place,
+    to: &impl Place,
+    address: &str,
+    length: usize,
+    limit: Duration,
+) -> Result<(), String> {
     let listener = to.ns().enter(|| TcpListener::bind(socket(address, 0))).map_err(text)?;
     let target = listener.local_addr().map_err(text)?;
     let mut client =
-        from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
+        from.ns().enter(|| TcpStream::connect_timeout(&target, limit)).map_err(text)?;
     let (mut served, _) = listener.accept().map_err(text)?;
     for end in [&client, &served] {
-        end.set_read_timeout(Some(LIMIT)).map_err(text)?;
-        end.set_write_timeout(Some(LIMIT)).map_err(text)?;
+        end.set_read_timeout(Some(limit)).map_err(text)?;
+        end.set_write_timeout(Some(limit)).map_err(text)?;
     }
     let sender = thread::spawn(move || client.write_all(&vec![7; length]));
     let mut all = Vec::with_capacity(length);
