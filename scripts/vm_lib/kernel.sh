@@ -27,6 +27,14 @@ find_kernel() {
     kernel_version=$(basename "$kernel_dir"/lib/modules/*)
 }
 
+# Debian's mirror: the one that is asked for, or this machine's, or the public one.
+mirror() {
+    local own
+    # shellcheck disable=SC2016 # a format of apt's
+    own=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -m1 -E '/debian/?$' || true)
+    say "${FERRULE_DEBIAN:-${own:-http://deb.debian.org/debian}}"
+}
+
 # fetch_kernel KERNEL CACHE : the newest of that release, unpacked; the lock is ours.
 fetch_kernel() {
     local name parts work log options package
@@ -38,7 +46,7 @@ fetch_kernel() {
     work=$parts/apt log=$parts/log
     mkdir -p "$work"/{lists,archives}/partial "$parts/files"
     printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' /usr/share/keyrings/debian-archive-keyring.gpg \
-        "${FERRULE_DEBIAN:-http://deb.debian.org/debian}" "$(release_of "$1")" >"$work/sources.list"
+        "$(mirror)" "$(release_of "$1")" >"$work/sources.list"
     # Lists, packages and installed state of its own: the machine's stay as they are.
     options=(-o Dir::State="$work" -o Dir::State::lists="$work/lists" -o Dir::State::status=/dev/null
         -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null

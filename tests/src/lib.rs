@@ -45,9 +45,16 @@ pub fn long() -> bool {
     std::env::var_os("FERRULE_LONG").is_some_and(|set| !set.is_empty())
 }
 
+/// A time limit as this machine needs it: `$FERRULE_PATIENCE` times as long, where that is set.
+/// Emulated machines are slow.
+pub fn patience(limit: Duration) -> Duration {
+    let times = std::env::var("FERRULE_PATIENCE").ok().and_then(|times| times.parse().ok());
+    limit * times.unwrap_or(1)
+}
+
 /// Waits until `probe` gives a value, at most `limit`; None when it never did.
 pub fn within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + patience(limit);
     loop {
         if let Some(found) = probe() {
             return Some(found);

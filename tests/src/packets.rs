@@ -8,7 +8,9 @@ use std::time::Duration;
 use crate::node::Place;
 
 /// How long a packet on a virtual wire may take.
-const LIMIT: Duration = Duration::from_secs(2);
+fn limit() -> Duration {
+    crate::patience(Duration::from_secs(2))
+}
 
 /// Whether the very first echo request to an address is answered within a second.
 pub fn first_ping(from: &impl Place, to: &str) -> bool {
@@ -50,13 +52,13 @@ pub fn tcp_source_by(
     let target = socket(dialled, listener.local_addr().map_err(text)?.port());
     listener.set_nonblocking(true).map_err(text)?;
     let mut stream =
-        from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
+        from.ns().enter(|| TcpStream::connect_timeout(&target, limit())).map_err(text)?;
     let (mut served, peer) =
-        crate::within(LIMIT, || listener.accept().ok()).ok_or("nothing to accept")?;
+        crate::within(limit(), || listener.accept().ok()).ok_or("nothing to accept")?;
     served.set_nonblocking(false).map_err(text)?;
     // Bytes both ways: an address alone can be seen on half a connection.
     for (one, other) in [(&mut stream, b"ask"), (&mut served, b"say")] {
-        one.set_read_timeout(Some(LIMIT)).map_err(text)?;
+        one.set_read_timeout(Some(limit())).map_err(text)?;
         one.write_all(other).map_err(text)?;
     }
     let mut word = [0; 3];
@@ -72,7 +74,7 @@ pub fn udp_source(from: &impl Place, to: &impl Place, address: &str) -> Result<I
     let any = if target.is_ipv4() { "0.0.0.0" } else { "::" };
     let client = from.ns().enter(|| UdpSocket::bind(socket(any, 0))).map_err(text)?;
     for end in [&server, &client] {
-        end.set_read_timeout(Some(LIMIT)).map_err(text)?;
+        end.set_read_timeout(Some(limit())).map_err(text)?;
     }
     client.send_to(b"ask", target).map_err(text)?;
     let mut word = [0; 8];
@@ -91,7 +93,7 @@ pub fn multicast_source(
     let member = to.0.ns().enter(|| {
         let socket = UdpSocket::bind(SocketAddr::from((group, 0)))?;
         socket.join_multicast_v4(&group, &to.1)?;
-        socket.set_read_timeout(Some(LIMIT)).map(|()| socket)
+        socket.set_read_timeout(Some(limit())).map(|()| socket)
     });
     let member = member.map_err(text)?;
     let port = member.local_addr().map_err(text)?.port();
@@ -110,7 +112,7 @@ pub fn multicast_source6(
     let member = to.0.ns().enter(|| {
         let socket = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))?;
         socket.join_multicast_v6(&group, to.1)?;
-        socket.set_read_timeout(Some(LIMIT)).map(|()| socket)
+        socket.set_read_timeout(Some(limit())).map(|()| socket)
     });
     let member = member.map_err(text)?;
     let port = member.local_addr().map_err(text)?.port();
@@ -130,7 +132,7 @@ pub fn bulk(
     address: &str,
     length: usize,
 ) -> Result<(), String> {
-    bulk_within(from, to, address, length, LIMIT)
+    bulk_within(from, to, address, length, limit())
 }
 
 /// As [`bulk`], where no step takes longer than `limit`.
@@ -177,8 +179,8 @@ impl Flow {
             }
         });
         let client =
-            from.ns().enter(|| TcpStream::connect_timeout(&target, LIMIT)).map_err(text)?;
-        client.set_read_timeout(Some(LIMIT)).map_err(text)?;
+            from.ns().enter(|| TcpStream::connect_timeout(&target, limit())).map_err(text)?;
+        client.set_read_timeout(Some(limit())).map_err(text)?;
         Ok(Self { client })
     }
 

@@ -28,7 +28,7 @@ pub fn finish(command: &mut Command, stdin: &[u8]) -> Finished {
 
 /// As [`finish`], with another time limit.
 pub fn finish_within(command: &mut Command, stdin: &[u8], limit: Duration) -> Finished {
-    let name = describe(command);
+    let (name, limit) = (describe(command), crate::patience(limit));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
         command.spawn().unwrap_or_else(|error| panic!("{}", not_started(command, &error)));
