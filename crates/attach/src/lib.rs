@@ -17,6 +17,7 @@ mod gc;
 mod item;
 mod kernel;
 pub mod keys;
+mod legacy;
 mod names;
 mod network;
 mod owned;

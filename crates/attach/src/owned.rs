@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 
-pub use nft::{Macspoof, Masquerade, Rpfilter};
+pub use nft::{Forwarded, Isolation, Macspoof, Masquerade, Rpfilter};
 
 /// One thing that an attachment owns, as its record holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,11 @@ pub enum Owned {
     Rpfilter {
         /// The link that packets come in by.
         link: String,
+    },
+    /// A pod's address whose forwarded packets pass other programs' rules.
+    Forwarded {
+        /// The address.
+        address: IpAddr,
     },
     /// The host's route to one address of a pod on a bridge that holds no address of its subnet.
     PodRoute {
@@ -82,6 +87,7 @@ impl Owned {
             Owned::Masquerade { .. }
             | Owned::Macspoof { .. }
             | Owned::Rpfilter { .. }
+            | Owned::Forwarded { .. }
             | Owned::PodRoute { .. }
             | Owned::Setting { .. } => false,
         }
@@ -97,6 +103,8 @@ pub enum Rule {
     Macspoof(Macspoof),
     /// Packets from sources that are not routed to the link are dropped.
     Rpfilter(Rpfilter),
+    /// Forwarded packets of the pod's address pass other programs' rules.
+    Forwarded(Forwarded),
 }
 
 impl Rule {
@@ -108,6 +116,7 @@ impl Rule {
                 Owned::Macspoof { port: macspoof.port.clone(), mac: Mac(macspoof.mac) }
             }
             Rule::Rpfilter(rpfilter) => Owned::Rpfilter { link: rpfilter.link.clone() },
+            Rule::Forwarded(forwarded) => Owned::Forwarded { address: forwarded.address },
         }
     }
 
@@ -131,6 +140,7 @@ impl fmt::Display for Rule {
             Rule::Masquerade(masquerade) => write!(f, "masquerade of {}", masquerade.address),
             Rule::Macspoof(macspoof) => write!(f, "MAC spoofing check of {}", macspoof.port),
             Rule::Rpfilter(rpfilter) => write!(f, "reverse path filter of {}", rpfilter.link),
+            Rule::Forwarded(forwarded) => write!(f, "forwarding of {}", forwarded.address),
         }
     }
 }
@@ -144,6 +154,7 @@ impl Kernel {
                 self.rpfilter_made |= self.nft()?.add_rpfilter(rpfilter)?;
                 Ok(())
             }
+            Rule::Forwarded(forwarded) => self.add_forwarded(forwarded),
         }
     }
 
@@ -152,6 +163,7 @@ impl Kernel {
             Rule::Masquerade(masquerade) => self.nft()?.check_masquerade(masquerade)?,
             Rule::Macspoof(macspoof) => self.nft()?.check_macspoof(macspoof)?,
             Rule::Rpfilter(rpfilter) => self.nft()?.check_rpfilter(rpfilter)?,
+            Rule::Forwarded(forwarded) => self.check_forwarded(forwarded)?,
         })
     }
 
@@ -169,6 +181,9 @@ impl Kernel {
             }
             Owned::Macspoof { port, mac } => self.nft()?.del_macspoof(port, mac.0, mark)?,
             Owned::Rpfilter { link } => self.nft()?.del_rpfilter(link, mark)?,
+            Owned::Forwarded { address } => {
+                return Ok(self.nft()?.del_forwarded(*address, mark)?);
+            }
             Owned::PodRoute { link, address } => {
                 let pod = IpNetwork::from(*address);
                 self.remove_pod_route(&SubnetRoute { link: link.clone(), pod })?;
@@ -185,6 +200,7 @@ impl Kernel {
             Owned::Masquerade { .. }
             | Owned::Macspoof { .. }
             | Owned::Rpfilter { .. }
+            | Owned::Forwarded { .. }
             | Owned::PodRoute { .. }
             | Owned::Setting { .. } => Ok(()),
         }
@@ -221,5 +237,7 @@ fn marked_elements(nft: &mut Nft) -> nft::Result<Vec<(String, Owned)>> {
         macspoofs.map(|((port, mac), mark)| (mark, Owned::Macspoof { port, mac: Mac(mac) }));
     let rpfilters = nft.rpfilters()?.into_iter();
     let rpfilters = rpfilters.map(|(link, mark)| (mark, Owned::Rpfilter { link }));
-    Ok(masquerades.chain(macspoofs).chain(rpfilters).collect())
+    let forwarded = nft.forwarded()?.into_iter();
+    let forwarded = forwarded.map(|(address, mark)| (mark, Owned::Forwarded { address }));
+    Ok(masquerades.chain(macspoofs).chain(rpfilters).chain(forwarded).collect())
 }

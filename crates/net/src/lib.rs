@@ -22,6 +22,7 @@ mod socket;
 pub mod sysctl;
 pub mod tcp;
 pub mod vxlan;
+pub mod xtables;
 
 pub use deletion::delete;
 pub use family::Family;

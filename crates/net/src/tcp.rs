@@ -85,7 +85,7 @@ pub(crate) fn set_option(
 ) -> io::Result<()> {
     // SAFETY: the kernel reads the bytes of `value`, which lives to the end of the call, and keeps
     // no pointer; the descriptor is open as long as `socket` is borrowed.
-    #[expect(unsafe_code, reason = "nix and socket2 do not know TCP_MD5SIG and their like")]
+    #[expect(unsafe_code, reason = "nix and socket2 do not know TCP_MD5SIG and its like")]
     let done = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),

@@ -1,5 +1,6 @@
 //! What Ferrule keeps in nf_tables: a file for each feature, and below the types that it exports.
 
+pub(crate) mod firewall;
 pub(crate) mod invalid;
 pub(crate) mod macspoof;
 pub(crate) mod masquerade;
@@ -11,6 +12,7 @@ pub(crate) mod rpfilter;
 pub(crate) mod rule;
 pub(crate) mod tables;
 
+pub use firewall::{ACCEPT_MARK, Forwarded, Isolation};
 pub use macspoof::Macspoof;
 pub use masquerade::Masquerade;
 pub use monitor::Monitor;
@@ -23,8 +25,12 @@ use crate::Nft;
 use crate::kernel::error::Result;
 
 /// What removes the frame of each feature whose elements are gone.
-const DEL_UNUSED: [fn(&mut Nft) -> Result<()>; 3] =
-    [Nft::del_unused_masquerade, Nft::del_unused_rpfilter, Nft::del_unused_macspoof];
+const DEL_UNUSED: [fn(&mut Nft) -> Result<()>; 4] = [
+    Nft::del_unused_masquerade,
+    Nft::del_unused_rpfilter,
+    Nft::del_unused_macspoof,
+    Nft::del_unused_firewall,
+];
 
 impl Nft {
     /// Removes what has no element any more, because a removal was ended halfway: chains of

@@ -2,8 +2,8 @@
 
 use crate::common::{Pod, sh};
 use attach::{
-    Family, Gateway, HostRoute, Item, Kernel, Macspoof, Masquerade, Neighbour, NetRoute, Place,
-    Port, Route, Rpfilter, Rule, Setting, Sysctl, Veth, Vlans,
+    Family, Forwarded, Gateway, HostRoute, Item, Kernel, Macspoof, Masquerade, Neighbour, NetRoute,
+    Place, Port, Route, Rpfilter, Rule, Setting, Sysctl, Veth, Vlans,
 };
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
@@ -69,6 +69,7 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
         Item::Rule(Rule::Masquerade(masquerade)) => on_host(of_masquerade(masquerade)),
         Item::Rule(Rule::Macspoof(macspoof)) => on_host(of_macspoof(macspoof)),
         Item::Rule(Rule::Rpfilter(rpfilter)) => on_host(of_rpfilter(rpfilter)),
+        Item::Rule(Rule::Forwarded(forwarded)) => on_host(of_forwarded(forwarded)),
         Item::PodGateway(link, address) => {
             // As above.
             let keep = format!("ip addr add 192.0.2.1/32 dev {link}");
@@ -120,6 +121,25 @@ fn of_setting(setting: &Setting) -> String {
 
 fn other(on: bool) -> &'static str {
     if on { "off" } else { "on" }
+}
+
+fn of_forwarded(forwarded: &Forwarded) -> Vec<String> {
+    let address = forwarded.address;
+    let map = if address.is_ipv4() { "firewall4" } else { "firewall6" };
+    let gone = format!("nft 'delete element inet ferrule {map} {{ {address} }}'");
+    let add = format!(
+        "nft 'add element inet ferrule {map} {{ {address} comment \"someone else\" : jump firewall-open }}'"
+    );
+    let tool = if address.is_ipv4() { "iptables-nft" } else { "ip6tables-nft" };
+    vec![
+        gone.clone(),
+        format!("{gone}; {add}"),
+        "nft flush chain inet ferrule firewall".to_owned(),
+        "nft flush chain inet ferrule firewall-end".to_owned(),
+        format!("{tool} -F FORWARD"),
+        format!("{tool} -F CNI-FORWARD"),
+        format!("{tool} -I FORWARD -j DROP"),
+    ]
 }
 
 fn of_rpfilter(rpfilter: &Rpfilter) -> Vec<String> {

@@ -3,8 +3,8 @@
 use crate::alter::{alterations, names_it};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
 use attach::{
-    Bridge, Family, Gateway, Item, Kernel, Mac, Macspoof, Masquerade, NetRoute, Place, Port, Route,
-    Rule, Sysctl, Veth, Vlan, Vlans,
+    Bridge, Family, Forwarded, Gateway, Item, Kernel, Mac, Macspoof, Masquerade, NetRoute, Place,
+    Port, Route, Rule, Sysctl, Veth, Vlan, Vlans,
 };
 use std::time::{Duration, Instant};
 
@@ -129,6 +129,24 @@ fn each_alteration_of_each_item_is_named() {
         }
     }
     assert!(count > items.len());
+}
+
+/// Apart from the others, since the administrator's chain stays.
+#[test]
+fn each_alteration_of_what_lets_a_pod_forward_is_named() {
+    for address in ["10.1.0.2", "fd00:1::2"] {
+        let forwarded = Item::Rule(Rule::Forwarded(Forwarded {
+            address: address.parse().unwrap(),
+            isolation: None,
+            admin: "CNI-ADMIN".to_owned(),
+            comment: COMMENT.to_owned(),
+        }));
+        let items = vec![bridge(), Item::Veth(veth(HOST, "ferrule c1")), forwarded];
+        for alteration in alterations(&items[2]) {
+            let items = items.clone();
+            in_netns(move || names_it(&items, 2, &alteration));
+        }
+    }
 }
 
 #[test]

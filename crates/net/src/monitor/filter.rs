@@ -2,8 +2,9 @@
 
 use crate::neighbour::{RTM_DELNEIGH, RTM_NEWNEIGH};
 use netlink::{Error, Result};
+use socket2::{SockFilter, SockRef};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// Limits the neighbours and FDB entries that a [`super::Monitor`] receives to those of one link.
 /// The kernel drops the others before they wake anybody: a pod makes as many neighbours of its
@@ -47,18 +48,7 @@ fn program(link: u32) -> [libc::sock_filter; 7] {
 
 /// Drops what a program refuses before it is queued on a socket.
 pub(crate) fn attach(socket: &OwnedFd, program: &[libc::sock_filter]) -> io::Result<()> {
-    let mut steps = program.to_vec();
-    let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    #[expect(unsafe_code, reason = "nix does not know SO_ATTACH_FILTER")]
-    // SAFETY: `filter` points to `len` steps; the kernel copies them.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const filter).cast(),
-            size_of_val(&filter) as libc::socklen_t,
-        )
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let step = |s: &libc::sock_filter| SockFilter::new(s.code, s.jt, s.jf, s.k);
+    let program: Vec<_> = program.iter().map(step).collect();
+    SockRef::from(socket).attach_filter(&program)
 }

@@ -41,6 +41,8 @@ pub struct TableState {
     pub objects: u32,
     /// Somebody switched it off (NFT_TABLE_F_DORMANT): its chains are not entered.
     pub dormant: bool,
+    /// The netlink port of the process that alone may change it (NFT_TABLE_F_OWNER), mostly its PID.
+    pub owner: Option<u32>,
 }
 
 /// A chain as the kernel has it.
@@ -48,6 +50,8 @@ pub struct TableState {
 pub struct ChainState {
     /// Its name.
     pub name: Option<String>,
+    /// Its table.
+    pub table: String,
     /// Its rules, and the jumps to it from rules and map elements.
     pub uses: u32,
     /// Its comment.
@@ -113,6 +117,7 @@ fn table(attributes: Vec<TableAttribute>) -> TableState {
         match attribute {
             TableAttribute::Use(objects) => state.objects = objects,
             TableAttribute::Flags(flags) => state.dormant = flags.contains(TableFlags::Dormant),
+            TableAttribute::Owner(owner) => state.owner = Some(owner),
             _ => {}
         }
     }
@@ -124,6 +129,7 @@ fn chain(attributes: Vec<ChainAttribute>) -> ChainState {
     for attribute in attributes {
         match attribute {
             ChainAttribute::Name(name) => state.name = Some(name),
+            ChainAttribute::Table(table) => state.table = table,
             ChainAttribute::Use(uses) => state.uses = uses,
             ChainAttribute::UserData(data) => state.comment = comment::from_userdata(&data),
             ChainAttribute::Hook(hook) => state.hook = hook,

@@ -1,4 +1,5 @@
-//! A batch: changes to one table of ours that the kernel applies together or not at all.
+//! A batch: changes to one table of ours, and to those of others, that the kernel applies together or
+//! not at all.
 
 use std::borrow::Cow;
 
@@ -71,11 +72,13 @@ const SPANS: usize = 1000;
 pub(crate) struct Step {
     /// For the error: "add chain masq-…".
     pub(crate) what: Cow<'static, str>,
-    flags: u16,
-    message: NfTablesMessage,
+    /// The table, where it is not the batch's: its family, and its title for the error.
+    pub(super) elsewhere: Option<(NetfilterProtoFamily, String)>,
+    pub(super) flags: u16,
+    pub(super) message: NfTablesMessage,
 }
 
-/// Changes to one table, in order.
+/// Changes to one table, and in between to others', in order.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) table: Table,
@@ -97,12 +100,17 @@ impl Batch {
         let last = self.steps.len().saturating_sub(1);
         self.steps.iter().enumerate().map(move |(i, step)| {
             let acknowledge = if i == last { NLM_F_ACK } else { 0 };
-            (message(self.table.family, step.message.clone()), step.flags | acknowledge)
+            let family = step.elsewhere.as_ref().map_or(self.table.family, |(family, _)| *family);
+            (message(family, step.message.clone()), step.flags | acknowledge)
         })
     }
 
     fn push(&mut self, what: impl Into<Cow<'static, str>>, flags: u16, message: NfTablesMessage) {
-        self.steps.push(Step { what: what.into(), flags, message });
+        self.push_step(Step { what: what.into(), elsewhere: None, flags, message });
+    }
+
+    pub(super) fn push_step(&mut self, step: Step) {
+        self.steps.push(step);
     }
 
     fn table_name(&self) -> String {

@@ -51,6 +51,17 @@ impl Nft {
         elements: &[Element],
         chains: &[Chain<'a>],
     ) -> Result<Vec<&'a str>> {
+        self.put_with(table, elements, chains, &mut |_, _| Ok(()))
+    }
+
+    /// As [`Self::put`], with what `more` adds to the batch.
+    pub(crate) fn put_with<'a>(
+        &mut self,
+        table: Table,
+        elements: &[Element],
+        chains: &[Chain<'a>],
+        more: &mut dyn FnMut(&mut Self, &mut Batch) -> Result<()>,
+    ) -> Result<Vec<&'a str>> {
         let mut together = true;
         self.at_generation(|nft, generation| {
             let mut batch = Batch::new(table);
@@ -63,7 +74,10 @@ impl Nft {
             }
             let framed = !batch.steps().is_empty();
             let assumed = std::mem::take(&mut together);
-            let replaced = nft.put_each(&mut batch, elements, assumed)?;
+            let mut replaced = nft.put_each(&mut batch, elements, assumed)?;
+            let elements = batch.steps().len();
+            more(nft, &mut batch)?;
+            replaced |= batch.steps().len() > elements;
             let wanting: Vec<_> = wanting.into_iter().map(|chain| chain.name).collect();
             if batch.steps().is_empty() {
                 return Ok(wanting);

@@ -48,7 +48,7 @@ pub(crate) fn bytes(rule: &Rule) -> Vec<u8> {
     bytes
 }
 
-fn alike(wanted: &[u8], found: &[u8]) -> bool {
+pub(super) fn alike(wanted: &[u8], found: &[u8]) -> bool {
     match (checked(wanted), checked(found)) {
         (Some(wanted), Some(found)) => lists_alike(&wanted, &found),
         _ => false,

@@ -18,6 +18,7 @@ use crate::kernel::answer::Answer;
 use crate::kernel::batch::{Batch, Step};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::raw;
+use crate::kernel::ruling::Ruling;
 use crate::kernel::well_formed::{
     FIRST_TYPE, NF_TABLES, NFGENMSG, NFT_MSG_NEWSETELEM, NFTA_SET_ELEM_LIST_ELEMENTS,
     is_well_formed,
@@ -148,6 +149,20 @@ impl Socket {
         self.dump_as(verb(what, family, question, NLM_F_DUMP, answer), what)
     }
 
+    /// What each rule of a dump does.
+    pub(crate) fn rulings(
+        &mut self,
+        what: &str,
+        family: NetfilterProtoFamily,
+        question: NfTablesMessage,
+    ) -> Result<Vec<Ruling>> {
+        let ruling = |_, body: &[u8]| {
+            let ruling = body.get(NFGENMSG..).and_then(Ruling::read);
+            Some(ruling.ok_or_else(|| "a rule that is not well formed".to_owned()))
+        };
+        self.dump_as(verb(what, family, question, NLM_F_DUMP, ruling), what)
+    }
+
     /// Each rule of a dump: the chain that it is in, and its expressions as bytes.
     pub(crate) fn rules(
         &mut self,
@@ -184,6 +199,7 @@ fn is_transient(errno: Errno) -> bool {
 fn step_name(batch: &Batch, at: usize) -> String {
     let title = batch.table.title;
     match at.checked_sub(1).and_then(|i| batch.steps().get(i)) {
+        Some(Step { what, elsewhere: Some((_, title)), .. }) => format!("{what} in table {title}"),
         Some(Step { what, .. }) => format!("{what} in table {title}"),
         None => format!("change table {title}"),
     }

@@ -188,7 +188,7 @@ fn maps(address: IpAddr) -> [Set<'static>; 2] {
     }
 }
 
-fn key(address: IpAddr) -> Vec<u8> {
+pub(crate) fn key(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),

@@ -68,7 +68,7 @@ use crate::rules::tables::{
 };
 use sources::PodSources;
 
-mod source_rules;
+pub(crate) mod source_rules;
 pub(crate) mod sources;
 
 /// How often what is there is looked at again because the ruleset changed meanwhile, while pods

@@ -2,7 +2,7 @@
 //!
 //! | of | objects |
 //! |---|---|
-//! | attachments | `masq`, `drop-invalid`, `rpfilter`, `macspoof` with their maps and sets, and for each network and subnet `masq-…`, `invalid-…`, `exclude-…` |
+//! | attachments | `masq`, `drop-invalid`, `rpfilter`, `macspoof`, `firewall`, `firewall-end` with their maps and sets, and for each network and subnet `masq-…`, `invalid-…`, `exclude-…` |
 //! | route-sync | all others; `cluster4` and `cluster6` are made with the first masqueraded pod too |
 
 use netlink_packet_netfilter::NetfilterProtoFamily;
@@ -74,6 +74,18 @@ pub(crate) const SETS_OF_PODS: [Set<'static>; 5] =
     [MASQ4, MASQ6, INVALID4, INVALID6, RPFILTER_LINKS];
 /// How the names of the chains begin that come and go with pods.
 pub(crate) const PREFIXES_OF_PODS: [&str; 2] = [MASQ_PREFIX, INVALID_PREFIX];
+
+/// What the firewall plugin accepts is marked before all that others filter in hook forward, and no
+/// longer marked after it.
+pub(crate) const FIREWALL: BaseChain = filter("firewall", InetHookNumber::Forward, -10_000);
+pub(crate) const FIREWALL_END: BaseChain = filter("firewall-end", InetHookNumber::Forward, 10_000);
+pub(crate) const FIREWALL4: Set<'static> = verdicts4("firewall4");
+pub(crate) const FIREWALL6: Set<'static> = verdicts6("firewall6");
+/// Bridges with an ingressPolicy, and the pairs of one bridge with itself that may talk.
+pub(crate) const CLOSED_BRIDGES: Set<'static> = Set::new("closed-bridges", IFNAME);
+pub(crate) const SAME_BRIDGE: Set<'static> = Set::new("same-bridge", IFNAME.then(IFNAME));
+pub(crate) const FIREWALL_SETS: [Set<'static>; 4] =
+    [FIREWALL4, FIREWALL6, CLOSED_BRIDGES, SAME_BRIDGE];
 
 // In `bridge ferrule`.
 

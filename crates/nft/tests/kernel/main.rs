@@ -5,6 +5,7 @@
 
 mod common;
 mod concurrency;
+mod firewall;
 mod macspoof;
 mod masquerade;
 mod neighbours;

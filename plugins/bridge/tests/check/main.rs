@@ -106,7 +106,7 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
         Item::Forwarding(_) => "forwarding",
         Item::Rule(Rule::Masquerade(_)) => "masquerade",
         Item::Rule(Rule::Macspoof(_)) => "macspoof",
-        Item::Rule(Rule::Rpfilter(_))
+        Item::Rule(Rule::Rpfilter(_) | Rule::Forwarded(_))
         | Item::PodGateway(..)
         | Item::HostRoute(_)
         | Item::Neighbour(_) => "routed",

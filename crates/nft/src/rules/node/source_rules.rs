@@ -8,7 +8,8 @@ use crate::kernel::expr::{
 };
 
 /// The bit of a packet's mark that says that the tunnel may carry it. It is none of those of
-/// kube-proxy (0xc000), the portmap plugin (0x2000) or Tailscale (0xff0000).
+/// kube-proxy (0xc000), the portmap plugin (0x2000), the firewall plugin (0x1000) or Tailscale
+/// (0xff0000).
 const CARRIED: u32 = 0x1000_0000;
 
 /// NFTA_META_KEY, NFTA_META_SREG and NFT_META_MARK (linux/netfilter/nf_tables.h): the crate's
@@ -82,16 +83,16 @@ fn of_users() -> [Expr; 2] {
     [meta(MetaKey::SocketUserId, Register::Reg1), compare(Operator::NotEqual, root)]
 }
 
-fn mark() -> Expr {
+pub(crate) fn mark() -> Expr {
     meta(MetaKey::Mark, Register::Reg1)
 }
 
 /// Register 1 becomes `(value & mask) ^ xor`; a mark has the host's byte order.
-fn mark_masked(mask: u32, xor: u32) -> Expr {
+pub(crate) fn mark_masked(mask: u32, xor: u32) -> Expr {
     masked(mask.to_ne_bytes().to_vec(), xor.to_ne_bytes().to_vec())
 }
 
 /// The mark becomes register 1.
-fn set_mark() -> Expr {
+pub(crate) fn set_mark() -> Expr {
     other("meta", &[(META_KEY, META_MARK), (META_SREG, REG_1)])
 }

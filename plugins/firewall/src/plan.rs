@@ -1,0 +1,70 @@
+//! What a network wants, as items.
+
+use crate::config::{Config, Policy};
+use attach::chain::Chained;
+use attach::{Forwarded, Isolation, Item, Rule};
+use cni::{CniResult, Error, Request, Result};
+use std::net::IpAddr;
+use std::path::Path;
+
+impl Chained for Config {
+    const NAME: &'static str = "firewall";
+
+    fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    fn plan(&self, _request: &Request, result: &CniResult, comment: &str) -> Result<Vec<Item>> {
+        let isolation = self.isolation(result)?;
+        let forwarded = |address| {
+            Item::Rule(Rule::Forwarded(Forwarded {
+                address,
+                isolation: isolation.clone(),
+                admin: self.admin.clone(),
+                comment: comment.to_owned(),
+            }))
+        };
+        Ok(addresses(result).into_iter().map(forwarded).collect())
+    }
+}
+
+impl Config {
+    /// The bridge is the first interface of the result, as plugins that attach to one have it.
+    fn isolation(&self, result: &CniResult) -> Result<Option<Isolation>> {
+        if self.policy == Policy::Open {
+            return Ok(None);
+        }
+        let policy = self.policy.as_str();
+        let Some(bridge) = result.interfaces.first() else {
+            return Err(Error::config(format!(
+                "interface needs to be set for ingress policy {policy:?}, make sure to chain \
+                 \"firewall\" plugin with \"bridge\""
+            )));
+        };
+        match bridge.name.len() {
+            1..=MAX_NAME => {}
+            0 => return Err(Error::config("got empty bridge name")),
+            _ => {
+                let msg = format!("{:?} is no name of a bridge", bridge.name);
+                return Err(Error::config(msg)
+                    .details("the first interface of prevResult has more than 15 bytes"));
+            }
+        }
+        let isolated = self.policy == Policy::Isolated;
+        Ok(Some(Isolation { bridge: bridge.name.clone(), isolated }))
+    }
+}
+
+/// Bytes of the longest name of a link (IFNAMSIZ without the NUL).
+const MAX_NAME: usize = 15;
+
+/// The addresses of a result, each once.
+pub(crate) fn addresses(result: &CniResult) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = result.ips.iter().map(|ip| ip.address.ip()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+#[cfg(test)]
+mod tests;
