@@ -9,6 +9,11 @@ macro_rules! on_each_chained_plugin {
             fn tuning() {
                 super::$test(&crate::chained::plugins::tuning());
             }
+
+            #[test]
+            fn firewall() {
+                super::$test(&crate::chained::plugins::firewall());
+            }
         }
     )*};
 }

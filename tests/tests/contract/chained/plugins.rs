@@ -46,3 +46,63 @@ pub fn tuning() -> Plugin {
         ],
     }
 }
+
+/// The plugin firewall.
+pub fn firewall() -> Plugin {
+    Plugin {
+        keys: json!({"type": "firewall", "ingressPolicy": "same-bridge"}),
+        quiet: json!({}),
+        broken: json!({"ingressPolicy": "closed"}),
+        altered: &[
+            (
+                At::Node,
+                "nft flush map inet ferrule firewall4",
+                "of firewall4 in table inet ferrule",
+            ),
+            (
+                At::Node,
+                "nft flush map inet ferrule firewall6",
+                "of firewall6 in table inet ferrule",
+            ),
+            (
+                At::Node,
+                "nft flush chain inet ferrule firewall",
+                "chain firewall of table inet ferrule",
+            ),
+            (At::Node, "nft flush chain inet ferrule firewall-end", "chain firewall-end of table"),
+            (
+                At::Node,
+                "nft flush set inet ferrule closed-bridges",
+                "element cni0 of closed-bridges",
+            ),
+            (
+                At::Node,
+                "nft flush set inet ferrule same-bridge",
+                "element cni0 . cni0 of same-bridge",
+            ),
+            (
+                At::Node,
+                "nft 'add element inet ferrule firewall4 { 10.1.0.77 : drop }; flush chain ip filter CNI-FORWARD'",
+                "the jump to CNI-ADMIN",
+            ),
+            (
+                At::Node,
+                "iptables-nft -F FORWARD",
+                "the jump to CNI-FORWARD in chain FORWARD of table ip filter",
+            ),
+            (At::Node, "ip6tables-nft -D FORWARD 1", "of table ip6 filter is missing"),
+            (
+                At::Node,
+                "iptables-nft -D CNI-FORWARD 2",
+                "our rule in chain CNI-FORWARD of table ip filter",
+            ),
+            (At::Node, "iptables-nft -I FORWARD -j REJECT", "is never reached"),
+            (
+                At::Node,
+                "nft 'add table inet late { chain f { type filter hook forward priority 5; policy drop; }; }'",
+                "chain f of table inet late denies",
+            ),
+            (At::Node, "iptables-legacy -P FORWARD DROP", "iptables-legacy drops what"),
+        ],
+    }
+}
