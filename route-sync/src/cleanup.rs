@@ -1,7 +1,7 @@
 //! Removes all that is the daemon's, and nothing of a plugin.
 
 use crate::config::Config;
-use crate::daemon::Error;
+use crate::error::Error;
 use crate::facts::is_tunnel;
 use crate::routes::protocols::{LEARNED, PROTOCOL};
 use net::{Socket, link, route};

@@ -2,10 +2,11 @@
 
 use crate::bgp::{Heard, Speaker};
 use crate::config::{self, Config};
+use crate::error::{Error, io_error};
 use crate::probe::{self, Prober};
 use crate::query::Query;
 use crate::source::Update;
-use crate::sync::Sync;
+use crate::sync::{Announced, Sync};
 use crate::{control, metrics, source};
 use daemon::privileges::{self, Capability};
 use daemon::query::ask;
@@ -13,7 +14,6 @@ use daemon::{signals, systemd};
 use net::Monitor;
 use node::Lock;
 use std::future::pending;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -27,32 +27,6 @@ const GATHER: Duration = Duration::from_millis(2);
 
 /// Readings of the kernel's notifications in one turn.
 const READINGS: usize = 32;
-
-/// Why the daemon does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another one does.
-    #[error("another route-sync runs here: it holds {0}/route-sync.lock")]
-    Running(String),
-    /// Netlink.
-    #[error(transparent)]
-    Net(#[from] net::Error),
-    /// Netlink of nf_tables.
-    #[error(transparent)]
-    Nft(#[from] nft::Error),
-    /// The operating system.
-    #[error("{what}: {error}")]
-    Io {
-        /// What was attempted.
-        what: String,
-        /// The cause.
-        error: io::Error,
-    },
-}
-
-fn io_error(what: &str) -> impl FnOnce(io::Error) -> Error {
-    move |error| Error::Io { what: what.to_owned(), error }
-}
 
 /// Runs until SIGTERM or SIGINT. What is in the kernel stays there: traffic flows on.
 ///
@@ -278,8 +252,12 @@ impl Daemon {
         speaker.links(self.sync.facts());
         speaker.identify(self.sync.own());
         let changes = speaker.follow();
-        self.sync.refuses_imports = speaker.refuses();
-        self.sync.learn(changes, speaker.is_of_use(), speaker.is_complete());
+        self.sync.learn(Announced {
+            changes,
+            has_routes: speaker.is_of_use(),
+            complete: speaker.is_complete(),
+            refuses: speaker.refuses(),
+        });
         self.sync.work();
     }
 

@@ -1,5 +1,7 @@
 //! What of this node's links the routes depend on.
 
+pub mod read;
+
 use ipnetwork::IpNetwork;
 use net::Mac;
 use node::vtep;

@@ -3,7 +3,9 @@
 
 mod memory;
 mod round;
+mod targets;
 
+use crate::clock::now;
 use crate::config::Probe;
 use crate::report::{Path, ProbeReport, Problem};
 use crate::source::nodes::Node;
@@ -11,8 +13,8 @@ use crate::sync::Sync;
 use memory::{Memory, News};
 use round::Answer;
 use std::future::pending;
-use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+use targets::{Target, Unasked};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -22,43 +24,6 @@ const LOGGED: usize = 20;
 
 const WAITS: &str = "the probe asks nobody: this node has no address of its pod CIDRs yet; the \
                      first pod on a bridge with isGateway brings one";
-
-/// What two echo requests ask of another node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Its name.
-    pub node: String,
-    /// The family of its pods.
-    pub v4: bool,
-    /// How packets get to its pods.
-    pub path: Path,
-    /// The tunnel's UDP port.
-    pub port: u16,
-    /// From this node's address to the other's.
-    pub of_node: Question,
-    /// From an address of this node's pod CIDR to one of the other's, or in mode `"direct"`, where
-    /// nobody knows whether the other has such an address, to the node's own.
-    pub of_pods: Question,
-}
-
-/// Source and destination of an echo request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The source.
-    pub from: IpAddr,
-    /// The destination.
-    pub to: IpAddr,
-}
-
-/// Why another node is not asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unasked {
-    /// It has no pods, none that packets get to directly or through the tunnel, or what leads to
-    /// them fails and is told already.
-    NoWay,
-    /// This node has no address inside of its pod CIDRs.
-    NoSource,
-}
 
 /// What [`Prober::hear`] waited for.
 #[derive(Debug)]
@@ -80,10 +45,6 @@ pub struct Prober {
     unsent: Option<(String, u64)>,
     /// The last round asked nobody for want of an address.
     waits: bool,
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Prober {
@@ -127,14 +88,14 @@ impl Prober {
 
     fn begin(&mut self, sync: &Sync) {
         self.due = Instant::now() + self.config.interval;
-        self.memory.keep(|target| sync.probed(&target.node).contains(target));
+        self.memory.keep(|target| targets::of_name(sync, &target.node).contains(target));
         let mut waits = false;
         let targets = |node: &Node| {
-            let (targets, without) = sync.targets(node);
+            let (targets, without) = targets::of_node(sync, node);
             waits |= without == Some(Unasked::NoSource);
             targets
         };
-        let asked = self.memory.next(sync.others(), self.config.peers, targets);
+        let asked = self.memory.next(&sync.view().nodes.others, self.config.peers, targets);
         let waits = waits && asked.is_empty();
         if waits && !self.waits {
             info!("{WAITS}");
@@ -183,7 +144,9 @@ impl Prober {
     }
 
     fn silent<'a>(&'a self, sync: &'a Sync) -> impl Iterator<Item = (&'a Target, u64)> {
-        self.memory.silent().filter(|(target, _)| sync.probed(&target.node).contains(target))
+        self.memory
+            .silent()
+            .filter(|(target, _)| targets::of_name(sync, &target.node).contains(target))
     }
 
     /// Why nobody is asked.

@@ -51,3 +51,13 @@ pub struct Figures {
     /// The BGP speaker's peers.
     pub bgp: Vec<PeerReport>,
 }
+
+impl Figures {
+    /// Counts repairs of a kind of object.
+    pub fn repaired(&mut self, object: &'static str, count: u64) {
+        match self.repairs.iter_mut().find(|(name, _)| *name == object) {
+            Some((_, total)) => *total += count,
+            None => self.repairs.push((object, count)),
+        }
+    }
+}

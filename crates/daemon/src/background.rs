@@ -14,7 +14,7 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     let work: Work = Arc::new(Mutex::new(Some(Box::new(move || drop(done.send(work()))))));
     let of_thread = Arc::clone(&work);
     if let Err(error) = std::thread::Builder::new().spawn(move || take(&of_thread)) {
-        tracing::debug!("no thread can be started: {error}");
+        tracing::debug!("no thread can be had: {error}");
         take(&work);
     }
     result.await.map_err(io::Error::other)

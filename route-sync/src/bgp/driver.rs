@@ -2,10 +2,11 @@
 
 use super::config::Bgp;
 use super::lookup::Lookup;
-use super::neighbor::{Neighbor, four, local, now};
+use super::neighbor::{Neighbor, four, local};
 use super::reload::Deaf;
 use super::table::Table;
 use super::tcp::{self, Connection, Ear, Heard, Listeners};
+use crate::clock::now;
 use crate::facts::Facts;
 use crate::routes::protocols::{POD, is_ours};
 use crate::routes::reserved::Reserved;

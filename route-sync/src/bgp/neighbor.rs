@@ -2,6 +2,7 @@
 
 use super::config::{Bgp, Peer};
 use super::driver::Identity;
+use crate::clock::now;
 use crate::facts::Facts;
 use bgp_speaker::codec::{Family, Update};
 use bgp_speaker::fsm::{Config, Negotiated, Session};
@@ -10,7 +11,7 @@ use daemon::logs::Allowance;
 use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use tokio::task::AbortHandle;
 
 /// Lines in a minute about what a peer does wrong.
@@ -152,9 +153,4 @@ pub(super) fn four(address: IpAddr) -> Option<Ipv4Addr> {
 
 pub(super) fn six(address: IpAddr) -> Option<Ipv6Addr> {
     if let IpAddr::V6(v6) = address { Some(v6) } else { None }
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

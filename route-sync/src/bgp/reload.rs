@@ -3,8 +3,9 @@
 
 use super::config::{Bgp, Password, Peer};
 use super::driver::{Identity, Speaker, policy};
-use super::neighbor::{Neighbor, now};
+use super::neighbor::Neighbor;
 use super::tcp::{GOODBYE, Listeners};
+use crate::clock::now;
 use bgp_speaker::codec::{Family, cease};
 use bgp_speaker::fsm::Event;
 use std::collections::BTreeMap;

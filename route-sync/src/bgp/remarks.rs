@@ -1,8 +1,9 @@
 //! What of a peer's routes is not used, and why, with what to do.
 
 use super::driver::Speaker;
-use super::neighbor::{Neighbor, now};
+use super::neighbor::Neighbor;
 use super::report::UnusableReport;
+use crate::clock::now;
 use crate::report::Problem;
 use bgp_speaker::codec::Update;
 use bgp_speaker::rib::Via;

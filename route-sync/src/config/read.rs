@@ -21,12 +21,6 @@ pub fn read(path: &Path) -> Result<Config, Vec<String>> {
     config::read(path, |top, faults| whole(top, hostname.as_deref(), faults))
 }
 
-/// [`read`] of a text, on a host of this name.
-#[cfg(test)]
-pub(crate) fn parse(text: &str, hostname: Option<&str>) -> Result<Config, Vec<String>> {
-    config::parse(text, |top, faults| whole(top, hostname, faults))
-}
-
 /// The keys at the top and the tables; `None` only with a fault.
 fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option<Config> {
     let named = top.read("node-name", faults, node_name);
@@ -186,4 +180,10 @@ fn prefer(value: &Value) -> Result<bool, String> {
         "ipv6" => Ok(true),
         _ => Err("write \"ipv4\" or \"ipv6\"".to_owned()),
     }
+}
+
+/// [`read`] of a text, on a host of this name.
+#[cfg(test)]
+pub(crate) fn parse(text: &str, hostname: Option<&str>) -> Result<Config, Vec<String>> {
+    config::parse(text, |top, faults| whole(top, hostname, faults))
 }

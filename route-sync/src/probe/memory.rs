@@ -1,7 +1,7 @@
 //! Whom to ask next, and what the answers mean. It asks nobody itself.
 
-use super::Target;
 use super::round::Answer;
+use super::targets::Target;
 use crate::source::nodes::Node;
 use std::collections::BTreeMap;
 
@@ -152,8 +152,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Question;
     use super::*;
+    use crate::probe::targets::Question;
     use crate::report::Path;
 
     fn target(name: &str) -> Target {

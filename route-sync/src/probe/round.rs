@@ -1,6 +1,6 @@
 //! One round of echo requests.
 
-use super::{Question, Target};
+use super::targets::{Question, Target};
 use net::echo::Echo;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

@@ -274,7 +274,7 @@ impl Diff<'_> {
     }
 
     /// Destinations of an earlier run's routes that remain for now.
-    pub fn left(&self, routes: &[Seen<IpNetwork>; 4]) -> HashSet<IpNetwork> {
+    pub fn leftovers(&self, routes: &[Seen<IpNetwork>; 4]) -> HashSet<IpNetwork> {
         let stale = routes.iter().flat_map(|seen| &seen.stale);
         let waiting = stale.filter_map(|change| match change {
             Change::Delete(route) if self.deletions.wait_for(route) => Some(route.dst),

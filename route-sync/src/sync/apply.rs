@@ -1,15 +1,14 @@
 //! Changes, as they come to the kernel and the log.
 
 use super::Sync;
+use super::log::{LOGGED, REPAIR};
 use crate::routes::diff::{Change, Object};
+use crate::routes::failures::same_place;
+use crate::routes::protocols::is_ours;
+use net::route;
+use nix::errno::Errno;
 use tracing::{info, warn};
 
-/// Why what others did to our objects is undone.
-pub(super) const REPAIR: &str = "somebody changed it";
-/// Changes of one pass that are logged one by one; of more only their number.
-pub(super) const LOGGED: usize = 20;
-/// Lines in a minute about changes of what is heard by BGP: peers cause them.
-pub(super) const LEARNED_LOGGED: u32 = 200;
 /// Changes that are messages at the same time: those of 5,000 nodes would take 10 MB.
 const AT_ONCE: usize = 512;
 
@@ -20,12 +19,12 @@ impl Sync {
             return;
         }
         if let Err(error) = self.apply(changes, why, false) {
-            self.trouble("netlink", &error);
+            self.problems.add("netlink", &error);
         }
-        self.conditions_of(changes);
+        self.conditions.note_changed(changes, &self.view, &self.failures);
     }
 
-    /// Carries out changes, and gives those that the kernel took; `full`: dumps showed them.
+    /// Carries out changes, and returns those that the kernel accepted; `full`: dumps showed them.
     pub(super) fn apply<'a>(
         &mut self,
         changes: &'a [Change],
@@ -36,27 +35,27 @@ impl Sync {
         if changes.is_empty() {
             return Ok(done);
         }
-        let mut told = 0;
+        let mut refused = 0;
         for some in changes.chunks(AT_ONCE) {
             let verbs: Vec<_> = some.iter().map(Change::verb).collect();
             let outcomes = self.socket.set_each(&verbs)?;
             let before = done.len();
             for (change, outcome) in some.iter().zip(outcomes) {
                 match outcome {
-                    // A full pass tells whether what is in the way is ours.
+                    // A full pass shows whether what is in the way is ours.
                     Err(error)
                         if !full
-                            && self.is_new_conflict(change, &error)
+                            && self.failures.is_new_conflict(change, &error)
                             && !self.is_others(change) =>
                     {
-                        self.pending = Some("a repair was refused");
+                        self.work.full("a repair was refused");
                     }
                     Err(error) if !(change.deletes() && error.is_gone()) => {
-                        told += usize::from(self.refused(change, &error, told < LOGGED));
+                        refused += usize::from(self.refused(change, &error, refused < LOGGED));
                     }
                     _ => {
                         done.push(change);
-                        self.carried_out(change);
+                        self.failures.carried_out(change);
                         if changes.len() <= LOGGED
                             && let Some(end) = self.line(why, full)
                         {
@@ -67,10 +66,10 @@ impl Sync {
             }
             self.figures.changes += (done.len() - before) as u64;
         }
-        if told > LOGGED
+        if refused > LOGGED
             && let Some(end) = self.line(why, full)
         {
-            warn!("{} more are refused: see `route-sync status`{end}", told - LOGGED);
+            warn!("{} more are refused: see `route-sync status`{end}", refused - LOGGED);
         }
         if let Some(end) = self.line(why, full) {
             let refused = changes.len() - done.len();
@@ -79,18 +78,28 @@ impl Sync {
         Ok(done)
     }
 
+    /// Notes a change that the kernel refused; whether that is new, which is logged if `log`.
+    fn refused(&mut self, change: &Change, error: &net::Error, log: bool) -> bool {
+        if error.errno == Errno::ENODEV as i32 {
+            self.work.full("a device is gone");
+        }
+        self.failures.refused(change, error, log)
+    }
+
+    /// Whether the kernel shows another program's route in the place of one that is to be made. Where
+    /// it does not, that proves nothing: packets may take a longer prefix, or the route be a
+    /// blackhole.
+    fn is_others(&mut self, change: &Change) -> bool {
+        let Change::Create(wanted) = change else { return false };
+        let found = self.socket.get(&route::toward(wanted.dst.network()));
+        matches!(found, Ok(Some(found)) if same_place(&found, wanted) && !is_ours(found.protocol))
+    }
+
     /// How a line about a change ends, if it may be logged: peers cause those that are neither
     /// of a `full` pass nor repairs.
     fn line(&mut self, why: &str, full: bool) -> Option<String> {
         let by_peers = !full && why != REPAIR;
-        if by_peers { self.lines.line().map(|end| end.to_string()) } else { Some(String::new()) }
-    }
-
-    pub(super) fn repaired(&mut self, object: &'static str, count: u64) {
-        match self.figures.repairs.iter_mut().find(|(name, _)| *name == object) {
-            Some((_, total)) => *total += count,
-            None => self.figures.repairs.push((object, count)),
-        }
+        if by_peers { self.failures.line().map(|end| end.to_string()) } else { Some(String::new()) }
     }
 
     pub(super) fn count_repairs(&mut self, changes: &[&Change]) {
@@ -100,7 +109,7 @@ impl Sync {
                 Object::Neighbour(_) => "neighbour",
                 Object::Fdb(_) => "fdb",
             };
-            self.repaired(object, 1);
+            self.figures.repaired(object, 1);
         }
     }
 }

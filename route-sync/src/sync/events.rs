@@ -1,157 +1,119 @@
-//! What the kernel tells: single objects become dirty, more is left to a full pass.
+//! What a notification of the kernel asks for: single objects are repaired, more is left to a full
+//! pass.
 
-use super::{Sync, is_own};
 use crate::facts::GATEWAY_PROTOCOLS;
+use crate::facts::read::is_own;
+use crate::guard::forwarding;
 use crate::routes::diff::{self, Change, Object, RouteKey};
 use crate::routes::protocols::{PROTOCOL, is_ours};
-use net::{Event, Link, NeighbourFilter, address, fdb, neighbour, route};
-use std::collections::HashMap;
+use crate::view::View;
+use crate::work::Effect;
+use net::{Event, Link, address, fdb, neighbour, route};
 use std::net::IpAddr;
-use tracing::warn;
 
-impl Sync {
-    /// What the kernel tells. Single objects are noted as dirty, more is left to a full pass.
-    pub fn events(&mut self, events: Vec<Event>) {
-        let mut well = HashMap::new();
-        for event in events {
-            if let Some(object) = self.event(event).filter(|_| !self.dirty.is_empty()) {
-                well.insert(object, self.dirty.len());
-            }
+/// What a notification asks for.
+pub(super) fn effect(view: &View, event: Event) -> Effect {
+    match event {
+        Event::Overrun => Effect::Full("notifications were lost"),
+        Event::ForwardingOff(link) => {
+            let (own, device) = (view.nodes.own.as_ref(), view.device.as_ref());
+            full_if(
+                forwarding::concerns(link, own, &view.facts, device),
+                "forwarding was switched off",
+            )
         }
-        // What was missing before is there again: what the daemon itself removes and makes anew in
-        // one go is told so.
-        let mut nth = 0..;
-        self.dirty.retain(|change| {
-            let noted = nth.next().zip(well.get(&change.object()));
-            change.deletes() || noted.is_none_or(|(nth, well)| nth >= *well)
-        });
+        Event::Link(link) => view.link(&link),
+        Event::LinkGone(index, _) => full_if(view.loses(index), "a link is gone"),
+        Event::Address(address) => view.address(&address, true),
+        Event::AddressGone(address) => view.address(&address, false),
+        Event::Route(route) if route.table != route::MAIN => Effect::None,
+        Event::RouteGone(route) if route.table != route::MAIN => Effect::None,
+        Event::Route(route) => view.route(route),
+        Event::RouteGone(route) => view.route_gone(&route),
+        Event::Neighbour(entry) => view.neighbour(entry, true),
+        Event::NeighbourGone(entry) => view.neighbour(entry, false),
+        Event::Fdb(entry) => view.entry(entry, true),
+        Event::FdbGone(entry) => view.entry(entry, false),
+    }
+}
+
+fn full_if(needed: bool, why: &'static str) -> Effect {
+    if needed { Effect::Full(why) } else { Effect::None }
+}
+
+impl View {
+    /// Whether a link that is gone matters.
+    fn loses(&self, index: u32) -> bool {
+        let tunnel = match &self.device {
+            Some(link) => link.index == index,
+            // It may be what held VNI and port.
+            None => self.desired.tunnel.is_some(),
+        };
+        // It may be the last pod's.
+        tunnel || !self.earlier.is_empty() || self.facts.links.contains_key(&index)
     }
 
-    /// From now on neighbours of the tunnel's device alone are received by this filter's monitor.
-    pub fn receive_neighbours_by(&mut self, filter: NeighbourFilter) {
-        match filter.only(None) {
-            Ok(()) => self.neighbour_filter = Some((filter, None)),
-            // What is not the tunnel's is dropped later, at a higher price.
-            Err(error) => warn!("{error}"),
-        }
-    }
-
-    /// Receives those of the device that there is, before they are read.
-    pub(super) fn filter_neighbours(&mut self) {
-        let link = self.tunnel.as_ref().map(|link| link.index);
-        let Some((filter, of)) = &mut self.neighbour_filter else { return };
-        if *of != link {
-            match filter.only(link) {
-                Ok(()) => *of = link,
-                Err(error) => self.trouble("neighbours", &error),
-            }
-        }
-    }
-
-    /// Gives what is as it shall be.
-    fn event(&mut self, event: Event) -> Option<Object> {
-        match event {
-            Event::Overrun => {
-                self.figures.overruns += 1;
-                self.pending = Some("notifications were lost");
-            }
-            Event::ForwardingOff(link) => self.forwarding_off(link),
-            Event::Link(link) => self.link(&link),
-            Event::LinkGone(index, _) => {
-                let tunnel = match &self.tunnel {
-                    Some(link) => link.index == index,
-                    // It may be what held VNI and port.
-                    None => self.desired.tunnel.is_some(),
-                };
-                // It may be the last pod's.
-                if tunnel || !self.earlier.is_empty() || self.facts.links.contains_key(&index) {
-                    self.pending = Some("a link is gone");
-                }
-            }
-            Event::Address(address) => self.address(&address, true),
-            Event::AddressGone(address) => self.address(&address, false),
-            Event::Route(route) => return self.route(route),
-            Event::RouteGone(route) => self.route_gone(&route),
-            Event::Neighbour(entry) => return self.neighbour(entry, true),
-            Event::NeighbourGone(entry) => return self.neighbour(entry, false),
-            Event::Fdb(entry) => return self.entry(entry, true),
-            Event::FdbGone(entry) => return self.entry(entry, false),
-        }
-        None
-    }
-
-    fn link(&mut self, link: &Link) {
+    fn link(&self, link: &Link) -> Effect {
         let wanted = self.desired.tunnel.as_ref().is_some_and(|wanted| wanted.name() == link.name);
-        let known = self.tunnel.as_ref().filter(|known| known.index == link.index);
-        if (wanted || known.is_some()) && known != Some(link) {
-            self.pending = Some("the tunnel's device changed");
-        }
+        let known = self.device.as_ref().filter(|known| known.index == link.index);
         let differs = |fact: &crate::facts::Link| {
             (&fact.name, fact.mtu, fact.up, fact.carrier, fact.point_to_point)
                 != (&link.name, link.mtu, link.up, link.carrier, link.point_to_point)
         };
         if self.facts.links.get(&link.index).is_some_and(differs) {
-            self.pending = Some("a link changed");
+            return Effect::Full("a link changed");
         }
+        full_if((wanted || known.is_some()) && known != Some(link), "the tunnel's device changed")
     }
 
-    fn address(&mut self, address: &address::Address, there: bool) {
+    fn address(&self, address: &address::Address, there: bool) -> Effect {
         let held = address.address;
         // Those of pods' links come and go all the time.
         if !is_own(address) {
-            return;
+            return Effect::None;
         }
-        // The kernel tells also of what was there: of each router advertisement, for one.
-        let ours = self.tunnel.as_ref().filter(|link| link.index == address.link);
+        // The kernel also reports addresses that existed: at each router advertisement, for one.
+        let ours = self.device.as_ref().filter(|link| link.index == address.link);
         let known = match (&self.desired.tunnel, ours) {
             (Some(tunnel), Some(_)) => tunnel.addresses().contains(&held),
             _ => self.facts.links.get(&address.link).is_some_and(|l| l.addresses.contains(&held)),
         };
-        if known != there {
-            self.pending = Some("an address changed");
-        }
+        full_if(known != there, "an address changed")
     }
 
-    fn route(&mut self, route: route::Route) -> Option<Object> {
-        if route.table != route::MAIN {
-            return None;
-        }
+    fn route(&self, route: route::Route) -> Effect {
         let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
         match wanted {
             Some(wanted) if diff::same(&wanted, &route) => {
-                return Some(Object::Route(RouteKey::of(&wanted)));
+                Effect::Right(Object::Route(RouteKey::of(&wanted)))
             }
             Some(wanted) if is_ours(route.protocol) => {
                 // It may be in the place of ours, or beside it (`ip route append`, IPv4 alone).
-                // One that was heard may just be older than our last change of it, and IPv4 would
-                // remove several hops by the first.
+                // A route of BGP may just be older than our last change of it, and IPv4 would remove
+                // several hops by the first.
                 let of_set = route.protocol == PROTOCOL && wanted.protocol == PROTOCOL;
                 let beside = of_set && wanted.dst.is_ipv4() && wanted.hops != route.hops;
-                self.dirty.push(Change::Replace(wanted));
-                self.dirty.extend(beside.then_some(Change::Delete(route)));
+                let mut repairs = vec![Change::Replace(wanted)];
+                repairs.extend(beside.then_some(Change::Delete(route)));
+                Effect::Repair(repairs)
             }
             // It may stand beside ours or in its place.
-            Some(_) => self.pending = Some("another's route came at the place of one of ours"),
+            Some(_) => Effect::Full("another's route came at the place of one of ours"),
             None if self.gateways_of(&route).any(|(_, known)| !known) => {
-                self.pending = Some("this node has another gateway");
+                Effect::Full("this node has another gateway")
             }
-            None if is_ours(route.protocol) => self.dirty.push(Change::Delete(route)),
-            None => {}
+            None if is_ours(route.protocol) => Effect::Repair(vec![Change::Delete(route)]),
+            None => Effect::None,
         }
-        None
     }
 
-    fn route_gone(&mut self, route: &route::Route) {
-        if route.table != route::MAIN {
-            return;
-        }
-        self.gone_from(route);
-        let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
-        self.dirty.extend(wanted.map(Change::Create));
+    fn route_gone(&self, route: &route::Route) -> Effect {
         let refused = |gateway| self.refuses_imports || self.desired.reserved_by_gateway(gateway);
         if self.gateways_of(route).any(|(gateway, known)| known && refused(gateway)) {
-            self.pending = Some("a gateway of this node is gone");
+            return Effect::Full("a gateway of this node is gone");
         }
+        let wanted = self.wanted(route.dst).filter(|wanted| wanted.priority == route.priority);
+        Effect::Repair(wanted.map(Change::Create).into_iter().collect())
     }
 
     /// The next hops of a route by which this node may reach the rest of the world, and whether
@@ -162,37 +124,37 @@ impl Sync {
         hops.map(|gateway| (gateway, self.facts.gateways.contains(&gateway)))
     }
 
-    fn neighbour(&mut self, entry: neighbour::Neighbour, there: bool) -> Option<Object> {
-        if self.tunnel.as_ref().is_none_or(|link| link.index != entry.link) {
-            return None;
+    fn neighbour(&self, entry: neighbour::Neighbour, there: bool) -> Effect {
+        if self.device_index() != Some(entry.link) {
+            return Effect::None;
         }
-        let wanted = self.desired.neighbours.get(&entry.address).copied();
-        match wanted {
+        match self.desired.neighbours.get(&entry.address).copied() {
             Some(mac) if there && entry.permanent && entry.mac == mac => {
-                return Some(Object::Neighbour(entry.address));
+                Effect::Right(Object::Neighbour(entry.address))
             }
             Some(mac) => {
-                self.dirty.push(Change::Neighbour(neighbour::Neighbour { mac, ..entry }));
+                Effect::Repair(vec![Change::Neighbour(neighbour::Neighbour { mac, ..entry })])
             }
-            None if there && entry.permanent => self.dirty.push(Change::DeleteNeighbour(entry)),
-            None => {}
+            None if there && entry.permanent => {
+                Effect::Repair(vec![Change::DeleteNeighbour(entry)])
+            }
+            None => Effect::None,
         }
-        None
     }
 
-    fn entry(&mut self, entry: fdb::FdbEntry, there: bool) -> Option<Object> {
-        if self.tunnel.as_ref().is_none_or(|link| link.index != entry.link) {
-            return None;
+    fn entry(&self, entry: fdb::FdbEntry, there: bool) -> Effect {
+        if self.device_index() != Some(entry.link) {
+            return Effect::None;
         }
-        let wanted = self.desired.fdb.get(&entry.mac).copied();
-        match wanted {
+        match self.desired.fdb.get(&entry.mac).copied() {
             Some(dst) if there && entry.permanent && entry.dst == Some(dst) => {
-                return Some(Object::Fdb(entry.mac));
+                Effect::Right(Object::Fdb(entry.mac))
             }
-            Some(dst) => self.dirty.push(Change::Fdb(fdb::FdbEntry { dst: Some(dst), ..entry })),
-            None if there => self.dirty.push(Change::DeleteFdb(entry)),
-            None => {}
+            Some(dst) => {
+                Effect::Repair(vec![Change::Fdb(fdb::FdbEntry { dst: Some(dst), ..entry })])
+            }
+            None if there => Effect::Repair(vec![Change::DeleteFdb(entry)]),
+            None => Effect::None,
         }
-        None
     }
 }

@@ -1,12 +1,18 @@
 use super::*;
 use crate::config::Mode;
+use crate::facts::read::facts;
 use crate::report::State;
+use crate::routes::diff::Change;
+use crate::routes::learned::Hops;
 use crate::routes::plan::tests::config;
 use crate::routes::protocols::BLACKHOLE;
 use crate::source::nodes::Node;
+use ipnetwork::IpNetwork;
 use net::route::Route;
+use net::{Link, address, link};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use std::collections::BTreeMap;
 use std::process::Command;
 
 mod conflicts;
@@ -56,6 +62,11 @@ fn in_step(mode: Mode) -> (tempfile::TempDir, Sync, Link) {
     (dir, sync, lo)
 }
 
+/// Every peer has sent its routes, these changes the last.
+fn all_sent(changes: BTreeMap<IpNetwork, Option<Hops>>) -> Announced {
+    Announced { changes, has_routes: true, complete: true, refuses: false }
+}
+
 const GUARD: &str = "udp dport 4789 drop";
 
 /// What cannot be removed is at the tunnel's own port, or there is another guard than it needs.
@@ -65,13 +76,13 @@ fn a_device_that_stays_keeps_its_guard_and_hinders_no_repair_of_it() {
         for guarded in [true, false] {
             let (_dir, mut sync, lo) = in_step(Mode::Auto);
             sync.remove_devices(std::slice::from_ref(&lo), guarded);
-            assert!(sync.troubles.contains_key("device lo"));
+            assert!(sync.problems.has("device lo"));
             run("nft flush ruleset");
             sync.ruleset_changed();
             assert!(run("nft list ruleset").contains(GUARD), "{guarded}");
             if !guarded {
-                sync.config.mode = Mode::Direct;
-                sync.desired.tunnel = None;
+                sync.view.config.mode = Mode::Direct;
+                sync.view.desired.tunnel = None;
                 sync.ruleset_changed();
                 assert!(run("nft list ruleset").contains(GUARD));
             }
@@ -120,19 +131,19 @@ fn a_failure_ends_when_its_own_object_is_as_it_must_be() {
         let to = |dst: &str| Route::new(dst.parse().unwrap(), "192.0.2.9".parse().ok(), 1);
         let busy = net::Error::of("a change", Errno::EBUSY as i32, "");
         let [make, other] = ["10.1.1.0/24", "10.9.9.0/24"].map(to);
-        sync.refused(&Change::Create(make.clone()), &busy, false);
-        sync.refused(&Change::Delete(other.clone()), &busy, false);
+        sync.failures.refused(&Change::Create(make.clone()), &busy, false);
+        sync.failures.refused(&Change::Delete(other.clone()), &busy, false);
         let own = |sync: &Sync| sync.report().cidrs[0].state;
         // The route that must go belongs to no CIDR that is shown.
         let problems = sync.report().problems;
         assert_eq!((own(&sync), problems.len()), (State::Failing, 1));
         assert_eq!(problems[0].what, "route 10.9.9.0/24");
-        sync.carried_out(&Change::Delete(make.clone()));
+        sync.failures.carried_out(&Change::Delete(make.clone()));
         let blackhole = Route { priority: BLACKHOLE, ..Route::blackhole(make.dst) };
-        sync.carried_out(&Change::Create(blackhole));
+        sync.failures.carried_out(&Change::Create(blackhole));
         assert_eq!(own(&sync), State::Failing);
-        sync.carried_out(&Change::Replace(make));
-        sync.carried_out(&Change::Delete(other));
+        sync.failures.carried_out(&Change::Replace(make));
+        sync.failures.carried_out(&Change::Delete(other));
         assert_eq!((own(&sync), sync.report().problems.len()), (State::Synced, 0));
     });
 }

@@ -5,6 +5,8 @@ use ipnetwork::IpNetwork;
 use net::route::Hop;
 use route_sync::config::{Config, Mode};
 use route_sync::routes::learned::Hops;
+use route_sync::sync::Announced;
+use std::collections::BTreeMap;
 
 /// A node that speaks BGP, and whose peers have sent all.
 fn node() -> (Node1, Config) {
@@ -17,10 +19,15 @@ fn node() -> (Node1, Config) {
     let mut config = config(node.run_dir.path());
     config.bgp = route_sync::config::read(&file).unwrap().bgp;
     node.sync.reconfigure(config.clone());
-    node.sync.learn([].into(), true, true);
+    node.sync.learn(all_sent([].into()));
     node.sync.work();
     node.settle();
     (node, config)
+}
+
+/// Every peer has sent its routes, these changes the last.
+fn all_sent(changes: BTreeMap<IpNetwork, Option<Hops>>) -> Announced {
+    Announced { changes, has_routes: true, complete: true, refuses: false }
 }
 
 /// By gateways on `eth0`.
@@ -35,7 +42,7 @@ fn prefix(text: &str) -> IpNetwork {
 }
 
 fn learn(node: &mut Node1, changes: impl IntoIterator<Item = (IpNetwork, Option<Hops>)>) {
-    node.sync.learn(changes.into_iter().collect(), true, true);
+    node.sync.learn(all_sent(changes.into_iter().collect()));
     node.sync.work();
 }
 

@@ -1,7 +1,6 @@
 //! Others' routes at the places of ours.
 
 use super::*;
-use crate::routes::learned::Hops;
 use net::route::Hop;
 use std::ops::Range;
 
@@ -13,22 +12,22 @@ fn prefix(n: usize) -> IpNetwork {
 }
 
 fn announce(sync: &mut Sync, prefixes: Range<usize>) {
-    let link = *sync.facts.links.iter().find(|(_, link)| link.name == "eth0").unwrap().0;
+    let link = *sync.view.facts.links.iter().find(|(_, link)| link.name == "eth0").unwrap().0;
     let hop = Hop { gateway: "192.0.2.7".parse().ok(), link, onlink: false };
     let hops: Hops = vec![hop].into();
-    sync.learn(prefixes.map(|n| (prefix(n), Some(hops.clone()))).collect(), true, true);
+    sync.learn(all_sent(prefixes.map(|n| (prefix(n), Some(hops.clone()))).collect()));
     sync.work();
 }
 
 fn withdraw(sync: &mut Sync, prefixes: Range<usize>) {
-    sync.learn(prefixes.map(|n| (prefix(n), None)).collect(), true, true);
+    sync.learn(all_sent(prefixes.map(|n| (prefix(n), None)).collect()));
     sync.work();
 }
 
 fn with_others(test: impl FnOnce(Sync) + Send + 'static) {
     on_a_node(|| {
         let (_dir, mut sync, _) = in_step(Mode::Auto);
-        sync.learn(BTreeMap::new(), true, true);
+        sync.learn(all_sent(BTreeMap::new()));
         sync.work();
         for other in OTHERS {
             run(&format!("ip route add {other}"));

@@ -2,11 +2,10 @@
 
 use super::*;
 use crate::report::{Path, State};
-use crate::routes::learned::Hops;
 use net::route::Hop;
 
 fn hops(sync: &Sync, last: u8) -> Hops {
-    let link = *sync.facts.links.iter().find(|(_, link)| link.name == "eth0").unwrap().0;
+    let link = *sync.view.facts.links.iter().find(|(_, link)| link.name == "eth0").unwrap().0;
     vec![Hop { gateway: Some([192, 0, 2, last].into()), link, onlink: false }].into()
 }
 
@@ -21,7 +20,7 @@ fn check(sync: &mut Sync, routes: usize) {
     let heard =
         counted.iter().find(|(path, state, _)| (*path, *state) == (Path::Bgp, State::Synced));
     assert_eq!(heard.map_or(0, |(.., count)| *count), routes as u64, "{counted:?}");
-    sync.conditions();
+    sync.conditions.note_all(&sync.view, &sync.failures);
     assert_eq!(sync.figures().cidrs, counted);
     assert_eq!(sync.report().cidrs.len() as u64, counted.iter().map(|(.., n)| n).sum::<u64>());
 }
@@ -32,13 +31,13 @@ fn check(sync: &mut Sync, routes: usize) {
 fn changes_of_bgp_take_no_full_pass() {
     on_a_node(|| {
         let (_dir, mut sync, _) = in_step(Mode::Auto);
-        sync.learn(BTreeMap::new(), true, true);
+        sync.learn(all_sent(BTreeMap::new()));
         sync.work();
         let passes = sync.figures.passes;
         let learn = |sync: &mut Sync, range: std::ops::Range<usize>, last: Option<u8>| {
             let before = sync.figures.changes;
             let hops = last.map(|last| hops(sync, last));
-            sync.learn(range.map(|n| (cidr(n), hops.clone())).collect(), true, true);
+            sync.learn(all_sent(range.map(|n| (cidr(n), hops.clone())).collect()));
             sync.work();
             sync.figures.changes - before
         };
@@ -60,15 +59,15 @@ fn changes_of_bgp_take_no_full_pass() {
 fn a_conflict_of_one_route_is_that_routes_alone() {
     on_a_node(|| {
         let (_dir, mut sync, _) = in_step(Mode::Auto);
-        sync.learn(BTreeMap::new(), true, true);
+        sync.learn(all_sent(BTreeMap::new()));
         run("ip route add 10.50.0.0/24 via 192.0.2.9");
         let told: BTreeMap<_, _> = (0..3).map(|n| (cidr(n), Some(hops(&sync, 7)))).collect();
-        sync.learn(told, true, true);
+        sync.learn(all_sent(told));
         sync.work();
         check(&mut sync, 2);
         let conflict = sync.report().cidrs.into_iter().find(|entry| entry.cidr == cidr(0)).unwrap();
         assert_eq!(conflict.state, State::Conflict);
-        sync.learn(BTreeMap::from([(cidr(0), None)]), true, true);
+        sync.learn(all_sent(BTreeMap::from([(cidr(0), None)])));
         check(&mut sync, 2);
         assert!(sync.failures.is_empty());
         assert!(run("ip route show 10.50.0.0/24").contains("via 192.0.2.9"));
@@ -84,17 +83,20 @@ fn routes_of_an_earlier_run_are_taken_over_without_a_pass_for_each() {
             run(&format!("ip route add {} via 192.0.2.9 proto 119", cidr(third)));
         }
         let (_dir, mut sync, _) = in_step(Mode::Auto);
-        sync.config.bgp = Some(bgp());
+        sync.view.config.bgp = Some(bgp());
         sync.pass("test");
         let passes = sync.figures.passes;
         for third in 0..3 {
             let hops = hops(&sync, 7);
-            sync.learn(BTreeMap::from([(cidr(third), Some(hops))]), false, false);
+            sync.learn(Announced {
+                changes: BTreeMap::from([(cidr(third), Some(hops))]),
+                ..Announced::default()
+            });
             sync.work();
         }
         assert_eq!(sync.figures.passes, passes);
         assert_eq!(run("ip route show proto 119 via 192.0.2.7").lines().count(), 3);
-        sync.learn(BTreeMap::new(), true, true);
+        sync.learn(all_sent(BTreeMap::new()));
         sync.work();
         check(&mut sync, 3);
     });

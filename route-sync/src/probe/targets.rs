@@ -1,39 +1,70 @@
 //! What `[probe]` asks of other nodes.
 
-use super::Sync;
 use crate::facts::Facts;
-use crate::probe::{Question, Target, Unasked};
 use crate::report::{Path, State};
+use crate::routes::conditions::state;
 use crate::routes::desired::{Desired, RouteTo};
 use crate::source::nodes::{Accepted, Node};
+use crate::sync::Sync;
 use crate::tunnel::device::Tunnel;
 use ipnetwork::IpNetwork;
 use node::vtep;
 use std::net::IpAddr;
 
-impl Sync {
-    /// The other nodes, by name.
-    pub fn others(&self) -> &[Node] {
-        &self.nodes.others
-    }
+/// What two echo requests ask of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub node: String,
+    /// The family of its pods.
+    pub v4: bool,
+    /// How packets get to its pods.
+    pub path: Path,
+    /// The tunnel's UDP port.
+    pub port: u16,
+    /// From this node's address to the other's.
+    pub of_node: Question,
+    /// From an address of this node's pod CIDR to one of the other's, or in mode `"direct"`, where
+    /// nobody knows whether the other has such an address, to the node's own.
+    pub of_pods: Question,
+}
 
-    /// What can be asked of a node of this name.
-    pub fn probed(&self, name: &str) -> Vec<Target> {
-        let others = &self.nodes.others;
-        let at = others.binary_search_by(|node| node.name.as_str().cmp(name)).ok();
-        at.and_then(|at| others.get(at)).map(|node| self.targets(node).0).unwrap_or_default()
-    }
+/// Source and destination of an echo request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The source.
+    pub from: IpAddr,
+    /// The destination.
+    pub to: IpAddr,
+}
 
-    /// What can be asked of a node, for each family; where there is nothing, why.
-    pub fn targets(&self, node: &Node) -> (Vec<Target>, Option<Unasked>) {
-        let is_synced = |v4: bool| {
-            let path = first(node, v4).and_then(|cidr| self.desired.path_to(cidr));
-            path.is_some_and(|path| self.state(&path).0 == State::Synced)
-        };
-        let (mut targets, unasked) = targets(node, &self.nodes, &self.facts, &self.desired);
-        targets.retain(|target| is_synced(target.v4));
-        (targets, unasked)
-    }
+/// Why another node is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// It has no pods, none that packets get to directly or through the tunnel, or what leads to
+    /// them fails and is told already.
+    NoWay,
+    /// This node has no address inside of its pod CIDRs.
+    NoSource,
+}
+
+/// What can be asked of a node of this name.
+pub(super) fn of_name(sync: &Sync, name: &str) -> Vec<Target> {
+    let others = &sync.view().nodes.others;
+    let at = others.binary_search_by(|node| node.name.as_str().cmp(name)).ok();
+    at.and_then(|at| others.get(at)).map(|node| of_node(sync, node).0).unwrap_or_default()
+}
+
+/// What can be asked of a node, for each family; where there is nothing, why.
+pub(super) fn of_node(sync: &Sync, node: &Node) -> (Vec<Target>, Option<Unasked>) {
+    let view = sync.view();
+    let is_synced = |v4: bool| {
+        let path = first(node, v4).and_then(|cidr| view.desired.path_to(cidr));
+        path.is_some_and(|path| state(view, sync.failures(), &path).0 == State::Synced)
+    };
+    let (mut targets, unasked) = targets(node, &view.nodes, &view.facts, &view.desired);
+    targets.retain(|target| is_synced(target.v4));
+    (targets, unasked)
 }
 
 /// A node's first pod CIDR of a family: the address of its tunnel's device is of that.

@@ -1,30 +1,29 @@
-//! What this node is, as the kernel tells: its links, addresses and gateways.
+//! Reads from the kernel what this node is: its links, addresses and gateways.
 
-use super::Sync;
 use crate::facts::{Facts, GATEWAY_PROTOCOLS, is_tunnel};
 use ipnetwork::IpNetwork;
-use net::{Link, address, route};
+use net::{Link, Socket, address, route};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-impl Sync {
-    /// The next hops by which this node reaches the rest of the world.
-    pub(super) fn gateways(&mut self) -> net::Result<BTreeSet<IpAddr>> {
-        let mut gateways = BTreeSet::new();
-        for (protocol, v6) in GATEWAY_PROTOCOLS.into_iter().flat_map(|of| [(of, false), (of, true)])
-        {
-            let add = |_: &mut (), route: route::Route| {
-                gateways.extend(route.hops.iter().filter_map(|hop| hop.gateway));
-            };
-            self.socket.fold(&route::list_of(v6, protocol), add)?;
-        }
-        Ok(gateways)
+/// The next hops by which this node reaches the rest of the world.
+///
+/// # Errors
+/// The routes cannot be listed.
+pub fn gateways(socket: &mut Socket) -> net::Result<BTreeSet<IpAddr>> {
+    let mut gateways = BTreeSet::new();
+    for (protocol, v6) in GATEWAY_PROTOCOLS.into_iter().flat_map(|of| [(of, false), (of, true)]) {
+        let add = |_: &mut (), route: route::Route| {
+            gateways.extend(route.hops.iter().filter_map(|hop| hop.gateway));
+        };
+        socket.fold(&route::list_of(v6, protocol), add)?;
     }
+    Ok(gateways)
 }
 
-/// Whether an address tells where this node is. The gateway's on each pod's link does not: of IPv6
+/// Whether an address shows where this node is. The gateway's on each pod's link does not: of IPv6
 /// it is link-local, of IPv4 alone and not global.
-pub(super) fn is_own(address: &address::Address) -> bool {
+pub fn is_own(address: &address::Address) -> bool {
     let held = address.address.ip();
     let of_link = match address.address {
         IpNetwork::V4(four) => four.prefix() == 32 && !address.global,
@@ -35,14 +34,14 @@ pub(super) fn is_own(address: &address::Address) -> bool {
 
 /// The links that hold addresses, and where one that leads nowhere does also those that may lead to
 /// other nodes without; but none of our own tunnels.
-pub(super) fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
+pub fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
     for address in addresses {
         if is_own(address) {
             held.entry(address.link).or_default().push(address.address);
         }
     }
-    // Nobody asks for those without an address otherwise, and they come and go as pods' too.
+    // Links without an address matter only then; they come and go with pods.
     let routed = links.iter().any(|link| link.leads_nowhere() && held.contains_key(&link.index));
     let passing = addresses.iter().filter(|address| address.passing && is_own(address));
     let passing = passing.map(|address| address.address.ip()).collect();
