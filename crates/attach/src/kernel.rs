@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 use net::{Link, Mac, NetNs, Socket, link};
 use nft::Nft;
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,6 +106,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What a port of a bridge with STP may take beyond the delays: the kernel's timers are seconds.
 const STP_MARGIN: Duration = Duration::from_secs(3);
 
+impl Drop for Kernel {
+    /// Closes no nf_tables socket while something that was deleted waits to be freed: a call would
+    /// wait too, and those that change the ruleset.
+    fn drop(&mut self) {
+        if let Some(nft) = &self.nft {
+            net::hand_over(nft.as_fd());
+        }
+    }
+}
+
 impl Kernel {
     /// Opens the host's socket and, given a path, the pod's namespace with a socket inside.
     ///
@@ -122,7 +133,9 @@ impl Kernel {
     /// # Errors
     /// No netlink.
     pub fn open_lazily(pod: Option<&Path>) -> Result<Kernel> {
-        Ok(Kernel { away: pod.map(Path::to_owned), ..Kernel::open(None)? })
+        let mut kernel = Kernel::open(None)?;
+        kernel.away = pod.map(Path::to_owned);
+        Ok(kernel)
     }
 
     /// Whether there is a namespace of a pod, open or not.

@@ -82,8 +82,10 @@ impl Kernel {
     pub fn remove_link(&mut self, link: &Link) -> Result<()> {
         self.forget(Place::Host, &link.name);
         self.silenced.retain(|(name, _)| *name != link.name);
-        let nft: Vec<_> = self.nft.iter().map(AsFd::as_fd).collect();
-        Ok(net::delete(link, &nft)?)
+        // The process that deletes the link keeps it open; closing it here does not wait.
+        let nft = self.nft.take();
+        let lingering: Vec<_> = nft.iter().map(AsFd::as_fd).collect();
+        Ok(net::delete(link, &lingering)?)
     }
 
     /// Removes links of the host as [`Kernel::remove_link`] does, all at once: the kernel waits

@@ -5,9 +5,9 @@ use nix::unistd::{ForkResult, close, fork, pipe2, setsid, write};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// Runs `work` in a child process that may outlive this one. What the child reports is read from
-/// the returned pipe: the bytes that `work` returns, then end of file; end of file alone also if
-/// the child is killed.
+/// Runs `work` and then `linger` in a child process that may outlive this one. What the child
+/// reports is read from the returned pipe: the bytes that `work` returns, then end of file; end of
+/// file alone also if the child is killed. `linger` gets what else `work` returns.
 ///
 /// The child keeps none of this process's descriptors but those of `keep`: a runtime waits for end
 /// of file on the standard ones, and another call for the lock of a record. It is in a session of
@@ -15,7 +15,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 ///
 /// # Errors
 /// The kernel allows no further process or descriptor.
-pub(crate) fn spawn(keep: &[BorrowedFd<'_>], work: impl FnOnce() -> Vec<u8>) -> Result<OwnedFd> {
+pub(crate) fn spawn<T>(
+    keep: &[BorrowedFd<'_>],
+    work: impl FnOnce() -> (Vec<u8>, T),
+    linger: impl FnOnce(T),
+) -> Result<OwnedFd> {
     let failed = |errno: nix::Error| Error::of("start a process", errno as i32, "");
     let (reader, writer) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(failed)?;
     let mut kept: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
@@ -29,8 +33,10 @@ pub(crate) fn spawn(keep: &[BorrowedFd<'_>], work: impl FnOnce() -> Vec<u8>) -> 
         ForkResult::Child => {
             let _ = setsid();
             close_others(&kept);
-            let report = work();
+            let (report, rest) = work();
             let _ = write(writer.as_fd(), &report);
+            drop(writer);
+            linger(rest);
             // Without destructors: the parent's objects name descriptors that are closed here.
             std::process::exit(0);
         }

@@ -6,6 +6,7 @@
 //! process sends the request and waits, and the caller returns with the notification.
 
 use crate::child;
+use crate::holder::{Holder, hand_over};
 use crate::link::{self, Link, RTM_DELLINK};
 use crate::socket::{RTNLGRP_LINK, Socket};
 use netlink::{Error, Monitor, Protocol, Result, u32_of};
@@ -20,8 +21,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 const SPACE: usize = 256 << 10;
 
 /// Deletes a link and returns once it is out of sight, its names and addresses free; of a veth pair
-/// both ends. One that is gone is no error. The descriptors of `lingering` are closed only after the
-/// kernel is done: those of NETLINK_NETFILTER, whose close would wait as long.
+/// both ends. One that is gone is no error. The child process keeps the descriptors of `lingering`
+/// until the kernel is done, and takes others ([`crate::hand_over`]): those of NETLINK_NETFILTER,
+/// whose close would wait as long.
 ///
 /// # Errors
 /// The kernel's.
@@ -30,7 +32,12 @@ pub fn delete(link: &Link, lingering: &[BorrowedFd<'_>]) -> Result<()> {
     let Ok(mut monitor) = Monitor::open(Protocol::Route, &[RTNLGRP_LINK], SPACE, what) else {
         return send(link);
     };
-    let pipe = child::spawn(lingering, || send(link).err().map_or(Vec::new(), encode));
+    let work = || {
+        let holder = holder(lingering);
+        (send(link).err().map_or(Vec::new(), encode), holder)
+    };
+    let linger = |holder: Option<Holder>| drop(holder.map(Holder::hold));
+    let pipe = child::spawn(lingering, work, linger);
     let deleted = match pipe {
         Ok(pipe) => ended(&mut monitor, &mut File::from(pipe), link),
         Err(_) => Ok(Outcome::Unknown),
@@ -45,6 +52,21 @@ pub fn delete(link: &Link, lingering: &[BorrowedFd<'_>]) -> Result<()> {
             Error { reason, ..second }
         }),
     }
+}
+
+/// Holds sockets that would wait when they are closed; where another process does, that one gets
+/// these.
+fn holder(lingering: &[BorrowedFd<'_>]) -> Option<Holder> {
+    if lingering.is_empty() {
+        return None;
+    }
+    let holder = Holder::start();
+    if holder.is_none() {
+        for one in lingering {
+            hand_over(*one);
+        }
+    }
+    holder
 }
 
 /// Deletes a link and waits for the acknowledgement.

@@ -11,6 +11,7 @@ mod deletion;
 pub mod echo;
 mod family;
 pub mod fdb;
+mod holder;
 pub mod link;
 mod mac;
 mod monitor;
@@ -26,6 +27,7 @@ pub mod xtables;
 
 pub use deletion::delete;
 pub use family::Family;
+pub use holder::hand_over;
 pub use libc::ENOENT;
 pub use link::Link;
 pub use mac::Mac;

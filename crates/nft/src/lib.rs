@@ -46,8 +46,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// Dropping it closes the socket, and closing any NETLINK_NETFILTER socket waits, with the
 /// ruleset of the network namespace locked, until what was deleted in it is freed
 /// (nft_rcv_nl_event), an RCU grace period: 12 ms right after a `del_…`, 0.01 ms some 17 ms
-/// later. So delete here first, then what takes its time in the kernel (links), and drop this
-/// last. After an `add_…` of something new nothing waits.
+/// later, whichever process deleted. So leave the descriptor to a process that nobody waits for
+/// where something may have been deleted.
 #[derive(Debug)]
 pub struct Nft {
     socket: kernel::socket::Socket,

@@ -1,5 +1,9 @@
 //! Deleting a link without waiting for its last readers.
 
+use std::fs::File;
+use std::io::{PipeReader, Read, pipe};
+use std::os::fd::AsFd;
+
 use crate::common::{in_netns, ip, look, new_bridge, new_netns, open, open_in, pod, veth};
 use net::link;
 
@@ -69,4 +73,45 @@ fn other_links_that_go_do_not_end_the_wait() {
             }
         });
     });
+}
+
+/// Deletes a link by a process that keeps one end of a pipe; the other end is at its end once the
+/// process let go.
+fn delete_holding(socket: &mut net::Socket) -> PipeReader {
+    ip("link add near type veth peer name far");
+    let (reader, writer) = pipe().unwrap();
+    net::delete(&look(socket, "near"), &[writer.as_fd()]).unwrap();
+    reader
+}
+
+fn is_open(writer: &PipeReader) -> bool {
+    let mut fds = [nix::poll::PollFd::new(writer.as_fd(), nix::poll::PollFlags::empty())];
+    nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap() == 0
+}
+
+#[test]
+fn the_process_holds_what_others_hand_over_and_closes_it_in_the_end() {
+    in_netns(|| {
+        let mut socket = open();
+        let mut held = 0;
+        for _ in 0..50 {
+            let mut own = delete_holding(&mut socket);
+            let (mut other, writer) = pipe().unwrap();
+            let handed = net::hand_over(writer.as_fd());
+            drop(writer);
+            held += usize::from(handed && is_open(&other));
+            // Nothing is written: this returns at the end of file.
+            assert_eq!(own.read(&mut [0]).unwrap(), 0);
+            assert_eq!(other.read(&mut [0]).unwrap(), 0);
+            if held >= 3 {
+                break;
+            }
+        }
+        assert!(held > 0, "nothing was held");
+    });
+}
+
+#[test]
+fn nothing_is_handed_over_where_no_process_holds() {
+    in_netns(|| assert!(!net::hand_over(File::open("/dev/null").unwrap().as_fd())));
 }

@@ -35,6 +35,18 @@ fn without_an_mtu_it_is_the_kernels() {
     });
 }
 
+/// A kernel that switches the others off waits for it, twice.
+#[test]
+fn the_ends_of_a_veth_pair_have_one_transmit_queue_from_the_start() {
+    in_netns(|| {
+        let mut socket = open();
+        let (netns, ..) = pod(&mut socket);
+        for shown in [ip("-d link show near"), ip_in(&netns, "-d link show far")] {
+            assert!(shown.contains("numtxqueues 1 "), "{shown}");
+        }
+    });
+}
+
 #[test]
 fn a_veth_pair_comes_whole() {
     in_netns(|| {
