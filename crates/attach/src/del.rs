@@ -201,7 +201,8 @@ pub(crate) fn release_rules(kernel: &mut Kernel, owned: &[Owned], mark: &str) ->
 
 /// Removes tables and chains that a call left without elements, as it was killed.
 pub(crate) fn remove_unused(kernel: &mut Kernel) -> Result<()> {
-    match kernel.nft().and_then(|nft| Ok(nft.del_unused()?)) {
+    let links = kernel.end_localnet_of_gone_links().and_then(|()| kernel.end_localnet());
+    match links.and_then(|()| Ok(kernel.nft()?.del_unused()?)) {
         Err(crate::kernel::Error::Nft(error)) if error.is_unsupported() => Ok(()),
         done => done.map_err(|error| failed(&error)),
     }

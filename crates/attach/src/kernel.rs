@@ -3,7 +3,7 @@
 use crate::item::Place;
 use cni::code;
 use ipnetwork::IpNetwork;
-use net::{Link, Mac, NetNs, Socket, link};
+use net::{Conntrack, Link, Mac, NetNs, Socket, link};
 use nft::Nft;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -31,13 +31,16 @@ pub enum Error {
     /// The kernel lacks what the plan needs.
     #[error("{0}")]
     Unsupported(String),
+    /// Another attachment has what the configuration asks for: what, and who has it.
+    #[error("{0}: {1}")]
+    Taken(String, String),
 }
 
 impl Error {
     /// Whether nothing was made for sure.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Error::Conflict(_) | Error::Unsupported(_) => true,
+            Error::Conflict(_) | Error::Unsupported(_) | Error::Taken(..) => true,
             Error::Nft(error) => error.is_unsupported(),
             Error::Net(_) => false,
         }
@@ -48,7 +51,9 @@ impl Error {
         match self {
             Error::Net(error) => format!("failed to {}", error.what),
             Error::Nft(_) => "failed to change nf_tables".to_owned(),
-            Error::Conflict(text) | Error::Unsupported(text) => text.clone(),
+            Error::Conflict(text) | Error::Unsupported(text) | Error::Taken(text, _) => {
+                text.clone()
+            }
         }
     }
 
@@ -58,6 +63,7 @@ impl Error {
             Error::Net(error) => error.cause(),
             Error::Nft(error) => error.to_string(),
             Error::Conflict(_) | Error::Unsupported(_) => String::new(),
+            Error::Taken(_, cause) => cause.clone(),
         }
     }
 }
@@ -67,6 +73,7 @@ pub fn failed(error: &Error) -> cni::Error {
     let code = match error {
         Error::Conflict(_) => code::EXISTS,
         Error::Unsupported(_) => code::UNSUPPORTED_FIELD,
+        Error::Taken(..) => code::INVALID_CONFIG,
         Error::Net(_) | Error::Nft(_) => code::KERNEL,
     };
     cni::Error::new(code, error.summary()).details(error.cause())
@@ -93,6 +100,7 @@ pub struct Kernel {
     /// The pod's namespace, where it is opened at first use.
     away: Option<PathBuf>,
     pub(crate) nft: Option<Nft>,
+    pub(crate) conntrack: Option<Conntrack>,
     pub(crate) rpfilter_made: bool,
     /// Host ends of veth pairs that were looked for to be set down, and what was found.
     pub(crate) silenced: Vec<(String, Option<Link>)>,
@@ -125,7 +133,16 @@ impl Kernel {
         let pod = pod.map(Pod::open).transpose()?;
         let host = Socket::open()?;
         let (silenced, indexes) = (Vec::new(), Vec::new());
-        Ok(Kernel { host, pod, away: None, nft: None, rpfilter_made: false, silenced, indexes })
+        Ok(Kernel {
+            host,
+            pod,
+            away: None,
+            nft: None,
+            conntrack: None,
+            rpfilter_made: false,
+            silenced,
+            indexes,
+        })
     }
 
     /// As [`Kernel::open`], but the pod's namespace is opened at first use: DEL may need it not.

@@ -14,6 +14,7 @@ mod compare;
 mod del;
 pub mod forwarding;
 mod gc;
+mod host_ports;
 mod item;
 mod kernel;
 pub mod keys;

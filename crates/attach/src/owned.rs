@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 
-pub use nft::{Forwarded, Isolation, Macspoof, Masquerade, Rpfilter};
+pub use nft::{
+    Forwarded, HostPort, HostPorts, Isolation, Macspoof, MappedPod, Mapping, Masquerade, Rpfilter,
+    Sources, Transport,
+};
 
 /// One thing that an attachment owns, as its record holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +66,18 @@ pub enum Owned {
         /// What it was before.
         from: Setting,
     },
+    /// Ports of the node that lead to a pod. Without any of them: all that carry the mark.
+    HostPorts {
+        /// The ports.
+        #[serde(default, with = "texts")]
+        ports: Vec<HostPort>,
+        /// The addresses that they lead to.
+        #[serde(default, with = "texts")]
+        pods: Vec<MappedPod>,
+        /// Whose source addresses are translated.
+        #[serde(with = "text")]
+        sources: Sources,
+    },
 }
 
 pub(crate) mod mac_text {
@@ -79,6 +94,41 @@ pub(crate) mod mac_text {
     }
 }
 
+mod text {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(of: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(of)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+mod texts {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(of: &[T], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(of.iter().map(T::to_string))
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<T>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+    }
+}
+
 impl Owned {
     /// Whether it is a link that the pod's packets take: it is silenced first and removed last.
     pub fn is_link(&self) -> bool {
@@ -89,7 +139,8 @@ impl Owned {
             | Owned::Rpfilter { .. }
             | Owned::Forwarded { .. }
             | Owned::PodRoute { .. }
-            | Owned::Setting { .. } => false,
+            | Owned::Setting { .. }
+            | Owned::HostPorts { .. } => false,
         }
     }
 }
@@ -105,6 +156,8 @@ pub enum Rule {
     Rpfilter(Rpfilter),
     /// Forwarded packets of the pod's address pass other programs' rules.
     Forwarded(Forwarded),
+    /// Ports of the node lead to the pod.
+    HostPorts(HostPorts),
 }
 
 impl Rule {
@@ -117,6 +170,11 @@ impl Rule {
             }
             Rule::Rpfilter(rpfilter) => Owned::Rpfilter { link: rpfilter.link.clone() },
             Rule::Forwarded(forwarded) => Owned::Forwarded { address: forwarded.address },
+            Rule::HostPorts(ports) => Owned::HostPorts {
+                ports: ports.mappings.iter().map(|mapping| mapping.port).collect(),
+                pods: ports.pods.clone(),
+                sources: ports.sources,
+            },
         }
     }
 
@@ -141,7 +199,18 @@ impl fmt::Display for Rule {
             Rule::Macspoof(macspoof) => write!(f, "MAC spoofing check of {}", macspoof.port),
             Rule::Rpfilter(rpfilter) => write!(f, "reverse path filter of {}", rpfilter.link),
             Rule::Forwarded(forwarded) => write!(f, "forwarding of {}", forwarded.address),
+            Rule::HostPorts(ports) => write!(f, "host ports of {}", Addresses(&ports.pods)),
         }
+    }
+}
+
+/// The addresses of a pod, as a person lists them.
+struct Addresses<'a>(&'a [MappedPod]);
+
+impl fmt::Display for Addresses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<String> = self.0.iter().map(|pod| pod.address.to_string()).collect();
+        f.write_str(&addresses.join(" and "))
     }
 }
 
@@ -155,6 +224,7 @@ impl Kernel {
                 Ok(())
             }
             Rule::Forwarded(forwarded) => self.add_forwarded(forwarded),
+            Rule::HostPorts(ports) => self.add_host_ports(ports),
         }
     }
 
@@ -164,6 +234,7 @@ impl Kernel {
             Rule::Macspoof(macspoof) => self.nft()?.check_macspoof(macspoof)?,
             Rule::Rpfilter(rpfilter) => self.nft()?.check_rpfilter(rpfilter)?,
             Rule::Forwarded(forwarded) => self.check_forwarded(forwarded)?,
+            Rule::HostPorts(ports) => self.check_host_ports(ports)?,
         })
     }
 
@@ -189,6 +260,9 @@ impl Kernel {
                 self.remove_pod_route(&SubnetRoute { link: link.clone(), pod })?;
             }
             Owned::Setting { to, from } => self.restore(to, from)?,
+            Owned::HostPorts { ports, pods, sources } => {
+                return self.remove_host_ports(ports, pods, *sources, mark);
+            }
         }
         Ok(true)
     }
@@ -202,7 +276,8 @@ impl Kernel {
             | Owned::Rpfilter { .. }
             | Owned::Forwarded { .. }
             | Owned::PodRoute { .. }
-            | Owned::Setting { .. } => Ok(()),
+            | Owned::Setting { .. }
+            | Owned::HostPorts { .. } => Ok(()),
         }
     }
 
@@ -239,5 +314,7 @@ fn marked_elements(nft: &mut Nft) -> nft::Result<Vec<(String, Owned)>> {
     let rpfilters = rpfilters.map(|(link, mark)| (mark, Owned::Rpfilter { link }));
     let forwarded = nft.forwarded()?.into_iter();
     let forwarded = forwarded.map(|(address, mark)| (mark, Owned::Forwarded { address }));
-    Ok(masquerades.chain(macspoofs).chain(rpfilters).chain(forwarded).collect())
+    let all = || Owned::HostPorts { ports: Vec::new(), pods: Vec::new(), sources: Sources::Near };
+    let host_ports = nft.host_ports()?.into_iter().map(|((), mark)| (mark, all()));
+    Ok(masquerades.chain(macspoofs).chain(rpfilters).chain(forwarded).chain(host_ports).collect())
 }

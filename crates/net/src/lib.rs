@@ -7,6 +7,7 @@
 
 pub mod address;
 mod child;
+mod conntrack;
 mod deletion;
 pub mod echo;
 mod family;
@@ -25,6 +26,7 @@ pub mod tcp;
 pub mod vxlan;
 pub mod xtables;
 
+pub use conntrack::{Conntrack, Flow};
 pub use deletion::delete;
 pub use family::Family;
 pub use holder::hand_over;

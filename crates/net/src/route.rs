@@ -100,6 +100,9 @@ impl Kind {
         }
     }
 
+    /// Of an address of the node's own.
+    pub const LOCAL: Kind = Kind::Other(libc::RTN_LOCAL);
+
     fn of(number: u8) -> Kind {
         match number {
             libc::RTN_UNICAST => Kind::Unicast,

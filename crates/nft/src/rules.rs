@@ -1,6 +1,7 @@
 //! What Ferrule keeps in nf_tables: a file for each feature, and below the types that it exports.
 
 pub(crate) mod firewall;
+pub(crate) mod hostports;
 pub(crate) mod invalid;
 pub(crate) mod macspoof;
 pub(crate) mod masquerade;
@@ -13,6 +14,10 @@ pub(crate) mod rule;
 pub(crate) mod tables;
 
 pub use firewall::{ACCEPT_MARK, Forwarded, Isolation};
+pub use hostports::{
+    Added, HostPort, HostPorts, LocalnetLink, MappedPod, Mapping, Sources, Transport,
+    UnusedHostPorts,
+};
 pub use macspoof::Macspoof;
 pub use masquerade::Masquerade;
 pub use monitor::Monitor;
@@ -25,11 +30,12 @@ use crate::Nft;
 use crate::kernel::error::Result;
 
 /// What removes the frame of each feature whose elements are gone.
-const DEL_UNUSED: [fn(&mut Nft) -> Result<()>; 4] = [
+const DEL_UNUSED: [fn(&mut Nft) -> Result<()>; 5] = [
     Nft::del_unused_masquerade,
     Nft::del_unused_rpfilter,
     Nft::del_unused_macspoof,
     Nft::del_unused_firewall,
+    Nft::del_unused_host_ports,
 ];
 
 impl Nft {

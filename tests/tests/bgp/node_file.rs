@@ -1,6 +1,6 @@
 //! What the daemon says of the node in node.json: ranges, MTU, and whether STATUS is well.
 
-use ferrule_tests::bins::{Bins, workspace};
+use ferrule_tests::bins::workspace;
 use ferrule_tests::conf::{version, with};
 use ferrule_tests::invoke::addresses;
 use ferrule_tests::node::Place;
@@ -66,7 +66,7 @@ fn ranges_and_mtu_are_the_nodes() {
     assert_eq!(pod.link("eth0").unwrap()["mtu"], 1300);
 }
 
-/// The conflist to copy, behind which is the reference's portmap.
+/// The conflist to copy.
 #[test]
 fn the_example_attaches_a_pod() {
     let text = std::fs::read_to_string(workspace().join("conf/10-bgp.conflist")).unwrap();
@@ -77,7 +77,7 @@ fn the_example_attaches_a_pod() {
     let of = |nth: usize| with(&list["plugins"][nth], &shared);
     let ours = node.attach(&of(0), &pod);
     let ports = json!({"runtimeConfig": {"portMappings": []}});
-    let portmap = node.attach(&of(1), &pod).by(&Bins::reference()).with(&ports);
+    let portmap = node.attach(&of(1), &pod).with(&ports);
     let first = ours.add();
     let result = portmap.call("ADD", Some(&first)).run(&node).ok();
     assert_eq!(addresses(&result), ["10.244.1.2", "fd00:10:244:1::2"]);

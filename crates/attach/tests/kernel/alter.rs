@@ -70,6 +70,10 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
         Item::Rule(Rule::Macspoof(macspoof)) => on_host(of_macspoof(macspoof)),
         Item::Rule(Rule::Rpfilter(rpfilter)) => on_host(of_rpfilter(rpfilter)),
         Item::Rule(Rule::Forwarded(forwarded)) => on_host(of_forwarded(forwarded)),
+        // Those of its elements: suite portmap.
+        Item::Rule(Rule::HostPorts(_)) => {
+            on_host(vec!["nft flush chain inet ferrule hostports-in".to_owned()])
+        }
         Item::PodGateway(link, address) => {
             // As above.
             let keep = format!("ip addr add 192.0.2.1/32 dev {link}");

@@ -4,7 +4,6 @@
 //! attribute in the order in which the kernel dumps it, so that [`super::raw::same`] can compare a
 //! rule with what the kernel holds, even after a ruleset was saved and loaded with `nft`.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "shown by kernel::tests"))]
 pub(crate) mod nat;
 
 use ipnetwork::IpNetwork;
@@ -41,7 +40,9 @@ const FIB_DREG: u16 = 1;
 const FIB_RESULT: u16 = 2;
 const FIB_FLAGS: u16 = 3;
 const FIB_RESULT_OIF: u32 = 1;
+const FIB_RESULT_ADDRTYPE: u32 = 3;
 const FIB_SADDR: u32 = 1 << 0;
+const FIB_DADDR: u32 = 1 << 1;
 const FIB_IIF: u32 = 1 << 3;
 const FIB_PRESENT: u32 = 1 << 5;
 
@@ -69,6 +70,11 @@ const MASK_XOR: u32 = 0;
 const CT_DREG: u16 = 1;
 const CT_KEY: u16 = 2;
 const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
+/// IPS_DST_NAT.
+const DST_NAT: u32 = 1 << 5;
+/// RTN_LOCAL (include/uapi/linux/rtnetlink.h).
+const LOCAL: u32 = 2;
 /// NF_CT_STATE_INVALID_BIT (linux/netfilter/nf_conntrack_common.h).
 pub(crate) const INVALID: u32 = 1;
 
@@ -131,6 +137,22 @@ pub(crate) fn drop_not_routed_back() -> [Expr; 3] {
     ];
     let fib = other("fib", &numbers);
     [fib, equal(vec![0; 4]), verdict(NF_DROP)]
+}
+
+/// `fib daddr type != local`
+pub(crate) fn is_not_local() -> [Expr; 2] {
+    let numbers = [(FIB_DREG, 1), (FIB_RESULT, FIB_RESULT_ADDRTYPE), (FIB_FLAGS, FIB_DADDR)];
+    [other("fib", &numbers), compare(Operator::NotEqual, LOCAL.to_ne_bytes().to_vec())]
+}
+
+/// `ct status & dnat != dnat`
+pub(crate) fn is_not_dnated() -> [Expr; 3] {
+    let bit = DST_NAT.to_ne_bytes().to_vec();
+    [
+        other("ct", &[(CT_DREG, 1), (CT_KEY, CT_STATUS)]),
+        masked(bit.clone(), vec![0; bit.len()]),
+        compare(Operator::NotEqual, bit),
+    ]
 }
 
 /// `ct state` in register 1: one bit.

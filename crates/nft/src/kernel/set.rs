@@ -1,5 +1,7 @@
 //! Sets and maps: what their keys and data are, and their elements.
 
+use std::net::{IpAddr, SocketAddr};
+
 use netlink_packet_core::DefaultNla;
 use netlink_packet_netfilter::nftables::{
     DataAttribute, SetElementAttribute, SetElementFlags, Verdict as Code, VerdictAttribute,
@@ -49,13 +51,13 @@ pub(crate) const IPV4_ADDR: Type = Type::new(7, 4, 2);
 pub(crate) const IPV6_ADDR: Type = Type::new(8, 16, 2);
 pub(crate) const ETHER_ADDR: Type = Type::new(9, 6, 2);
 pub(crate) const IFNAME: Type = Type::new(41, 16, 1);
+pub(crate) const PROTOCOL: Type = Type::new(12, 1, 2);
+pub(crate) const PORT: Type = Type::new(13, 2, 2);
 
 /// Types that no rule of ours uses yet.
 #[cfg(test)]
 pub(crate) mod unused {
     use super::Type;
-    pub(crate) const PROTOCOL: Type = Type::new(12, 1, 2);
-    pub(crate) const PORT: Type = Type::new(13, 2, 2);
     pub(crate) const MARK: Type = Type::new(19, 4, 1);
 }
 
@@ -63,7 +65,6 @@ pub(crate) mod unused {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DataType {
     Verdict,
-    #[cfg_attr(not(test), expect(dead_code, reason = "shown by kernel::tests"))]
     Value(Type),
 }
 
@@ -193,6 +194,16 @@ impl Data {
         }
     }
 
+    /// The address and the port that it consists of.
+    pub(crate) fn socket_address(&self) -> Option<SocketAddr> {
+        let Self::Value(bytes) = self else { return None };
+        let (address, port) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
+        let [high, low, 0, 0] = *port else { return None };
+        let v4 = <[u8; 4]>::try_from(address).map(IpAddr::from);
+        let address = v4.or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from)).ok()?;
+        Some(SocketAddr::new(address, u16::from_be_bytes([high, low])))
+    }
+
     pub(super) fn attribute(&self) -> DataAttribute {
         match self {
             Self::Verdict(verdict) => DataAttribute::Verdict(verdict.attributes()),
@@ -213,7 +224,10 @@ impl std::fmt::Display for Data {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Verdict(verdict) => verdict.fmt(f),
-            Self::Value(bytes) => write!(f, "{bytes:02x?}"),
+            Self::Value(bytes) => match self.socket_address() {
+                Some(address) => address.fmt(f),
+                None => write!(f, "{bytes:02x?}"),
+            },
         }
     }
 }

@@ -19,8 +19,10 @@ use crate::kernel::expr::{
     limit_over, load, lookup, meta, update, verdict,
 };
 use crate::kernel::raw::same;
-use crate::kernel::set::unused::{MARK, PORT, PROTOCOL};
-use crate::kernel::set::{Data, DataType, Element, IPV4_ADDR, IPV6_ADDR, Set, Span, Verdict};
+use crate::kernel::set::unused::MARK;
+use crate::kernel::set::{
+    Data, DataType, Element, IPV4_ADDR, IPV6_ADDR, PORT, PROTOCOL, Set, Span, Verdict,
+};
 
 const TABLE: Table =
     Table { family: NetfilterProtoFamily::Inet, name: "shown", title: "inet shown" };

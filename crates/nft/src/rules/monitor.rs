@@ -8,7 +8,9 @@ use netlink::{Protocol, Reply, find};
 
 use crate::kernel::error::Result;
 use crate::kernel::well_formed::{NF_TABLES, NFGENMSG};
-use crate::rules::tables::{EXCLUDE_PREFIX, INET, NEIGHBOURS, PREFIXES_OF_PODS, SETS_OF_PODS};
+use crate::rules::tables::{
+    EXCLUDE_PREFIX, HOSTPORT_PREFIX, INET, NEIGHBOURS, PREFIXES_OF_PODS, SETS_OF_PODS,
+};
 
 /// include/uapi/linux/netfilter/nfnetlink.h
 const NFNLGRP_NFTABLES: u32 = 7;
@@ -86,7 +88,11 @@ fn concerns(message: &Reply<'_>) -> bool {
         return false;
     }
     let of_pods = |name: &[u8]| match kind {
-        9..=14 if name.starts_with(EXCLUDE_PREFIX.as_bytes()) => true,
+        9..=14
+            if [EXCLUDE_PREFIX, HOSTPORT_PREFIX].iter().any(|p| name.starts_with(p.as_bytes())) =>
+        {
+            true
+        }
         9..=11 => false,
         12..=14 => SETS_OF_PODS.iter().any(|set| name == set.name.as_bytes()),
         _ => PREFIXES_OF_PODS.iter().any(|prefix| name.starts_with(prefix.as_bytes())),

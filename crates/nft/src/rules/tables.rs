@@ -2,14 +2,16 @@
 //!
 //! | of | objects |
 //! |---|---|
-//! | attachments | `masq`, `drop-invalid`, `rpfilter`, `macspoof`, `firewall`, `firewall-end` with their maps and sets, and for each network and subnet `masq-…`, `invalid-…`, `exclude-…` |
+//! | attachments | `masq`, `drop-invalid`, `rpfilter`, `macspoof`, `firewall`, `firewall-end`, `hostports-…` with their maps and sets, and for each network and subnet `masq-…`, `invalid-…`, `exclude-…` |
 //! | route-sync | all others; `cluster4` and `cluster6` are made with the first masqueraded pod too |
 
 use netlink_packet_netfilter::NetfilterProtoFamily;
 use netlink_packet_netfilter::nftables::InetHookNumber;
 
 use crate::kernel::batch::{BaseChain, Table};
-use crate::kernel::set::{DataType, ETHER_ADDR, IFNAME, IPV4_ADDR, IPV6_ADDR, Set};
+use crate::kernel::set::{
+    DataType, ETHER_ADDR, IFNAME, IPV4_ADDR, IPV6_ADDR, PORT, PROTOCOL, Set, Type,
+};
 
 /// Of IP packets.
 pub(crate) const INET: Table =
@@ -25,13 +27,23 @@ const RAW: i32 = -300;
 /// started first. A source that an earlier chain translated is translated already, and the kernel
 /// does not ask a later one about that connection (nf_nat_inet_fn).
 const SRCNAT: i32 = 100;
+/// dstnat is -100, where kube-proxy and administrators' rulesets are.
+const DSTNAT: i32 = -100;
 
 const fn filter(name: &'static str, hook: InetHookNumber, priority: i32) -> BaseChain {
     BaseChain { name, kind: "filter", hook, priority }
 }
 
 const fn postrouting(name: &'static str, priority: i32) -> BaseChain {
-    BaseChain { name, kind: "nat", hook: InetHookNumber::PostRouting, priority }
+    nat(name, InetHookNumber::PostRouting, priority)
+}
+
+const fn nat(name: &'static str, hook: InetHookNumber, priority: i32) -> BaseChain {
+    BaseChain { name, kind: "nat", hook, priority }
+}
+
+const fn targets(name: &'static str, key: Type, address: Type) -> Set<'static> {
+    Set::map(name, key, DataType::Value(address.then(PORT)))
 }
 
 const fn verdicts4(name: &'static str) -> Set<'static> {
@@ -73,7 +85,57 @@ pub(crate) const MASQ_BASES: [BaseChain; 2] = [MASQ, DROP_INVALID];
 pub(crate) const SETS_OF_PODS: [Set<'static>; 5] =
     [MASQ4, MASQ6, INVALID4, INVALID6, RPFILTER_LINKS];
 /// How the names of the chains begin that come and go with pods.
-pub(crate) const PREFIXES_OF_PODS: [&str; 2] = [MASQ_PREFIX, INVALID_PREFIX];
+pub(crate) const PREFIXES_OF_PODS: [&str; 3] = [MASQ_PREFIX, INVALID_PREFIX, HOSTPORT_PREFIX];
+
+// What portmap has in `inet ferrule`: see `rules::hostports`.
+
+/// How the names of all of it begin.
+pub(crate) const HOSTPORT_PREFIX: &str = "hostport";
+pub(crate) const HOSTPORTS_GUARD: BaseChain =
+    filter("hostports-guard", InetHookNumber::PreRouting, RAW);
+pub(crate) const HOSTPORTS_IN: BaseChain =
+    nat("hostports-in", InetHookNumber::PreRouting, DSTNAT + 1);
+pub(crate) const HOSTPORTS_OUT: BaseChain =
+    nat("hostports-out", InetHookNumber::LocalOut, DSTNAT + 1);
+/// After the pods' own chain and the cluster's.
+pub(crate) const HOSTPORTS_MASQ: BaseChain = postrouting("hostports-masq", SRCNAT + 3);
+pub(crate) const HOSTPORTS_BASES: [BaseChain; 4] =
+    [HOSTPORTS_GUARD, HOSTPORTS_IN, HOSTPORTS_OUT, HOSTPORTS_MASQ];
+pub(crate) const HOSTPORTS4: Set<'static> = targets("hostports4", PROTOCOL.then(PORT), IPV4_ADDR);
+pub(crate) const HOSTPORTS6: Set<'static> = targets("hostports6", PROTOCOL.then(PORT), IPV6_ADDR);
+pub(crate) const HOSTPORT_IPS4: Set<'static> =
+    targets("hostport-ips4", PROTOCOL.then(IPV4_ADDR).then(PORT), IPV4_ADDR);
+pub(crate) const HOSTPORT_IPS6: Set<'static> =
+    targets("hostport-ips6", PROTOCOL.then(IPV6_ADDR).then(PORT), IPV6_ADDR);
+pub(crate) const HOSTPORT_SELF4: Set<'static> =
+    Set::new("hostport-self4", IPV4_ADDR.then(IPV4_ADDR));
+pub(crate) const HOSTPORT_SELF6: Set<'static> =
+    Set::new("hostport-self6", IPV6_ADDR.then(IPV6_ADDR));
+pub(crate) const HOSTPORT_NEAR4: Set<'static> = Set::new("hostport-near4", IPV4_ADDR.then(IFNAME));
+pub(crate) const HOSTPORT_NEAR6: Set<'static> = Set::new("hostport-near6", IPV6_ADDR.then(IFNAME));
+pub(crate) const HOSTPORT_ALL4: Set<'static> =
+    Set::new("hostport-all4", PROTOCOL.then(IPV4_ADDR).then(PORT));
+pub(crate) const HOSTPORT_ALL6: Set<'static> =
+    Set::new("hostport-all6", PROTOCOL.then(IPV6_ADDR).then(PORT));
+pub(crate) const HOSTPORT_NOT_LO: Set<'static> = Set::new("hostport-not-lo", PROTOCOL.then(PORT));
+pub(crate) const HOSTPORT_LINKS: Set<'static> = Set::new("hostport-links", IFNAME);
+/// The maps, of which each mapping has one element.
+pub(crate) const HOSTPORTS_MAPS: [Set<'static>; 4] =
+    [HOSTPORTS4, HOSTPORTS6, HOSTPORT_IPS4, HOSTPORT_IPS6];
+/// The sets and maps whose elements attachments own.
+pub(crate) const HOSTPORTS_OWNED: [Set<'static>; 11] = [
+    HOSTPORTS4,
+    HOSTPORTS6,
+    HOSTPORT_IPS4,
+    HOSTPORT_IPS6,
+    HOSTPORT_SELF4,
+    HOSTPORT_SELF6,
+    HOSTPORT_NEAR4,
+    HOSTPORT_NEAR6,
+    HOSTPORT_ALL4,
+    HOSTPORT_ALL6,
+    HOSTPORT_NOT_LO,
+];
 
 /// What the firewall plugin accepts is marked before all that others filter in hook forward, and no
 /// longer marked after it.

@@ -111,6 +111,7 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
         | Item::HostRoute(_)
         | Item::Neighbour(_) => "routed",
         Item::Setting(_) => "setting",
+        Item::Rule(Rule::HostPorts(_)) => "host ports",
     };
     items.iter().map(kind).collect()
 }

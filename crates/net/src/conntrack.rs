@@ -1,0 +1,163 @@
+//! Connections that the kernel tracks: those to certain ports are listed and forgotten, over
+//! ctnetlink (net/netfilter/nf_conntrack_netlink.c).
+
+use crate::Family;
+use netlink::{Error, Message, Protocol, Result, Verb, attributes, find, ip_of};
+use netlink_packet_core::NLM_F_DUMP;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+// NFNL_SUBSYS_CTNETLINK, with IPCTNL_MSG_CT_NEW, _GET and _DELETE.
+const NEW: u16 = 1 << 8;
+const GET: u16 = 1 << 8 | 1;
+const DELETE: u16 = 1 << 8 | 2;
+
+/// Bytes of struct nfgenmsg: family, version, two of a resource.
+const NFGENMSG: usize = 4;
+
+// enum ctattr_type
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
+const CTA_FILTER: u16 = 25;
+// enum ctattr_tuple
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+// enum ctattr_ip
+const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
+// enum ctattr_l4proto
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+// enum ctattr_filter
+const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+/// CTA_FILTER_FLAG of CTA_PROTO_NUM: entries of that protocol.
+const BY_PROTOCOL: u32 = 1 << 3;
+
+const UDP: u8 = 17;
+
+/// The attributes that name a flow.
+const NAMES: [u16; 3] = [CTA_TUPLE_ORIG, CTA_ID, CTA_ZONE];
+
+/// A UDP flow that the kernel remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Where its first packet went.
+    pub to: SocketAddr,
+    /// What answers: another than `to` if the destination was translated.
+    pub answers: SocketAddr,
+    /// [`NAMES`], as the kernel listed them.
+    names: Vec<(u16, Vec<u8>)>,
+}
+
+/// A socket of ctnetlink in the network namespace of the thread that opened it.
+pub struct Conntrack(netlink::Socket);
+
+impl Conntrack {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// No netfilter netlink, no descriptors left, or a thread in the wrong network namespace.
+    pub fn open() -> Result<Conntrack> {
+        crate::not_astray()?;
+        netlink::Socket::open(Protocol::Netfilter).map(Conntrack)
+    }
+
+    /// Makes the kernel forget the UDP flows to certain ports that `stale` picks; how many there were.
+    /// It reads all UDP flows of a family, since the kernel finds none by its destination.
+    ///
+    /// # Errors
+    /// The kernel's. A kernel without ctnetlink remembers nothing that could be listed: 0.
+    pub fn forget_udp(
+        &mut self,
+        family: Family,
+        ports: &BTreeSet<u16>,
+        mut stale: impl FnMut(&Flow) -> bool,
+    ) -> Result<usize> {
+        let concerned = |flows: &mut Vec<Flow>, flow: Flow| {
+            flows.extend(Some(flow).filter(|flow| ports.contains(&flow.to.port())));
+        };
+        let flows = match self.0.fold(&udp_flows(family), concerned) {
+            // nfnetlink_rcv_msg: no such subsystem.
+            Err(error) if is_without_conntrack(&error) => return Ok(0),
+            flows => flows?,
+        };
+        let mut forgotten = 0;
+        for flow in flows.iter().filter(|flow| stale(flow)) {
+            match self.0.set(&forget(family, flow)) {
+                Err(error) if error.is_gone() => {}
+                done => done?,
+            }
+            forgotten += 1;
+        }
+        Ok(forgotten)
+    }
+}
+
+impl AsFd for Conntrack {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn is_without_conntrack(error: &Error) -> bool {
+    error.is_unsupported() || error.errno == libc::EINVAL
+}
+
+fn header(family: Family) -> Message {
+    let number = match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
+    };
+    Message::new(&[number as u8, 0, 0, 0])
+}
+
+/// The UDP flows of a family. The kernel filters by protocol (CTA_FILTER, since 5.8); one that does
+/// not is filtered here.
+fn udp_flows(family: Family) -> Verb<Flow> {
+    let mut message = header(family);
+    message.nest(CTA_TUPLE_ORIG, |tuple| {
+        tuple.nest(CTA_TUPLE_PROTO, |proto| proto.put(CTA_PROTO_NUM, &[UDP]));
+    });
+    message.nest(CTA_FILTER, |filter| filter.put_u32(CTA_FILTER_ORIG_FLAGS, BY_PROTOCOL));
+    Verb::new(GET, &message, NLM_F_DUMP, parse, "list tracked connections".to_owned())
+}
+
+fn forget(family: Family, flow: &Flow) -> Verb<()> {
+    let mut message = header(family);
+    for (kind, value) in &flow.names {
+        match *kind {
+            CTA_TUPLE_ORIG => message.nest(CTA_TUPLE_ORIG, |tuple| tuple.raw(value)),
+            kind => message.put(kind, value),
+        }
+    }
+    Verb::change(DELETE, &message, 0, format!("forget the tracked connection to {}", flow.to))
+}
+
+/// One end of a tuple: the kinds of its attributes for IPv4, IPv6 and the port.
+fn end(tuple: &[u8], v4: u16, v6: u16, port: u16) -> Option<SocketAddr> {
+    let ip = find(tuple, CTA_TUPLE_IP)?;
+    let address = find(ip, v4).or_else(|| find(ip, v6)).and_then(ip_of)?;
+    let port = find(find(tuple, CTA_TUPLE_PROTO)?, port)?.try_into().ok()?;
+    Some(SocketAddr::new(address, u16::from_be_bytes(port)))
+}
+
+fn parse(kind: u16, body: &[u8]) -> Option<Flow> {
+    let rest = body.get(NFGENMSG..).filter(|_| kind == NEW)?;
+    let original = find(rest, CTA_TUPLE_ORIG)?;
+    if find(find(original, CTA_TUPLE_PROTO)?, CTA_PROTO_NUM)? != [UDP] {
+        return None;
+    }
+    let reply = find(rest, CTA_TUPLE_REPLY)?;
+    let names = attributes(rest).filter(|(kind, _)| NAMES.contains(kind));
+    Some(Flow {
+        to: end(original, CTA_IP_V4_DST, CTA_IP_V6_DST, CTA_PROTO_DST_PORT)?,
+        answers: end(reply, CTA_IP_V4_SRC, CTA_IP_V6_SRC, CTA_PROTO_SRC_PORT)?,
+        names: names.map(|(kind, value)| (kind, value.to_vec())).collect(),
+    })
+}

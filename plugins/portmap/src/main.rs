@@ -1,0 +1,7 @@
+//! The `portmap` executable.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::run(cni::about!(), &portmap::Portmap)
+}
