@@ -64,7 +64,7 @@ default_network = "one"
         self.node.sh(&format!(
             "mkdir -p /run/podman/rootfs/bin && cd /run/podman
             cp {busybox} rootfs/bin/busybox
-            for name in sh sleep ping ip cat; do ln -s busybox rootfs/bin/$name; done
+            for name in sh sleep ping ip cat httpd wget mkdir; do ln -s busybox rootfs/bin/$name; done
             tar -C rootfs -cf image.tar ."
         ));
         self.podman(&format!("import /run/podman/image.tar {IMAGE}"));
@@ -98,6 +98,16 @@ default_network = "one"
         self.podman(&format!(
             "run -d --name {name} --network {networks} --cgroup-parent /{cgroup} {IMAGE} sleep 86400"
         ));
+    }
+
+    /// Starts a container with more arguments of `podman run`, which runs a script.
+    #[track_caller]
+    pub fn run(&self, name: &str, arguments: &str, script: &str) {
+        let cgroup = format!("/{}", self.cgroup);
+        let mut all = vec!["run", "-d", "--name", name, "--cgroup-parent", &cgroup];
+        all.extend(arguments.split_whitespace());
+        all.extend([IMAGE, "sh", "-c", script]);
+        self.call(&all);
     }
 
     /// Runs a command in a container.

@@ -6,6 +6,7 @@
 )]
 
 mod engine;
+mod ports;
 
 use ferrule_tests::node::Place;
 use ferrule_tests::snapshot::assert_same;
