@@ -76,6 +76,9 @@ impl Kernel {
             Item::SubnetRoute(route) => self.add_subnet_route(route),
             Item::Neighbour(neighbour) => self.set_neighbour(neighbour),
             Item::Setting(change) => self.set(&change.to),
+            Item::Ifb(ifb) => self.add_ifb(ifb),
+            Item::RateLimit(limit) => self.add_rate_limit(limit),
+            Item::Redirect(redirect) => self.add_redirect(redirect),
         }
     }
 

@@ -49,12 +49,24 @@ fn plan<C: Chained>(request: &Request, chained: &C, result: &CniResult) -> Resul
 /// # Errors
 /// What the runtime must be told; nothing of this plugin is left.
 pub fn add<C: Chained>(request: &Request, chained: &C) -> Result<CniResult> {
+    add_with(request, chained, || Kernel::open(request.env.netns.as_deref()))
+}
+
+/// As [`add`], with a kernel that was asked something already.
+///
+/// # Errors
+/// As [`add`].
+pub fn add_with<C: Chained>(
+    request: &Request,
+    chained: &C,
+    open: impl FnOnce() -> crate::kernel::Result<Kernel>,
+) -> Result<CniResult> {
     let result =
         previous(request, "the plugin adds to an attachment: put it behind a main plugin")?;
     let mut items = plan(request, chained, result)?;
     let maker = Maker::Chained(C::NAME);
     let attachment = request.attachment();
-    let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
+    let mut kernel = open().map_err(|e| failed(&e))?;
     let mut claim = Records::new(chained.run_dir(), maker).claim(&attachment)?;
     let backup = chained.backup(request);
     let mut saved = Vec::new();
@@ -98,9 +110,21 @@ pub fn add<C: Chained>(request: &Request, chained: &C) -> Result<CniResult> {
 /// # Errors
 /// Code 100 with what differs.
 pub fn check<C: Chained>(request: &Request, chained: &C) -> Result<()> {
+    check_with(request, chained, || Kernel::open(request.env.netns.as_deref()))
+}
+
+/// As [`check`], with a kernel that was asked something already.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_with<C: Chained>(
+    request: &Request,
+    chained: &C,
+    open: impl FnOnce() -> crate::kernel::Result<Kernel>,
+) -> Result<()> {
     let why = "CHECK compares the node with the result of ADD, which the runtime keeps";
     let items = plan(request, chained, previous(request, why)?)?;
-    let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
+    let mut kernel = open().map_err(|e| failed(&e))?;
     let differences = kernel.check(&items).map_err(|error| failed(&error))?;
     if differences.is_empty() {
         return Ok(());

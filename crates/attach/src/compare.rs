@@ -64,6 +64,9 @@ impl Kernel {
             Item::SubnetRoute(route) => self.check_subnet_route(route),
             Item::Neighbour(neighbour) => self.check_neighbour(neighbour),
             Item::Setting(change) => self.check_setting(&change.to),
+            Item::Ifb(ifb) => self.check_ifb(ifb),
+            Item::RateLimit(limit) => self.check_rate_limit(limit),
+            Item::Redirect(redirect) => self.check_redirect(redirect),
         }
     }
 

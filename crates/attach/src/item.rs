@@ -59,6 +59,12 @@ pub enum Item {
     Neighbour(Neighbour),
     /// A value of the pod that is restored at the end; owned.
     Setting(Change),
+    /// An IFB device on the host, down; owned.
+    Ifb(Ifb),
+    /// A limit of what a link of the host sends; owned, but of an IFB device it goes with it.
+    RateLimit(RateLimit),
+    /// All that a link of the host receives passes an IFB device first; owned.
+    Redirect(Redirect),
 }
 
 impl Item {
@@ -72,7 +78,15 @@ impl Item {
             Item::SubnetRoute(route) if route.is_of_one_pod() => {
                 Some(Owned::PodRoute { link: route.link.clone(), address: route.pod.ip() })
             }
-            Item::Bridge(_)
+            Item::Ifb(ifb) => Some(Owned::Ifb { name: ifb.name.clone() }),
+            Item::RateLimit(limit) if limit.owned => {
+                Some(Owned::RateLimit { link: limit.link.clone() })
+            }
+            Item::Redirect(redirect) => {
+                Some(Owned::Redirect { from: redirect.from.clone(), to: redirect.to.clone() })
+            }
+            Item::RateLimit(_)
+            | Item::Bridge(_)
             | Item::VlanDevice(..)
             | Item::Port(_)
             | Item::Vlans(_)
@@ -224,6 +238,41 @@ pub struct Neighbour {
     pub permanent: bool,
 }
 
+/// An IFB device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ifb {
+    /// Its name.
+    pub name: String,
+    /// Its MAC address; `None` in a CHECK that cannot know it.
+    pub mac: Option<Mac>,
+    /// Its alias; empty in a CHECK of one that another suite made.
+    pub alias: String,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+}
+
+/// A limit of what a link of the host sends: a token bucket filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The link's name.
+    pub link: String,
+    /// Bytes in a second.
+    pub rate: u64,
+    /// Bytes that may pass at once.
+    pub burst: u32,
+    /// Whether it is removed by itself; otherwise it goes with the link.
+    pub owned: bool,
+}
+
+/// What a link of the host receives passes another one first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The link's name.
+    pub from: String,
+    /// The IFB device's name.
+    pub to: String,
+}
+
 /// A gateway's address on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
@@ -277,6 +326,11 @@ impl fmt::Display for Item {
             }
             Item::Neighbour(n) => write!(f, "neighbour {} of {}", n.address, n.link),
             Item::Setting(change) => write!(f, "{}", change.to),
+            Item::Ifb(ifb) => write!(f, "IFB device {}", ifb.name),
+            Item::RateLimit(limit) => write!(f, "rate limit of {}", limit.link),
+            Item::Redirect(redirect) => {
+                write!(f, "redirection of {} to {}", redirect.from, redirect.to)
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ mod routed;
 pub mod routes;
 mod setting;
 pub mod settings;
+mod shaping;
 mod subnet;
 mod teardown;
 mod tunnel;
@@ -39,8 +40,8 @@ pub use check::{check, status};
 pub use del::del;
 pub use gc::gc;
 pub use item::{
-    Bridge, Gateway, HostRoute, Item, Neighbour, Place, Port, Route, SubnetRoute, Sysctl, Veth,
-    Vlans,
+    Bridge, Gateway, HostRoute, Ifb, Item, Neighbour, Place, Port, RateLimit, Redirect, Route,
+    SubnetRoute, Sysctl, Veth, Vlans,
 };
 pub use kernel::{Error, Kernel, Result, failed};
 pub use names::{Maker, Names, alias, comment};

@@ -78,6 +78,23 @@ pub enum Owned {
         #[serde(with = "text")]
         sources: Sources,
     },
+    /// An IFB device, with the rate limit on it.
+    Ifb {
+        /// Its name.
+        name: String,
+    },
+    /// A rate limit of a link that is not the plugin's own.
+    RateLimit {
+        /// The link.
+        link: String,
+    },
+    /// A redirection of what a link receives.
+    Redirect {
+        /// The link.
+        from: String,
+        /// The IFB device.
+        to: String,
+    },
 }
 
 pub(crate) mod mac_text {
@@ -140,7 +157,10 @@ impl Owned {
             | Owned::Forwarded { .. }
             | Owned::PodRoute { .. }
             | Owned::Setting { .. }
-            | Owned::HostPorts { .. } => false,
+            | Owned::HostPorts { .. }
+            | Owned::Ifb { .. }
+            | Owned::RateLimit { .. }
+            | Owned::Redirect { .. } => false,
         }
     }
 }
@@ -263,6 +283,9 @@ impl Kernel {
             Owned::HostPorts { ports, pods, sources } => {
                 return self.remove_host_ports(ports, pods, *sources, mark);
             }
+            Owned::Ifb { name } => self.remove_ifb(name, mark)?,
+            Owned::RateLimit { link } => self.remove_rate_limit(link)?,
+            Owned::Redirect { from, to } => self.remove_redirect(from, to)?,
         }
         Ok(true)
     }
@@ -277,7 +300,10 @@ impl Kernel {
             | Owned::Forwarded { .. }
             | Owned::PodRoute { .. }
             | Owned::Setting { .. }
-            | Owned::HostPorts { .. } => Ok(()),
+            | Owned::HostPorts { .. }
+            | Owned::Ifb { .. }
+            | Owned::RateLimit { .. }
+            | Owned::Redirect { .. } => Ok(()),
         }
     }
 

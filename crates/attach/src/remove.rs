@@ -67,11 +67,18 @@ impl Kernel {
         Ok(Some(link))
     }
 
-    /// The host's veth pairs, each with its alias.
+    /// The host's veth pairs and IFB devices, each with its alias.
     pub(crate) fn marked_links(&mut self) -> Result<Vec<(String, Owned)>> {
-        let links = self.host.list(&link::list())?.into_iter();
-        let veths = links.filter(|link| link.kind == "veth");
-        Ok(veths.map(|link| (link.alias, Owned::Veth { host: link.name })).collect())
+        let mut marked = Vec::new();
+        for link in self.host.list(&link::list())? {
+            let owned = match link.kind.as_str() {
+                "veth" => Owned::Veth { host: link.name },
+                "ifb" => Owned::Ifb { name: link.name },
+                _ => continue,
+            };
+            marked.push((link.alias, owned));
+        }
+        Ok(marked)
     }
 
     /// Removes a link of the host; of a veth pair both ends go. It returns once they are out of

@@ -90,6 +90,16 @@ pub fn add_veth(veth: &Veth<'_>, peer_netns: &NetNs) -> Verb<()> {
     new(near, format!("create veth pair {} and {}", veth.name, veth.peer))
 }
 
+/// Makes an intermediate functional block device (drivers/net/ifb.c), down: what is redirected to it
+/// passes its qdisc, and goes on as if it had just arrived where it came from.
+pub fn add_ifb(name: &str, mac: Mac, mtu: u32) -> Verb<()> {
+    let ifb = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Ifb)
+        .name(name)
+        .address(mac.0.to_vec())
+        .mtu(mtu);
+    new(ifb.build(), format!("create IFB device {name}"))
+}
+
 /// Makes a VLAN device over a link, up.
 pub fn add_vlan_device(name: &str, over: u32, id: u16, mac: Mac) -> Verb<()> {
     let message = LinkVlan::new(name, over, id).address(mac.0.to_vec()).up().build();

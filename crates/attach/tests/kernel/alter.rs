@@ -3,7 +3,7 @@
 use crate::common::{Pod, sh};
 use attach::{
     Family, Forwarded, Gateway, HostRoute, Item, Kernel, Macspoof, Masquerade, Neighbour, NetRoute,
-    Place, Port, Route, Rpfilter, Rule, Setting, Sysctl, Veth, Vlans,
+    Place, Port, RateLimit, Redirect, Route, Rpfilter, Rule, Setting, Sysctl, Veth, Vlans,
 };
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
@@ -107,7 +107,31 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
         // It is whatever it became.
         Item::Neighbour(_) => vec![],
         Item::Setting(change) => vec![(Place::Pod, of_setting(&change.to))],
+        Item::Ifb(ifb) => on_host(vec![
+            format!("ip link set {} mtu 1000", ifb.name),
+            format!("ip link set {} alias other", ifb.name),
+        ]),
+        Item::RateLimit(limit) => on_host(of_rate_limit(limit)),
+        Item::Redirect(redirect) => on_host(of_redirect(redirect)),
     }
+}
+
+fn of_rate_limit(limit: &RateLimit) -> Vec<String> {
+    let RateLimit { link, rate, burst, .. } = limit;
+    let other = |rate: u64, burst: u32| {
+        format!(
+            "tc qdisc replace dev {link} root handle 1: tbf rate {rate}bps burst {burst} latency 25ms"
+        )
+    };
+    vec![format!("tc qdisc del dev {link} root"), other(rate * 2, *burst), other(*rate, burst / 2)]
+}
+
+fn of_redirect(redirect: &Redirect) -> Vec<String> {
+    let from = &redirect.from;
+    vec![
+        format!("tc qdisc del dev {from} ingress"),
+        format!("tc filter del dev {from} ingress prio 1"),
+    ]
 }
 
 fn of_setting(setting: &Setting) -> String {

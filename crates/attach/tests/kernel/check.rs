@@ -3,13 +3,14 @@
 use crate::alter::{alterations, names_it};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
 use attach::{
-    Bridge, Family, Forwarded, Gateway, Item, Kernel, Mac, Macspoof, Masquerade, NetRoute, Place,
-    Port, Route, Rule, Sysctl, Veth, Vlan, Vlans,
+    Bridge, Family, Forwarded, Gateway, Ifb, Item, Kernel, Mac, Macspoof, Masquerade, NetRoute,
+    Place, Port, RateLimit, Redirect, Route, Rule, Sysctl, Veth, Vlan, Vlans,
 };
 use std::time::{Duration, Instant};
 
 pub const BRIDGE: &str = "br0";
 pub const HOST: &str = "veth0123456789a";
+pub const IFB: &str = "bwp0123456789ab";
 pub const COMMENT: &str = "ferrule c1 pods eth0";
 
 pub fn bridge() -> Item {
@@ -59,6 +60,11 @@ pub fn macspoof(comment: &str) -> Macspoof {
     Macspoof { port: HOST.to_owned(), mac: [0x0a, 0, 0, 0, 0, 1], comment }
 }
 
+fn rate_limit(link: &str, owned: bool) -> Item {
+    let (link, rate, burst) = (link.to_owned(), 1_000_000, 100_000);
+    Item::RateLimit(RateLimit { link, rate, burst, owned })
+}
+
 /// One of each kind that needs nothing uncommon of the kernel, and of some more.
 pub fn everything() -> Vec<Item> {
     let eth0 = || "eth0".to_owned();
@@ -95,6 +101,16 @@ pub fn everything() -> Vec<Item> {
         on_eth0(NetRoute { table: 1000, mtu: Some(1400), ..route("fd09::/32", Some("fd00:1::1")) }),
         Item::Rule(Rule::Masquerade(masquerade("10.1.0.2/24", COMMENT))),
         Item::Rule(Rule::Masquerade(masquerade("fd00:1::2/64", COMMENT))),
+        Item::Ifb(Ifb {
+            name: IFB.to_owned(),
+            mac: Some(Mac([6, 0, 0, 0, 0, 1])),
+            alias: "ferrule c1".to_owned(),
+            mtu: 1450,
+        }),
+        rate_limit(IFB, false),
+        Item::Up(Place::Host, IFB.to_owned()),
+        Item::Redirect(Redirect { from: HOST.to_owned(), to: IFB.to_owned() }),
+        rate_limit(HOST, true),
     ]
 }
 
@@ -159,12 +175,10 @@ fn applying_again_what_is_shared_changes_nothing() {
         kernel.wait_running(BRIDGE, "eth0").unwrap();
         let before = settled();
         let shared = |item: &Item| {
-            let pods = item.place() == Place::Pod;
-            !pods
-                && !matches!(
-                    item,
-                    Item::Veth(_) | Item::Rule(Rule::Masquerade(_)) | Item::Rule(Rule::Macspoof(_))
-                )
+            // What is of an IFB device goes with it.
+            let ifb = Item::Up(Place::Host, IFB.to_owned());
+            let limit = matches!(item, Item::RateLimit(_)) || *item == ifb;
+            item.place() == Place::Host && item.owned().is_none() && !limit
         };
         let again: Vec<_> = everything().into_iter().filter(shared).collect();
         assert_eq!(again.len(), 9);

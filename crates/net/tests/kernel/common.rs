@@ -64,6 +64,11 @@ pub fn bridge(args: &str) -> String {
     iproute2("bridge", args)
 }
 
+/// Runs `tc` and gives what it prints.
+pub fn tc(args: &str) -> String {
+    iproute2("tc", args)
+}
+
 /// Runs `bridge` under strace and gives what it sent to the kernel, as strace dumps it.
 pub fn traced(args: &str) -> String {
     let mut all = vec!["-e", "trace=sendmsg", "-e", "write=all", "bridge"];

@@ -13,6 +13,7 @@ mod monitor;
 mod neighbours;
 mod netns;
 mod packet;
+mod qdiscs;
 mod reconcile;
 mod routes;
 mod socket;

@@ -1,0 +1,125 @@
+//! What must exist: pure functions of configuration and names.
+
+use crate::config::{Config, Limit};
+use attach::chain::Chained;
+use attach::{Ifb, Item, Mac, Maker, Place, RateLimit, Redirect};
+use cni::{Attachment, CniResult, Interface, Request, Result};
+use sha2::{Digest, Sha512};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The name of the IFB device, which is the reference's: `bwp` and the first 12 hexadecimal digits of
+/// SHA-512 over network and container ID.
+pub fn ifb_name(network: &str, container_id: &str) -> String {
+    let digest = Sha512::digest(format!("{network}{container_id}"));
+    digest[..6].iter().fold("bwp".to_owned(), |mut name, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+/// The MAC address of the IFB device: as no other device of the attachment begins.
+fn mac(attachment: &Attachment) -> Mac {
+    Mac(attachment.mac(0x06))
+}
+
+/// A pod whose link is to be limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limited {
+    /// The limits.
+    pub config: Config,
+    /// The host's end of the pod's veth pair.
+    pub host: String,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether the attachment is ours; otherwise what the reference chose is not compared.
+    pub ours: bool,
+}
+
+impl Limited {
+    fn rate_limit(&self, link: &str, limit: Limit) -> Item {
+        let Limit { rate, burst } = limit;
+        Item::RateLimit(RateLimit { link: link.to_owned(), rate, burst, owned: link == self.host })
+    }
+
+    /// What the pod sends, the host's end receives: only what a link sends can be delayed, so it passes
+    /// a device of its own.
+    fn egress(&self, limit: Limit, attachment: &Attachment) -> Vec<Item> {
+        let name = ifb_name(&attachment.network, &attachment.container_id);
+        let alias = Maker::Chained(Self::NAME).mark(attachment);
+        vec![
+            Item::Ifb(Ifb {
+                name: name.clone(),
+                mac: self.ours.then(|| mac(attachment)),
+                alias: if self.ours { alias } else { String::new() },
+                mtu: self.mtu,
+            }),
+            self.rate_limit(&name, limit),
+            Item::Up(Place::Host, name.clone()),
+            Item::Redirect(Redirect { from: self.host.clone(), to: name }),
+        ]
+    }
+}
+
+impl Chained for Limited {
+    const NAME: &'static str = "bandwidth";
+
+    fn run_dir(&self) -> &Path {
+        &self.config.run_dir
+    }
+
+    fn plan(&self, request: &Request, _: &CniResult, _: &str) -> Result<Vec<Item>> {
+        let attachment = request.attachment();
+        let egress = self.config.egress.map(|limit| self.egress(limit, &attachment));
+        let ingress = self.config.ingress.map(|limit| self.rate_limit(&self.host, limit));
+        Ok(egress.into_iter().flatten().chain(ingress).collect())
+    }
+
+    fn result(&self, request: &Request, result: &CniResult) -> CniResult {
+        let mut result = result.clone();
+        if self.config.egress.is_some() {
+            let attachment = request.attachment();
+            let name = ifb_name(&attachment.network, &attachment.container_id);
+            let mac = mac(&attachment).to_string();
+            result.interfaces.push(Interface { name, mac, ..Interface::default() });
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_is_named_as_by_the_reference() {
+        // What v1.10.0 prints for network "pods" and container "c1".
+        assert_eq!(ifb_name("pods", "c1"), "bwp48c5963fc74e");
+    }
+
+    #[test]
+    fn a_device_stands_before_packets_are_sent_to_it() {
+        let limit = Some(Limit { rate: 1000, burst: 2000 });
+        let run_dir = "/run".into();
+        let config = Config { ingress: limit, egress: limit, run_dir };
+        let limited = Limited { config, host: "veth0".to_owned(), mtu: 1500, ours: true };
+        let attachment = Attachment::new("pods", "c1", "eth0");
+        let items = limited.egress(Limit { rate: 1000, burst: 2000 }, &attachment);
+        let said: Vec<_> = items.iter().map(ToString::to_string).collect();
+        let ifb = "bwp48c5963fc74e";
+        assert_eq!(
+            said,
+            [
+                format!("IFB device {ifb}"),
+                format!("rate limit of {ifb}"),
+                format!("link {ifb}"),
+                format!("redirection of veth0 to {ifb}"),
+            ]
+        );
+        // The limit on it goes with it.
+        let owned: Vec<_> = items.iter().filter_map(Item::owned).collect();
+        assert_eq!(owned.len(), 2);
+        assert!(limited.rate_limit("veth0", Limit { rate: 1, burst: 1 }).owned().is_some());
+    }
+}
