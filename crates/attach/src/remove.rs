@@ -71,12 +71,11 @@ impl Kernel {
     pub(crate) fn marked_links(&mut self) -> Result<Vec<(String, Owned)>> {
         let mut marked = Vec::new();
         for link in self.host.list(&link::list())? {
-            let owned = match link.kind.as_str() {
-                "veth" => Owned::Veth { host: link.name },
-                "ifb" => Owned::Ifb { name: link.name },
-                _ => continue,
-            };
-            marked.push((link.alias, owned));
+            match link.kind.as_str() {
+                "veth" => marked.push((link.alias, Owned::Veth { host: link.name })),
+                "ifb" => marked.extend(crate::shaping::marked(&link)),
+                _ => {}
+            }
         }
         Ok(marked)
     }

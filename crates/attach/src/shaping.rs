@@ -4,6 +4,8 @@
 use crate::compare::{Differences, differs, missing};
 use crate::item::{Ifb, Place, RateLimit, Redirect};
 use crate::kernel::{Error, Kernel, Result};
+use crate::owned::Owned;
+use cni::Label;
 use net::qdisc::{
     self, Bucket, INGRESS, INGRESS_HANDLE, Qdisc, ROOT, TBF_HANDLE, TICK_NS, Tbf, TbfReport,
 };
@@ -72,6 +74,20 @@ impl RateLimit {
     }
 }
 
+/// What an IFB device with a mark tells of, each with the mark: itself, and before it what is on the
+/// host's end of its attachment, which can carry none.
+pub(crate) fn marked(ifb: &Link) -> Vec<(String, Owned)> {
+    let name = ifb.name.clone();
+    let mut owned = Vec::new();
+    if let Some(label) = Label::read(&ifb.alias) {
+        let host = format!("veth{}", label.hash.get(..11).unwrap_or_default());
+        owned.push(Owned::RateLimit { link: host.clone() });
+        owned.push(Owned::Redirect { from: host, to: name.clone() });
+    }
+    owned.push(Owned::Ifb { name });
+    owned.into_iter().map(|owned| (ifb.alias.clone(), owned)).collect()
+}
+
 /// How far two counters that wrap are from each other.
 fn distance(a: u32, b: u32) -> u32 {
     a.wrapping_sub(b).min(b.wrapping_sub(a))
@@ -117,8 +133,7 @@ impl Kernel {
         let mark = |alias: &str| alias.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
         if link.kind != "ifb" || !(link.alias.is_empty() || mark(&link.alias) == mark(alias)) {
             return Err(Error::Conflict(format!(
-                "link {name} is in use: it is a {} with the alias {:?}; a container has one limited \
-                 interface on a network, since the name comes from these two",
+                "link {name} is in use: it is a {} with the alias {:?}; remove it",
                 link.kind, link.alias
             )));
         }
@@ -242,6 +257,19 @@ impl Kernel {
                 Some(other) => vec![format!("it leads to link {other}, not {to}")],
             },
         })
+    }
+
+    /// Whether what a link receives is redirected to another.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn is_redirected(&mut self, from: &str, to: &str) -> Result<bool> {
+        let (Some(from), Some(to)) = (self.link(Place::Host, from)?, self.link(Place::Host, to)?)
+        else {
+            return Ok(false);
+        };
+        let filters = self.host.list(&filter::of_ingress(from.index, &from.name))?;
+        Ok(filters.iter().any(|filter| filter.redirect == Some(to.index)))
     }
 
     /// Removes a redirection of ours from a link that lives on: to the IFB of that name, or to one that

@@ -1,8 +1,9 @@
 //! The host's end of a pod's veth pair.
 
 use crate::config::Config;
+use crate::plan::ifb_names;
 use attach::{Kernel, Link, Place, failed};
-use cni::{CniResult, Error, Request, Result, code, log};
+use cni::{Attachment, CniResult, Error, Label, Request, Result, code, log};
 
 /// Finds the host's end by the pod's interface; the result of the plugins before must list it. The
 /// messages are the reference's.
@@ -45,6 +46,31 @@ pub(crate) fn end(request: &Request, kernel: &mut Kernel, result: &CniResult) ->
         )));
     }
     Ok(host)
+}
+
+/// The name of the IFB device for a host's end: that of the attachment's device, or of one that can be
+/// made. Another interface of the container may have the reference's name.
+///
+/// # Errors
+/// Code 100 the kernel's.
+pub(crate) fn ifb(attachment: &Attachment, kernel: &mut Kernel, host: &Link) -> Result<String> {
+    let [first, second] = ifb_names(attachment);
+    let taken = is_others(&first, attachment, kernel, host).map_err(|error| failed(&error))?;
+    Ok(if taken { second } else { first })
+}
+
+fn is_others(
+    ifb: &str,
+    attachment: &Attachment,
+    kernel: &mut Kernel,
+    host: &Link,
+) -> attach::Result<bool> {
+    let Some(link) = kernel.link(Place::Host, ifb)? else { return Ok(false) };
+    match Label::read(&link.alias) {
+        Some(label) => Ok(label.hash != attachment.hash()),
+        // Ours without an alias is down: its maker was killed. The reference's never has one.
+        None => Ok(link.up && !kernel.is_redirected(&host.name, ifb)?),
+    }
 }
 
 /// Bytes of an Ethernet header.

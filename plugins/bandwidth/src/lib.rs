@@ -9,13 +9,13 @@ mod plan;
 mod unrecorded;
 
 pub use config::{Config, Limit};
-pub use plan::{Limited, ifb_name};
+pub use plan::{Limited, ifb_names};
 
 use attach::chain::{self, Chained};
 use attach::keys::run_dir_of;
 use attach::record::Records;
 use attach::{Kernel, Maker, Teardown, failed};
-use cni::{CniResult, Error, Plugin, Request, Result};
+use cni::{CniResult, Error, Plugin, Request, Result, code};
 use unrecorded::Unrecorded;
 
 /// The plugin.
@@ -34,13 +34,15 @@ impl Plugin for Bandwidth {
                 return Ok(previous.clone());
             }
             // An earlier call had limits.
-            let limited = Limited { config, host: String::new(), mtu: 0, ours: true };
+            let none = String::new();
+            let limited = Limited { config, host: none.clone(), mtu: 0, ifb: none, ours: true };
             return chain::add(request, &limited);
         }
         let mut kernel = open(request)?;
         let host = host::end(request, &mut kernel, previous)?;
         host::warn_of_small_bursts(&config, &host);
-        let limited = Limited { config, host: host.name, mtu: host.mtu, ours: true };
+        let ifb = host::ifb(&request.attachment(), &mut kernel, &host)?;
+        let limited = Limited { config, host: host.name, mtu: host.mtu, ifb, ours: true };
         chain::add_with(request, &limited, || Ok(kernel))
     }
 
@@ -56,9 +58,11 @@ impl Plugin for Bandwidth {
             return Ok(());
         }
         let mut kernel = open(request)?;
-        let host = host::end(request, &mut kernel, previous)?;
+        let host = host::end(request, &mut kernel, previous)
+            .map_err(|error| Error { code: code::CHECK_FAILED, ..error })?;
         let ours = is_recorded(request, &config);
-        let limited = Limited { config, host: host.name, mtu: host.mtu, ours };
+        let ifb = host::ifb(&request.attachment(), &mut kernel, &host)?;
+        let limited = Limited { config, host: host.name, mtu: host.mtu, ifb, ours };
         chain::check_with(request, &limited, || Ok(kernel))
     }
 
@@ -74,7 +78,7 @@ impl Plugin for Bandwidth {
 fn previous(request: &Request) -> Result<&CniResult> {
     request.conf.prev_result.as_ref().ok_or_else(|| {
         Error::config("must be called as chained plugin").details(
-            "there is no prevResult: put bandwidth behind a main plugin, such as bridge, in a \
+            "Required prevResult missing: put bandwidth behind a main plugin, such as bridge, in a \
              conflist",
         )
     })

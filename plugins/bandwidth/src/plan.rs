@@ -8,14 +8,18 @@ use sha2::{Digest, Sha512};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The name of the IFB device, which is the reference's: `bwp` and the first 12 hexadecimal digits of
-/// SHA-512 over network and container ID.
-pub fn ifb_name(network: &str, container_id: &str) -> String {
-    let digest = Sha512::digest(format!("{network}{container_id}"));
-    digest[..6].iter().fold("bwp".to_owned(), |mut name, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(name, "{byte:02x}");
-        name
+/// The names that the IFB device may have: the reference's, `bwp` and the first 12 hexadecimal digits
+/// of SHA-512 over network and container ID, or, where another interface of the container has that one,
+/// the same over the interface's name too.
+pub fn ifb_names(attachment: &Attachment) -> [String; 2] {
+    let Attachment { network, container_id, ifname } = attachment;
+    [format!("{network}{container_id}"), format!("{network}{container_id}{ifname}")].map(|text| {
+        let digest = Sha512::digest(text);
+        digest[..6].iter().fold("bwp".to_owned(), |mut name, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(name, "{byte:02x}");
+            name
+        })
     })
 }
 
@@ -33,6 +37,8 @@ pub struct Limited {
     pub host: String,
     /// Its MTU in bytes.
     pub mtu: u32,
+    /// The IFB device's name.
+    pub ifb: String,
     /// Whether the attachment is ours; otherwise what the reference chose is not compared.
     pub ours: bool,
 }
@@ -46,7 +52,7 @@ impl Limited {
     /// What the pod sends, the host's end receives: only what a link sends can be delayed, so it passes
     /// a device of its own.
     fn egress(&self, limit: Limit, attachment: &Attachment) -> Vec<Item> {
-        let name = ifb_name(&attachment.network, &attachment.container_id);
+        let name = &self.ifb;
         let alias = Maker::Chained(Self::NAME).mark(attachment);
         vec![
             Item::Ifb(Ifb {
@@ -55,9 +61,9 @@ impl Limited {
                 alias: if self.ours { alias } else { String::new() },
                 mtu: self.mtu,
             }),
-            self.rate_limit(&name, limit),
+            self.rate_limit(name, limit),
             Item::Up(Place::Host, name.clone()),
-            Item::Redirect(Redirect { from: self.host.clone(), to: name }),
+            Item::Redirect(Redirect { from: self.host.clone(), to: name.clone() }),
         ]
     }
 }
@@ -79,9 +85,7 @@ impl Chained for Limited {
     fn result(&self, request: &Request, result: &CniResult) -> CniResult {
         let mut result = result.clone();
         if self.config.egress.is_some() {
-            let attachment = request.attachment();
-            let name = ifb_name(&attachment.network, &attachment.container_id);
-            let mac = mac(&attachment).to_string();
+            let (name, mac) = (self.ifb.clone(), mac(&request.attachment()).to_string());
             result.interfaces.push(Interface { name, mac, ..Interface::default() });
         }
         result
@@ -95,7 +99,10 @@ mod tests {
     #[test]
     fn the_device_is_named_as_by_the_reference() {
         // What v1.10.0 prints for network "pods" and container "c1".
-        assert_eq!(ifb_name("pods", "c1"), "bwp48c5963fc74e");
+        let [first, second] = ifb_names(&Attachment::new("pods", "c1", "eth0"));
+        assert_eq!(first, "bwp48c5963fc74e");
+        assert_eq!(second.len(), 15);
+        assert_ne!(second, first);
     }
 
     #[test]
@@ -103,11 +110,11 @@ mod tests {
         let limit = Some(Limit { rate: 1000, burst: 2000 });
         let run_dir = "/run".into();
         let config = Config { ingress: limit, egress: limit, run_dir };
-        let limited = Limited { config, host: "veth0".to_owned(), mtu: 1500, ours: true };
+        let (host, ifb) = ("veth0".to_owned(), "bwp48c5963fc74e".to_owned());
+        let limited = Limited { config, host, mtu: 1500, ifb: ifb.clone(), ours: true };
         let attachment = Attachment::new("pods", "c1", "eth0");
         let items = limited.egress(Limit { rate: 1000, burst: 2000 }, &attachment);
         let said: Vec<_> = items.iter().map(ToString::to_string).collect();
-        let ifb = "bwp48c5963fc74e";
         assert_eq!(
             said,
             [

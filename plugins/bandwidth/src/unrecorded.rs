@@ -1,7 +1,7 @@
 //! What DEL removes without a record: the reference's limits of the same attachment, or ours whose
 //! record is lost. The device is found by its name, which both derive alike.
 
-use crate::plan::ifb_name;
+use crate::plan::ifb_names;
 use attach::{Foreign, Kernel, Link, Maker, Place, Result as Done, failed};
 use cni::{Attachment, Error, Request, Result};
 
@@ -21,15 +21,16 @@ impl Unrecorded {
     }
 
     fn remove(&self, kernel: &mut Kernel, attachment: &Attachment) -> Done<()> {
-        let ifb = ifb_name(&attachment.network, &attachment.container_id);
+        let ifbs = ifb_names(attachment);
         for name in &self.links {
             let is_veth = kernel.link(Place::Host, name)?.is_some_and(|link| link.kind == "veth");
             if is_veth {
                 kernel.remove_rate_limit(name)?;
-                kernel.remove_redirect(name, &ifb)?;
+                ifbs.iter().try_for_each(|ifb| kernel.remove_redirect(name, ifb))?;
             }
         }
-        kernel.remove_ifb(&ifb, &Maker::Chained("bandwidth").mark(attachment))
+        let mark = Maker::Chained("bandwidth").mark(attachment);
+        ifbs.iter().try_for_each(|ifb| kernel.remove_ifb(ifb, &mark))
     }
 }
 

@@ -122,14 +122,24 @@ fn filters_of_others_stay() {
 }
 
 #[test]
-fn a_second_interface_of_a_container_is_refused_and_the_first_stays() {
+fn a_second_interface_of_a_container_has_a_device_of_its_own() {
     let (node, pod) = (Node::new(), Pod::new());
     let first = Chain::new(&node, &conf::v4(), &both(), &pod);
     let result = first.add(&node);
     let main = node.attach(&conf::v4(), &pod).ifname("eth1");
     let second = node.attach(&crate::limits(&both()), &pod).ifname("eth1");
     let previous = main.add();
-    second.call("ADD", Some(&previous)).run(&node).err().expect(103, "one limited interface");
-    second.del(None);
-    first.bandwidth.check(&result);
+    let before = state(&node);
+    for lost in [false, true] {
+        let both = second.call("ADD", Some(&previous)).run(&node).ok();
+        assert_eq!(ifbs(&node).len(), 2);
+        second.check(&both);
+        first.bandwidth.check(&result);
+        if lost {
+            node.sh(&format!("rm $(grep -l eth1 {RECORDS}/bandwidth-*)"));
+        }
+        second.del(None);
+        assert_same(&before, &state(&node));
+        first.bandwidth.check(&result);
+    }
 }

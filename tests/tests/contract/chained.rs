@@ -14,6 +14,11 @@ macro_rules! on_each_chained_plugin {
             fn firewall() {
                 super::$test(&crate::chained::plugins::firewall());
             }
+
+            #[test]
+            fn bandwidth() {
+                super::$test(&crate::chained::plugins::bandwidth());
+            }
         }
     )*};
 }

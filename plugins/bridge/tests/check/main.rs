@@ -112,6 +112,7 @@ fn kinds(items: &[Item]) -> BTreeSet<&'static str> {
         | Item::Neighbour(_) => "routed",
         Item::Setting(_) => "setting",
         Item::Rule(Rule::HostPorts(_)) => "host ports",
+        Item::Ifb(_) | Item::RateLimit(_) | Item::Redirect(_) => "limits",
     };
     items.iter().map(kind).collect()
 }

@@ -106,3 +106,27 @@ pub fn firewall() -> Plugin {
         ],
     }
 }
+
+/// The plugin bandwidth.
+pub fn bandwidth() -> Plugin {
+    Plugin {
+        keys: json!({"type": "bandwidth", "ingressRate": 8_000_000, "ingressBurst": 800_000,
+            "egressRate": 8_000_000, "egressBurst": 800_000}),
+        quiet: json!({"egressRate": null, "egressBurst": null}),
+        broken: json!({"ingressBurst": 0}),
+        altered: &[
+            (At::Node, "tc qdisc del dev VETH root", "rate limit of veth"),
+            (
+                At::Node,
+                "tc qdisc replace dev VETH root handle 1: tbf rate 9mbit burst 100000 latency 25ms",
+                "rate in bit/s is 9000000, not 8000000",
+            ),
+            (At::Node, "tc qdisc del dev VETH ingress", "redirection of veth"),
+            (At::Node, "tc filter del dev VETH ingress prio 1", "redirection of veth"),
+            (At::Node, "ip link del $(ip -br link | grep -o '^bwp[0-9a-f]*')", "IFB device bwp"),
+            (At::Node, "ip link set $(ip -br link | grep -o '^bwp[0-9a-f]*') down", "it is down"),
+            (At::Node, "ip link del VETH", "eth0"),
+            (At::Pod, "ip link del eth0", "eth0"),
+        ],
+    }
+}
