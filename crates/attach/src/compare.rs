@@ -18,12 +18,23 @@ impl Kernel {
     /// The kernel could not be asked.
     pub fn check(&mut self, items: &[Item]) -> Result<Differences> {
         let mut all = Vec::new();
-        for item in items {
-            let differences = match self.check_one(item) {
-                Err(Error::Net(error)) if error.is_gone() => vec![error.to_string()],
-                done => done?,
+        // Sysctls in a row are read in one visit to the pod's namespace.
+        for group in items.chunk_by(|a, b| in_pod(a).is_some() && in_pod(b).is_some()) {
+            let sysctls: Vec<_> = group.iter().filter_map(in_pod).collect();
+            let found: Vec<_> = if sysctls.is_empty() {
+                group.iter().map(|item| self.check_one(item)).collect()
+            } else {
+                let check = || Ok(sysctls.into_iter().map(check_sysctl).collect::<Vec<_>>());
+                let found = self.pod()?.netns.enter(check)?.into_iter();
+                found.map(|differences| differences.map_err(Error::from)).collect()
             };
-            all.extend(differences.into_iter().map(|difference| format!("{item}: {difference}")));
+            for (item, differences) in group.iter().zip(found) {
+                let differences = match differences {
+                    Err(Error::Net(error)) if error.is_gone() => vec![error.to_string()],
+                    found => found?,
+                };
+                all.extend(differences.iter().map(|difference| format!("{item}: {difference}")));
+            }
         }
         Ok(all)
     }
@@ -35,10 +46,8 @@ impl Kernel {
             Item::Veth(veth) => self.check_veth(veth),
             Item::Port(port) => self.check_port(port),
             Item::Vlans(vlans) => self.check_vlans(vlans),
-            Item::Sysctl(sysctl) => match sysctl.place {
-                Place::Host => Ok(check_sysctl(sysctl)?),
-                Place::Pod => Ok(self.pod()?.netns.enter(|| check_sysctl(sysctl))?),
-            },
+            // Those of the pod are read where they are, by `check`.
+            Item::Sysctl(sysctl) => Ok(check_sysctl(sysctl)?),
             Item::Up(place, name) => self.check_up(*place, name),
             // Its MAC address is that of the veth pair's item.
             Item::UpAs(name, _) => self.check_up(Place::Pod, name),
@@ -196,6 +205,14 @@ impl Kernel {
         let present = self.host.list(&net::address::of_link(index))?;
         let held = present.iter().any(|present| holds(present.address, address));
         Ok(unless(held, || "missing".to_owned()))
+    }
+}
+
+/// The item if it is a sysctl of the pod's.
+fn in_pod(item: &Item) -> Option<&Sysctl> {
+    match item {
+        Item::Sysctl(sysctl) if sysctl.place == Place::Pod => Some(sysctl),
+        _ => None,
     }
 }
 

@@ -62,8 +62,8 @@ pub struct Config {
 #[serde(default, rename_all = "camelCase")]
 struct Wire {
     bridge: String,
-    is_gateway: bool,
-    is_default_gateway: bool,
+    is_gateway: Option<bool>,
+    is_default_gateway: Option<bool>,
     force_address: bool,
     ip_masq: bool,
     ip_masq_backend: String,
@@ -103,12 +103,35 @@ impl Config {
     /// # Errors
     /// Code 7 naming key and value, 4 for `CNI_ARGS`.
     pub fn read(request: &Request) -> Result<Config> {
-        let wire: Wire = request.conf.decode()?;
+        Config::of(request.conf.decode()?, request)
+    }
+
+    /// The same for a network whose pods send through a tunnel: where the keys say nothing, the bridge
+    /// is the pods' default gateway, and their MTU is the tunnel's.
+    ///
+    /// # Errors
+    /// As [`Config::read`], and an MTU of more bytes than the tunnel carries.
+    pub fn over_tunnel(request: &Request, mtu: u32) -> Result<Config> {
+        let mut wire: Wire = request.conf.decode()?;
+        if wire.mtu > i64::from(mtu) {
+            return Err(Error::config(format!("invalid MTU {}", wire.mtu))
+                .details(format!("the tunnel carries {mtu} bytes; leave mtu out, or lower it")));
+        }
+        if wire.mtu == 0 {
+            wire.mtu = i64::from(mtu);
+        }
+        wire.is_default_gateway.get_or_insert(wire.is_gateway != Some(false));
+        wire.is_gateway.get_or_insert(true);
+        Config::of(wire, request)
+    }
+
+    fn of(wire: Wire, request: &Request) -> Result<Config> {
         refuse_contradictions(&wire, request)?;
         let bridge = if wire.bridge.is_empty() { DEFAULT_BRIDGE.to_owned() } else { wire.bridge };
         valid_bridge_name(&bridge)?;
         let vlan = valid_vlan(wire.vlan)?;
-        let gateway = wire.is_gateway || wire.is_default_gateway;
+        let default_gateway = wire.is_default_gateway == Some(true);
+        let gateway = wire.is_gateway == Some(true) || default_gateway;
         if let (Some(id), true) = (vlan, gateway) {
             valid_bridge_name(&vlan_device(&bridge, id))?;
         }
@@ -116,7 +139,7 @@ impl Config {
         Ok(Config {
             bridge,
             gateway,
-            default_gateway: wire.is_default_gateway,
+            default_gateway,
             force_address: wire.force_address,
             address_protocol: 0,
             masquerade: wire.ip_masq,

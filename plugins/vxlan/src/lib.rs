@@ -2,8 +2,9 @@
 //! node's part in a VXLAN overlay. What that part is says `node.json`, which the daemon
 //! `route-sync` writes, or without a daemon the configuration.
 //!
-//! Configuration and node ([`config`]) → the tunnel's device, when it is absent → the request as
-//! the bridge plugin would have got it ([`plan`]) → the bridge plugin.
+//! Configuration and node ([`config`]) → the tunnel's device, when it is absent → the bridge
+//! plugin's configuration with the tunnel's MTU, and the request with the node's ranges ([`plan`]) →
+//! the bridge plugin's network.
 
 mod config;
 mod plan;
@@ -22,7 +23,7 @@ impl Plugin for Overlay {
         let wanted = Wanted::read(request)?;
         let (mut kernel, tunnel, request) = prepare(request, &wanted)?;
         // What the bridge plugin would refuse makes no device.
-        let mut config = bridge::Config::read(&request)?;
+        let mut config = bridge::Config::over_tunnel(&request, tunnel.mtu)?;
         if wanted.gateways_of_node {
             left_behind(&wanted, code::TRY_AGAIN)?;
             config.address_protocol = node::PROTOCOL;
@@ -42,12 +43,13 @@ impl Plugin for Overlay {
     fn check(&self, request: &Request) -> Result<()> {
         let wanted = Wanted::read(request)?;
         let (mut kernel, tunnel, request) = prepare(request, &wanted)?;
+        let config = bridge::Config::over_tunnel(&request, tunnel.mtu)?;
         let differences = kernel.tunnel_differences(&tunnel).map_err(|error| failed(&error))?;
         if !differences.is_empty() {
             let msg = format!("VXLAN device {} is not as it was made", tunnel.name);
             return Err(Error::new(code::CHECK_FAILED, msg).details(differences.join("; ")));
         }
-        Bridge.check(&request)
+        attach::check(&request, &config)
     }
 
     fn gc(&self, request: &Request) -> Result<()> {
@@ -59,16 +61,16 @@ impl Plugin for Overlay {
         if wanted.daemon {
             ready(&wanted)?;
         }
-        let (_, _, request) = prepare(request, &wanted)?;
-        Bridge.status(&request)
+        let (_, tunnel, request) = prepare(request, &wanted)?;
+        attach::status(&request, &bridge::Config::over_tunnel(&request, tunnel.mtu)?)
     }
 }
 
-/// The device, and the bridge plugin's request.
+/// The device, and the request with the node's ranges.
 fn prepare(request: &Request, wanted: &Wanted) -> Result<(Kernel, TunnelDevice, Request)> {
     let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
     let tunnel = plan::tunnel(&mut kernel, wanted)?;
-    let request = plan::for_bridge(request, wanted, tunnel.mtu)?;
+    let request = plan::with_ranges(request, &wanted.pod_cidrs);
     Ok((kernel, tunnel, request))
 }
 

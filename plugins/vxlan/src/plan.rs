@@ -1,4 +1,4 @@
-//! What the vxlan plugin wants: the tunnel's device, and a request for the bridge plugin.
+//! What the vxlan plugin wants: the tunnel's device, and a request with ranges for the IPAM plugin.
 
 use crate::config::Overlay;
 use crate::failed;
@@ -7,8 +7,6 @@ use attach::{Kernel, Mac, TunnelDevice};
 use cni::{Error, Request, Result};
 use ipnetwork::IpNetwork;
 use node::{Node, vtep};
-use serde::Deserialize;
-use serde_json::json;
 use std::net::IpAddr;
 
 /// The tunnel's device; what the node does not say, the underlay link does.
@@ -54,34 +52,12 @@ fn address_of(kernel: &mut Kernel, link: &str) -> Result<IpAddr> {
     })
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Given {
-    is_gateway: Option<bool>,
-    is_default_gateway: Option<bool>,
-    mtu: i64,
-}
-
-/// The request that the bridge plugin gets: with a gateway, with the tunnel's MTU, and with the
-/// node's CIDRs as host-local's ranges where there are none.
-pub(crate) fn for_bridge(request: &Request, wanted: &Overlay, mtu: u32) -> Result<Request> {
-    let given: Given = request.conf.decode()?;
-    if given.mtu > i64::from(mtu) {
-        return Err(Error::config(format!("invalid MTU {}", given.mtu))
-            .details(format!("the tunnel carries {mtu} bytes; leave mtu out, or lower it")));
-    }
+/// The request as the IPAM plugin gets it: with the node's CIDRs as host-local's ranges where there
+/// are none.
+pub(crate) fn with_ranges(request: &Request, cidrs: &[IpNetwork]) -> Request {
     let mut object = request.conf.object.clone();
-    if given.is_gateway.is_none() {
-        object.insert("isGateway".to_owned(), json!(true));
-    }
-    if given.is_default_gateway.is_none() && given.is_gateway != Some(false) {
-        object.insert("isDefaultGateway".to_owned(), json!(true));
-    }
-    if given.mtu == 0 {
-        object.insert("mtu".to_owned(), json!(mtu));
-    }
-    ranges::fill(&mut object, &wanted.pod_cidrs);
-    Ok(request.with_keys(object))
+    ranges::fill(&mut object, cidrs);
+    request.with_keys(object)
 }
 
 /// The request for what removes: it needs no node.json, and takes from it what it can.
@@ -90,7 +66,5 @@ pub(crate) fn for_teardown(request: &Request) -> Request {
         Ok(Some(node)) => node.pod_cidrs,
         _ => Vec::new(),
     };
-    let mut object = request.conf.object.clone();
-    ranges::fill(&mut object, &cidrs);
-    request.with_keys(object)
+    with_ranges(request, &cidrs)
 }

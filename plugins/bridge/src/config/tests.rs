@@ -37,6 +37,27 @@ fn refusal(keys: &Value) -> Error {
     error
 }
 
+#[test]
+fn over_a_tunnel_the_bridge_is_the_gateway_and_the_mtu_is_the_tunnels() {
+    let over = |keys: Value| Config::over_tunnel(&request(&keys, ""), 1450).unwrap();
+    let tunnelled = Config { gateway: true, default_gateway: true, mtu: Some(1450), ..defaults() };
+    assert_eq!(over(json!({})), tunnelled);
+    assert!(!over(json!({"isDefaultGateway": false})).default_gateway);
+    let own = over(json!({"isGateway": false, "mtu": 1400}));
+    assert_eq!((own.gateway, own.default_gateway, own.mtu), (false, false, Some(1400)));
+    let forced = over(json!({"isGateway": false, "isDefaultGateway": true}));
+    assert_eq!((forced.gateway, forced.default_gateway), (true, true));
+}
+
+#[test]
+fn no_mtu_is_more_than_the_tunnel_carries() {
+    let ask = |mtu: u32| Config::over_tunnel(&request(&json!({"mtu": mtu}), ""), 1450);
+    assert!(ask(1450).is_ok());
+    let error = ask(1451).unwrap_err();
+    assert_eq!((error.code, error.msg.as_str()), (code::INVALID_CONFIG, "invalid MTU 1451"));
+    assert!(error.details.contains("the tunnel carries 1450 bytes"), "{}", error.details);
+}
+
 /// What a configuration without keys means.
 pub(crate) fn defaults() -> Config {
     Config {

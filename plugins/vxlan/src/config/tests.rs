@@ -118,28 +118,11 @@ fn a_daemon_is_expected_where_the_keys_say_nothing() {
 }
 
 #[test]
-fn the_bridge_plugin_gets_a_gateway_ranges_and_the_mtu() {
+fn the_ipam_plugin_gets_the_nodes_ranges() {
     let wanted = read(&json!({}), Some(&a_node())).unwrap();
-    let get = |keys: Value| plan::for_bridge(&request(&keys), &wanted, 1450).unwrap().conf.object;
-    let bare = get(json!({}));
-    assert_eq!((&bare["isGateway"], &bare["isDefaultGateway"]), (&json!(true), &json!(true)));
-    assert_eq!(bare["mtu"], 1450);
+    let given = plan::with_ranges(&request(&json!({})), &wanted.pod_cidrs);
     let sets = json!([[{"subnet": "10.244.1.0/24"}], [{"subnet": "fd00:1::/64"}]]);
-    assert_eq!(bare["ipam"]["ranges"], sets);
-    let own = get(json!({"isGateway": false, "mtu": 1400}));
-    assert_eq!((&own["isGateway"], own.get("isDefaultGateway")), (&json!(false), None));
-    assert_eq!(own["mtu"], 1400);
-    assert_eq!(get(json!({"isDefaultGateway": false}))["isDefaultGateway"], false);
-}
-
-#[test]
-fn no_more_than_the_tunnel_carries() {
-    let wanted = read(&json!({}), Some(&a_node())).unwrap();
-    let ask = |mtu: u32| plan::for_bridge(&request(&json!({"mtu": mtu})), &wanted, 1450);
-    assert!(ask(1450).is_ok());
-    let error = ask(1451).unwrap_err();
-    assert_eq!((error.code, error.msg.as_str()), (code::INVALID_CONFIG, "invalid MTU 1451"));
-    assert!(error.details.contains("the tunnel carries 1450 bytes"), "{}", error.details);
+    assert_eq!(given.conf.object["ipam"]["ranges"], sets);
 }
 
 #[test]
