@@ -48,7 +48,7 @@ impl Chained for Config {
         let pod = pod.ok_or_else(|| missing("interface of the pod"))?;
         let host = host.ok_or_else(|| missing("veth of the host"))?;
         let mac: attach::Mac = pod.mac.parse().map_err(|_| missing("MAC address of the pod"))?;
-        let check = Macspoof { port: host.name.clone(), mac: mac.0, comment: comment.to_owned() };
+        let check = Macspoof { port: host.name.clone(), mac, comment: comment.to_owned() };
         Ok(vec![Item::Rule(Rule::Macspoof(check))])
     }
 }

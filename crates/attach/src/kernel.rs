@@ -10,9 +10,6 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bytes of the longest name of a link: IFNAMSIZ without the NUL (include/uapi/linux/if.h).
-const MAX_NAME: usize = 15;
-
 /// A result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -202,7 +199,7 @@ impl Kernel {
     pub fn link(&mut self, place: Place, name: &str) -> Result<Option<Link>> {
         // A prevResult may name anything: no link has such a name (IFNAMSIZ), and none of 64 KiB
         // fits an attribute.
-        if name.len() > MAX_NAME {
+        if cni::ifname::fault(name).is_some() {
             return Ok(None);
         }
         Ok(self.socket(place)?.get(&link::by_name(name))?)

@@ -186,7 +186,7 @@ impl Rule {
         match self {
             Rule::Masquerade(masquerade) => Owned::Masquerade { address: masquerade.address },
             Rule::Macspoof(macspoof) => {
-                Owned::Macspoof { port: macspoof.port.clone(), mac: Mac(macspoof.mac) }
+                Owned::Macspoof { port: macspoof.port.clone(), mac: macspoof.mac }
             }
             Rule::Rpfilter(rpfilter) => Owned::Rpfilter { link: rpfilter.link.clone() },
             Rule::Forwarded(forwarded) => Owned::Forwarded { address: forwarded.address },
@@ -206,7 +206,7 @@ impl Rule {
             if let Owned::Macspoof { port, mac } = owned
                 && *port == check.port
             {
-                check.mac = mac.0;
+                check.mac = *mac;
             }
         }
     }
@@ -270,7 +270,7 @@ impl Kernel {
             Owned::Masquerade { address } => {
                 return Ok(self.nft()?.del_masquerade(*address, mark)?);
             }
-            Owned::Macspoof { port, mac } => self.nft()?.del_macspoof(port, mac.0, mark)?,
+            Owned::Macspoof { port, mac } => self.nft()?.del_macspoof(port, *mac, mark)?,
             Owned::Rpfilter { link } => self.nft()?.del_rpfilter(link, mark)?,
             Owned::Forwarded { address } => {
                 return Ok(self.nft()?.del_forwarded(*address, mark)?);
@@ -334,8 +334,7 @@ fn marked_elements(nft: &mut Nft) -> nft::Result<Vec<(String, Owned)>> {
     let masquerades = nft.masquerades()?.into_iter();
     let masquerades = masquerades.map(|(address, mark)| (mark, Owned::Masquerade { address }));
     let macspoofs = nft.macspoofs()?.into_iter();
-    let macspoofs =
-        macspoofs.map(|((port, mac), mark)| (mark, Owned::Macspoof { port, mac: Mac(mac) }));
+    let macspoofs = macspoofs.map(|((port, mac), mark)| (mark, Owned::Macspoof { port, mac }));
     let rpfilters = nft.rpfilters()?.into_iter();
     let rpfilters = rpfilters.map(|(link, mark)| (mark, Owned::Rpfilter { link }));
     let forwarded = nft.forwarded()?.into_iter();

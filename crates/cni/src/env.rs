@@ -1,6 +1,7 @@
 //! The environment of an invocation: the spec's section 2, "Parameters".
 
 use crate::error::{Error, Result, code};
+use crate::ifname;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
@@ -178,20 +179,8 @@ fn valid_container_id(id: &str) -> Result<()> {
     )))
 }
 
-/// The kernel's rules (net/core/dev.c, dev_valid_name) and the spec's.
 fn valid_ifname(name: &str) -> Result<()> {
-    let msg = if name.len() > 15 {
-        "interface name is too long"
-    } else if matches!(name, "." | "..") {
-        "interface name is . or .."
-    } else if name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
-        "interface name contains / or : or whitespace characters"
-    } else if name.contains('%') {
-        // The kernel would expand it as a template.
-        "interface name contains %"
-    } else {
-        return Ok(());
-    };
+    let Some(msg) = ifname::fault(name) else { return Ok(()) };
     let details =
         format!("CNI_IFNAME is {name:?}; it must be of at most 15 bytes, without / : % or spaces");
     Err(Error::environment(msg).details(details))

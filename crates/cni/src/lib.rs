@@ -11,6 +11,7 @@ mod dispatch;
 mod env;
 mod error;
 pub mod files;
+pub mod ifname;
 pub mod json;
 pub mod lock;
 pub mod log;

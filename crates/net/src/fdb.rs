@@ -1,7 +1,7 @@
 //! Forwarding databases of VXLAN devices: RTM_NEWNEIGH, RTM_DELNEIGH and RTM_GETNEIGH of AF_BRIDGE
 //! with NTF_SELF (net/core/rtnetlink.c, rtnl_fdb_add; drivers/net/vxlan/vxlan_core.c).
 
-use crate::mac::Mac;
+use crate::Mac;
 use crate::neighbour::{
     NDA_DST, NDA_LLADDR, NDA_MASTER, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, dump, message,
     report,

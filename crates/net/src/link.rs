@@ -1,6 +1,6 @@
 //! Links: RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, and VLANs of bridge ports.
 
-use crate::mac::Mac;
+use crate::Mac;
 use crate::netns::NetNs;
 use netlink::Verb;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};

@@ -1,7 +1,7 @@
 //! Neighbours, the ARP and NDP tables: RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH (struct ndmsg of
 //! include/uapi/linux/neighbour.h; net/core/neighbour.c).
 
-use crate::mac::Mac;
+use crate::Mac;
 use netlink::Message;
 use netlink::Verb;
 use netlink::{find, ip_of, u32_of};

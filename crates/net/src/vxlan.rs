@@ -5,13 +5,13 @@ mod tunnel;
 
 pub use tunnel::{Ensured, Tunnel, differences, ensure};
 
+use crate::Mac;
 use crate::link::parse::{
     IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU,
     IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6,
     IFLA_VXLAN_PORT,
 };
 use crate::link::{NEW, RTM_NEWLINK};
-use crate::mac::Mac;
 use netlink::Message;
 use netlink::Verb;
 use std::net::IpAddr;

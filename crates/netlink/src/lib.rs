@@ -10,6 +10,7 @@
 mod attributes;
 mod batch;
 mod error;
+mod mac;
 mod message;
 mod monitor;
 mod reply;
@@ -18,6 +19,7 @@ mod verb;
 
 pub use attributes::{Attribute, attributes, checked, find, ip_of, u32_of};
 pub use error::{Error, Result};
+pub use mac::Mac;
 pub use message::{Message, frame};
 pub use monitor::Monitor;
 pub use reply::{HEADER, NLMSG_DONE, NLMSG_ERROR, Reply, next_reply, refusal, replies};

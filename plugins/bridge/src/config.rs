@@ -3,7 +3,7 @@
 use crate::plan::vlan_device;
 use attach::Mac;
 use attach::keys::{self, Args, WithMac};
-use cni::{Error, Request, Result, json};
+use cni::{Error, Request, Result, ifname, json};
 use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde_json::Value;
@@ -187,12 +187,11 @@ fn refuse_contradictions(wire: &Wire, request: &Request) -> Result<()> {
 }
 
 fn valid_bridge_name(name: &str) -> Result<()> {
-    let wrong = |c: char| c == '/' || c == ':' || c == '%' || c.is_whitespace() || c.is_control();
-    if name.len() > 15 || matches!(name, "." | "..") || name.contains(wrong) {
-        return Err(Error::config(format!("invalid bridge name {name:?}"))
-            .details("an interface name has at most 15 bytes, without / : % or spaces"));
+    if ifname::fault(name).is_none() {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::config(format!("invalid bridge name {name:?}"))
+        .details("an interface name has at most 15 bytes, without / : % or spaces"))
 }
 
 fn valid_vlan(id: i64) -> Result<Option<u16>> {

@@ -156,7 +156,7 @@ pub fn up(config: &Config, names: &Names, result: &CniResult) -> Vec<Item> {
     if let (true, Some(mac)) = (config.macspoof, names.pod_mac) {
         items.push(Item::Rule(Rule::Macspoof(Macspoof {
             port: names.host.clone(),
-            mac: mac.0,
+            mac,
             comment: names.comment.clone(),
         })));
     }

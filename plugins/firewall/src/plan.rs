@@ -3,7 +3,7 @@
 use crate::config::{Config, Policy};
 use attach::chain::Chained;
 use attach::{Forwarded, Isolation, Item, Rule};
-use cni::{CniResult, Error, Request, Result};
+use cni::{CniResult, Error, Request, Result, ifname};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -42,7 +42,7 @@ impl Config {
             )));
         };
         match bridge.name.len() {
-            1..=MAX_NAME => {}
+            1..=ifname::MAX => {}
             0 => return Err(Error::config("got empty bridge name")),
             _ => {
                 let msg = format!("{:?} is no name of a bridge", bridge.name);
@@ -54,9 +54,6 @@ impl Config {
         Ok(Some(Isolation { bridge: bridge.name.clone(), isolated }))
     }
 }
-
-/// Bytes of the longest name of a link (IFNAMSIZ without the NUL).
-const MAX_NAME: usize = 15;
 
 /// The addresses of a result, each once.
 pub(crate) fn addresses(result: &CniResult) -> Vec<IpAddr> {

@@ -300,7 +300,7 @@ fn of_masquerade(masquerade: &Masquerade) -> Vec<String> {
 
 fn of_macspoof(macspoof: &Macspoof) -> Vec<String> {
     let port = &macspoof.port;
-    let mac = macspoof.mac.map(|byte| format!("{byte:02x}")).join(":");
+    let mac = macspoof.mac;
     let ports = format!("nft 'delete element bridge ferrule spoof-ports {{ \"{port}\" }}'");
     let add = format!(
         "nft 'add element bridge ferrule spoof-ports {{ \"{port}\" comment \"someone else\" }}'"

@@ -4,7 +4,7 @@ use crate::alter::{alterations, names_it};
 use crate::common::{Pod, assert_same, in_netns, sh, state};
 use attach::{
     Bridge, Family, Forwarded, Gateway, Ifb, Item, Kernel, Mac, Macspoof, Masquerade, NetRoute,
-    Place, Port, RateLimit, Redirect, Route, Rule, Sysctl, Veth, Vlan, Vlans,
+    Place, Port, RateLimit, Redirect, Route, Rule, SubnetRoute, Sysctl, Veth, Vlan, Vlans,
 };
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ pub fn masquerade(address: &str, comment: &str) -> Masquerade {
 
 pub fn macspoof(comment: &str) -> Macspoof {
     let comment = comment.to_owned();
-    Macspoof { port: HOST.to_owned(), mac: [0x0a, 0, 0, 0, 0, 1], comment }
+    Macspoof { port: HOST.to_owned(), mac: Mac([0x0a, 0, 0, 0, 0, 1]), comment }
 }
 
 fn rate_limit(link: &str, owned: bool) -> Item {
@@ -145,6 +145,35 @@ fn each_alteration_of_each_item_is_named() {
         }
     }
     assert!(count > items.len());
+}
+
+/// Those of a network whose gateways lie outside of the pods' subnets.
+#[test]
+fn each_alteration_of_routes_to_a_subnet_and_on_the_link_is_named() {
+    let subnet = |pod: &str| {
+        Item::SubnetRoute(SubnetRoute { link: BRIDGE.to_owned(), pod: pod.parse().unwrap() })
+    };
+    let on_link = NetRoute { scope: Some(253), ..route("169.254.169.254/32", None) };
+    let items = vec![
+        bridge(),
+        Item::Veth(veth(HOST, "ferrule c1")),
+        Item::Up(Place::Pod, "eth0".to_owned()),
+        Item::Up(Place::Host, HOST.to_owned()),
+        gateway("10.8.0.1/32", false),
+        gateway("fe80::1/64", false),
+        Item::Address("eth0".to_owned(), "10.1.0.2/24".parse().unwrap(), false),
+        subnet("10.1.0.2/24"),
+        subnet("fd00:1::2/64"),
+        Item::Route(Route { link: "eth0".to_owned(), route: on_link }),
+    ];
+    for (index, item) in items.iter().enumerate().skip(7) {
+        let all = alterations(item);
+        assert!(!all.is_empty(), "{item}");
+        for alteration in all {
+            let items = items.clone();
+            in_netns(move || names_it(&items, index, &alteration));
+        }
+    }
 }
 
 /// Apart from the others, since the administrator's chain stays.

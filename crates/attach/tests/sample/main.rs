@@ -62,7 +62,7 @@ fn comments() -> Vec<String> {
 fn main_plugins() -> String {
     let comment = Maker::Main.comment(&attachment());
     let port = "vethmain".to_owned();
-    let rule = Macspoof { port, mac: [2, 0, 0, 0, 0, 9], comment: comment.clone() };
+    let rule = Macspoof { port, mac: attach::Mac([2, 0, 0, 0, 0, 9]), comment: comment.clone() };
     let mut kernel = Kernel::open(None).unwrap();
     kernel.apply(&[Item::Rule(Rule::Macspoof(rule))], &mut Vec::new()).unwrap();
     comment

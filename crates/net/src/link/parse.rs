@@ -3,8 +3,8 @@
 //! netlink-packet-route would parse every attribute of every kind of link: 200 KB of code in each
 //! executable, of which a dozen attributes are looked at here. It is not used for that.
 
+use crate::Mac;
 use crate::link::RTM_NEWLINK;
-use crate::mac::Mac;
 use netlink::{attributes, find, ip_of, u32_of};
 use std::net::IpAddr;
 

@@ -2,9 +2,7 @@
 //! more than the one that runs the tests.
 #![allow(clippy::unwrap_used)]
 
-mod mac {
-    pub use net::Mac;
-}
+use net::Mac;
 
 mod link {
     pub const RTM_NEWLINK: u16 = 16;

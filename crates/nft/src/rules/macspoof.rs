@@ -11,6 +11,8 @@
 //! }
 //! ```
 
+use netlink::Mac;
+
 use crate::Nft;
 use crate::kernel::batch::Batch;
 use crate::kernel::change::Chain;
@@ -28,23 +30,22 @@ pub struct Macspoof {
     /// The name of the bridge port on the host's side, 1 to 15 bytes.
     pub port: String,
     /// The pod's address, the only source address that its frames may carry.
-    pub mac: [u8; 6],
+    pub mac: Mac,
     /// Whose it is; cut to [`crate::COMMENT_MAX`] bytes by [`crate::fit`].
     pub comment: String,
 }
 
 /// The two elements. The address first: the port must never be watched without it.
-fn elements(port: &str, mac: [u8; 6], comment: &str) -> Result<[Element; 2]> {
+fn elements(port: &str, mac: Mac, comment: &str) -> Result<[Element; 2]> {
     let Some(key) = name_key(port) else {
         return Err(Error::Invalid(format!("macspoof: {port:?} is no interface name")));
     };
     // The second part of the concatenation is padded to whole registers of 4 bytes.
-    let both = [&key[..], &mac, &[0, 0]].concat();
-    let shown = mac.map(|byte| format!("{byte:02x}")).join(":");
+    let both = [&key[..], &mac.0, &[0, 0]].concat();
     let element =
         |set, key, title| Element { set, key, title, data: None, comment: comment::fit(comment) };
     Ok([
-        element(SPOOF_MACS, both, format!("{port} . {shown}")),
+        element(SPOOF_MACS, both, format!("{port} . {mac}")),
         element(SPOOF_PORTS, key, port.to_owned()),
     ])
 }
@@ -62,9 +63,9 @@ fn frame(batch: &mut Batch) {
 }
 
 /// The port and the address that a key of `spoof-macs` consists of.
-fn port_and_mac(key: &[u8]) -> Option<(String, [u8; 6])> {
+fn port_and_mac(key: &[u8]) -> Option<(String, Mac)> {
     let (name, mac) = key.split_at_checked(NAME_LEN)?;
-    Some((key_name(name), mac.get(..6)?.try_into().ok()?))
+    Some((key_name(name), Mac(mac.get(..6)?.try_into().ok()?)))
 }
 
 impl Nft {
@@ -105,7 +106,7 @@ impl Nft {
     ///
     /// # Errors
     /// As the kernel reports them.
-    pub fn macspoofs(&mut self) -> Result<Marked<(String, [u8; 6])>> {
+    pub fn macspoofs(&mut self) -> Result<Marked<(String, Mac)>> {
         self.marked_elements(BRIDGE, &[SPOOF_MACS], port_and_mac)
     }
 
@@ -114,7 +115,7 @@ impl Nft {
     ///
     /// # Errors
     /// As the kernel reports them, but for "gone" and "still in use".
-    pub fn del_macspoof(&mut self, port: &str, mac: [u8; 6], comment: &str) -> Result<()> {
+    pub fn del_macspoof(&mut self, port: &str, mac: Mac, comment: &str) -> Result<()> {
         let elements = elements(port, mac, comment)?;
         self.at_generation(|nft, generation| {
             let mut batch = Batch::new(BRIDGE);
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn keys_are_padded_as_registers_are() {
-        let [mac, port] = elements("veth0", [2, 0, 0, 0, 0, 1], "x").unwrap();
+        let [mac, port] = elements("veth0", Mac([2, 0, 0, 0, 0, 1]), "x").unwrap();
         assert_eq!(port.key, b"veth0\0\0\0\0\0\0\0\0\0\0\0");
         assert_eq!(mac.key, b"veth0\0\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\0\x01\0\0");
         assert_eq!(mac.title, "veth0 . 02:00:00:00:00:01");
@@ -152,8 +153,8 @@ mod tests {
 
     #[test]
     fn what_is_no_interface_name_is_refused() {
-        assert!(elements("", [0; 6], "").is_err());
-        assert!(elements("sixteen-bytes-xx", [0; 6], "").is_err());
-        assert!(elements("fifteen-bytes-x", [0; 6], "").is_ok());
+        assert!(elements("", Mac::default(), "").is_err());
+        assert!(elements("sixteen-bytes-xx", Mac::default(), "").is_err());
+        assert!(elements("fifteen-bytes-x", Mac::default(), "").is_ok());
     }
 }

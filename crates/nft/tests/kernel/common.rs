@@ -67,7 +67,11 @@ pub fn pod(network: &str, address: &str, subnet: &str, comment: &str) -> Masquer
 }
 
 pub fn port(name: &str, last: u8, comment: &str) -> Macspoof {
-    Macspoof { port: name.to_owned(), mac: [2, 0, 0, 0, 0, last], comment: comment.to_owned() }
+    Macspoof {
+        port: name.to_owned(),
+        mac: netlink::Mac([2, 0, 0, 0, 0, last]),
+        comment: comment.to_owned(),
+    }
 }
 
 pub fn remove(nft: &mut Nft, m: &Masquerade) {
