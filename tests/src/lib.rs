@@ -13,6 +13,7 @@ pub mod background;
 pub mod bins;
 pub mod chain;
 pub mod cluster;
+pub mod cnitool;
 pub mod conf;
 pub mod hostile;
 pub mod invoke;

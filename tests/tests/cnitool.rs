@@ -5,38 +5,21 @@
     reason = "a failed expectation is a failed test"
 )]
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, NODE6, OUTSIDE4, OUTSIDE6};
 use ferrule_tests::packets::{ping, tcp_source};
 use ferrule_tests::snapshot::assert_same;
-use ferrule_tests::tool::{self, Finished};
-use ferrule_tests::{Bins, Node, Outside, Pod, Snapshot, bins, peers};
+use ferrule_tests::tool::Finished;
+use ferrule_tests::{Node, Outside, Pod, Snapshot, bins, cnitool};
 use serde_json::{Value, json};
 
-/// `$FERRULE_CNITOOL`, or the one that scripts/peers builds.
-fn cnitool() -> PathBuf {
-    let given = std::env::var_os("FERRULE_CNITOOL").filter(|path| !path.is_empty());
-    given.map_or_else(|| peers::folder("cnitool").join("cnitool"), PathBuf::from)
-}
-
-/// cnitool in a node, on the configurations in its /etc/cni of /run.
 fn call(node: &Node, verb: &str, network: &str, pod: &Pod) -> Finished {
-    node.ns().enter(|| {
-        let mut command = Command::new(cnitool());
-        command.args([verb, network, &pod.netns()]).current_dir("/");
-        command.env("NETCONFPATH", "/run/net.d").env("CNI_PATH", Bins::ours().dir());
-        tool::finish(&mut command, b"")
-    })
+    cnitool::call(node, verb, network, pod, &json!({}))
 }
 
 #[track_caller]
 fn must(node: &Node, verb: &str, network: &str, pod: &Pod) -> String {
-    let done = call(node, verb, network, pod);
-    assert!(done.status.success(), "cnitool {verb}: {}{}", done.stdout, done.stderr);
-    done.stdout
+    cnitool::must(node, verb, network, pod, &json!({}))
 }
 
 fn conflist(version: &str) -> Value {
