@@ -96,6 +96,19 @@ pub struct SandboxConfig {
     pub hostname: String,
     #[prost(string, tag = "3")]
     pub log_directory: String,
+    #[prost(message, repeated, tag = "5")]
+    pub ports: Vec<PortMapping>,
+    #[prost(btree_map = "string, string", tag = "7")]
+    pub annotations: std::collections::BTreeMap<String, String>,
+}
+
+/// Of protocol TCP, which is the enumeration's 0.
+#[derive(Clone, PartialEq, Message)]
+pub struct PortMapping {
+    #[prost(int32, tag = "2")]
+    pub container: i32,
+    #[prost(int32, tag = "3")]
+    pub host: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -79,7 +79,7 @@ impl<'a> Engine<'a> {
         self.node.sh(&format!(
             r#"mkdir -p /run/engine/rootfs/bin && cd /run/engine
             cp {busybox} rootfs/bin/busybox
-            for name in sh sleep ping nc ip cat; do ln -s busybox rootfs/bin/$name; done
+            for name in sh sleep ping nc ip cat mkdir chmod httpd; do ln -s busybox rootfs/bin/$name; done
             tar -C rootfs -cf layer.tar .
             sum=$(sha256sum layer.tar | cut -d' ' -f1)
             case $(uname -m) in aarch64) arch=arm64 ;; *) arch=amd64 ;; esac
@@ -110,6 +110,8 @@ impl<'a> Engine<'a> {
             }),
             hostname: name.to_owned(),
             log_directory: "/run/engine/logs".to_owned(),
+            ports: vec![],
+            annotations: std::collections::BTreeMap::new(),
         }
     }
 }

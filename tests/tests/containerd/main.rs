@@ -7,6 +7,7 @@
 
 mod cri;
 mod engine;
+mod ports;
 
 use ferrule_tests::node::Place;
 use ferrule_tests::snapshot::assert_same;
@@ -23,7 +24,12 @@ struct Running {
 
 impl Running {
     fn start(engine: &Engine, name: &str) -> Self {
-        let config = Some(engine.sandbox(name));
+        Self::start_as(engine, name, engine.sandbox(name), &["/bin/sleep", "86400"])
+    }
+
+    /// Starts a pod of this description, whose container runs a program.
+    fn start_as(engine: &Engine, name: &str, config: cri::SandboxConfig, command: &[&str]) -> Self {
+        let config = Some(config);
         let request = cri::RunSandbox { config: config.clone() };
         let sandbox: cri::Named = engine.call("RunPodSandbox", &request).unwrap();
         let request = cri::CreateContainer {
@@ -31,7 +37,7 @@ impl Running {
             config: Some(cri::ContainerConfig {
                 metadata: Some(cri::Named { id: "main".to_owned() }),
                 image: Some(cri::Named { id: IMAGE.to_owned() }),
-                command: ["/bin/sleep", "86400"].map(str::to_owned).to_vec(),
+                command: command.iter().map(|word| (*word).to_owned()).collect(),
                 log_path: format!("{name}.log"),
             }),
             sandbox_config: config,
