@@ -10,6 +10,7 @@ import sys
 
 import across
 import attach
+import chain
 import flaps
 import other
 import routes
@@ -22,6 +23,7 @@ MEASURES = {
     "masquerade": attach.masquerade,
     "dual": attach.dual,
     "check": attach.check,
+    "chain": chain.chain,
     "bgp": attach.routed,
     "floor": attach.floor,
     "host-local": other.host_local,
