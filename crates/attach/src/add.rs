@@ -12,7 +12,7 @@ use cni::{
 /// Attaches a pod to a network.
 ///
 /// # Errors
-/// What the runtime shall see; nothing is left of the attachment.
+/// What the runtime receives; nothing is left of the attachment.
 pub fn add<N: Network>(request: &Request, network: &N) -> Result<CniResult> {
     let attachment = request.attachment();
     let names = network.names(&attachment);
@@ -151,7 +151,7 @@ impl<N: Network> Work<'_, N> {
         self.settle(&nothing).map(drop)
     }
 
-    /// Gives the pods that live their filters back, after somebody flushed nf_tables.
+    /// Gives the pods that live their filters back, after another program flushed nf_tables.
     fn filter_others(&mut self) {
         let records = Records::new(self.network.run_dir(), Maker::Main);
         let own = self.request.attachment().hash();

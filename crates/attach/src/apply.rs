@@ -138,7 +138,7 @@ impl Kernel {
         Ok(self.host.set(&link::set_up(bridge.index, &bridge.name))?)
     }
 
-    /// A bridge whose MAC address nobody set takes the lowest of its ports' (net/bridge/br_stp_if.c,
+    /// A bridge whose MAC address is not set takes the lowest of its ports' (net/bridge/br_stp_if.c,
     /// br_stp_recalculate_bridge_id), and zero after the last: its neighbours would lose it as pods
     /// come and go. Whether it was set (addr_assign_type) only sysfs tells, and /sys may be that of
     /// another network namespace. So it is set where it is a port's, or where there may be no port

@@ -47,7 +47,7 @@ fn plan<C: Chained>(request: &Request, chained: &C, result: &CniResult) -> Resul
 /// attachment left is removed first.
 ///
 /// # Errors
-/// What the runtime must be told; nothing of this plugin is left.
+/// What the runtime receives; nothing of this plugin is left.
 pub fn add<C: Chained>(request: &Request, chained: &C) -> Result<CniResult> {
     add_with(request, chained, || Kernel::open(request.env.netns.as_deref()))
 }

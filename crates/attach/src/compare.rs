@@ -12,7 +12,7 @@ pub(crate) type Differences = Vec<String>;
 
 impl Kernel {
     /// Compares every item with the kernel. Each difference begins with the item's name; what is
-    /// there beyond the items is nobody's business.
+    /// there beyond the items is not compared.
     ///
     /// # Errors
     /// The kernel could not be asked.

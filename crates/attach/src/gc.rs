@@ -20,7 +20,7 @@ struct Marked {
     owned: Vec<(String, Owned)>,
 }
 
-/// An attachment that reaches nobody any more and has no rules; its link is to be removed.
+/// An attachment whose link is down and that has no rules; its link is to be removed.
 struct Silenced {
     claim: Claim,
     attachment: Attachment,

@@ -18,7 +18,7 @@ pub enum Place {
     Pod,
 }
 
-/// One thing that shall exist.
+/// One thing that must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A bridge on the host; shared.
@@ -112,9 +112,9 @@ pub struct Bridge {
     pub name: String,
     /// Its MTU in bytes, for a bridge that is made.
     pub mtu: Option<u32>,
-    /// Whether it shall be promiscuous.
+    /// Whether it is promiscuous.
     pub promiscuous: bool,
-    /// Whether it shall filter by VLAN.
+    /// Whether it filters by VLAN.
     pub vlan_filtering: bool,
     /// Whether frames to the group addresses of IEEE 802.1D may teach it no source address: they
     /// do not pass the MAC check.
@@ -159,7 +159,7 @@ pub struct Port {
 pub struct Vlans {
     /// The port's link.
     pub link: String,
-    /// The VLANs it shall be in.
+    /// The VLANs it is in.
     pub vlans: Vec<Vlan>,
     /// Whether it stays in VLAN 1, which the kernel puts every port in.
     pub keep_default: bool,
@@ -234,7 +234,7 @@ pub struct Neighbour {
     pub address: IpAddr,
     /// Its MAC address.
     pub mac: Mac,
-    /// It keeps this MAC address for good; otherwise it is asked and heard as any other.
+    /// It keeps this MAC address for good; otherwise it is resolved as any other.
     pub permanent: bool,
 }
 

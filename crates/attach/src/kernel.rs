@@ -65,7 +65,7 @@ impl Error {
     }
 }
 
-/// A failed plan as the runtime shall see it.
+/// A failed plan as the runtime receives it.
 pub fn failed(error: &Error) -> cni::Error {
     let code = match error {
         Error::Conflict(_) => code::EXISTS,
@@ -187,7 +187,7 @@ impl Kernel {
     }
 
     /// Whether an [`Rule::Rpfilter`](crate::Rule::Rpfilter) was applied whose rule was not there: the
-    /// first one's, or somebody flushed nf_tables, and the others' elements are gone with it.
+    /// first one's, or another program flushed nf_tables, and the others' elements are gone with it.
     pub fn rpfilter_was_made(&self) -> bool {
         self.rpfilter_made
     }
@@ -338,7 +338,7 @@ impl Kernel {
 
     /// Waits until a link listens for neighbour solicitations of its IPv6 addresses. The kernel
     /// joins their multicast groups in its own time, also of addresses without duplicate address
-    /// detection (net/ipv6/addrconf.c, addrconf_dad_work), and until then nobody finds them.
+    /// detection (net/ipv6/addrconf.c, addrconf_dad_work), and until then no neighbour finds them.
     ///
     /// # Errors
     /// It takes longer than ten seconds.

@@ -1,6 +1,6 @@
 //! The life of an attachment, for every plugin: ADD, CHECK, DEL, GC and STATUS.
 //!
-//! A plugin says as a [`Network`] what shall exist: lists of [`Item`]s in the order that a person
+//! A plugin says as a [`Network`] what must exist: lists of [`Item`]s in the order that a person
 //! would say them. ADD applies them beside the IPAM plugin, CHECK compares them with the kernel
 //! field by field, a failed ADD removes what was applied, DEL and GC remove what the attachment's
 //! [`record`] says that it owns. Items name links; indexes are the kernel's.

@@ -38,7 +38,7 @@ pub trait Network {
     /// What exists because of addresses and routes: a completed result's.
     fn layer3(&self, names: &Names, result: &CniResult) -> Vec<Item>;
 
-    /// What waits until packets pass.
+    /// Items applied once the link carries packets.
     fn last(&self, _names: &Names, _result: &CniResult) -> Vec<Item> {
         Vec::new()
     }
@@ -57,6 +57,6 @@ pub trait Network {
     /// Which links of the node pass on what the pods send.
     fn forwarder(&self) -> Forwarder;
 
-    /// Whether nothing goes without nf_tables.
+    /// Whether nf_tables is required.
     fn needs_nft(&self) -> bool;
 }

@@ -17,7 +17,7 @@ impl Kernel {
     }
 
     /// Sets the host end of a veth pair down, if it is the attachment's: from then on its pod
-    /// reaches nobody. Quick, where removing takes milliseconds.
+    /// has no network. Quick, where removing takes milliseconds.
     ///
     /// # Errors
     /// The kernel's; a link of the name that is another's.
@@ -104,7 +104,7 @@ impl Kernel {
         if links.len() < 2 {
             return links.first().map_or(Ok(()), |link| self.remove_link(link));
         }
-        // The keys of a RandomState come from getrandom(2). Links that nobody grouped are in 0.
+        // The keys of a RandomState come from getrandom(2). Links are in group 0 by default.
         let group = (RandomState::new().build_hasher().finish() as u32).max(1);
         for link in links {
             self.forget(Place::Host, &link.name);

@@ -85,8 +85,8 @@ fn next_hop(route: &Route, result: &CniResult) -> Option<IpAddr> {
     gateways.find(|address| address.is_ipv6() == route.dst.is_ipv6())
 }
 
-/// Whether the kernel knows by itself that a gateway is on the link: it takes no other unless it is
-/// told so.
+/// Whether the kernel knows by itself that a gateway is on the link: it takes no other unless the
+/// route says `onlink`.
 fn is_known(gateway: IpAddr, result: &CniResult) -> bool {
     let link_local = matches!(gateway, IpAddr::V6(six) if six.is_unicast_link_local());
     let on_link = result.routes.iter().filter(|route| is_on_link(route)).map(|route| route.dst);

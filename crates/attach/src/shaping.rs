@@ -127,7 +127,7 @@ impl Kernel {
         }
     }
 
-    /// The IFB device of a name, if it is the attachment's, or nobody's.
+    /// The IFB device of a name, if it is the attachment's or has no mark.
     fn own_ifb(&mut self, name: &str, alias: &str) -> Result<Option<Link>> {
         let Some(link) = self.link(Place::Host, name)? else { return Ok(None) };
         let mark = |alias: &str| alias.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();

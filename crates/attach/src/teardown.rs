@@ -17,7 +17,7 @@ pub struct Teardown<'a> {
 
 /// Finds attachments that another suite made, before its executables were replaced by ours.
 pub trait Foreign {
-    /// Sets the host end of the attachment's veth pair down, if it can be told for sure.
+    /// Sets the host end of the attachment's veth pair down, if it is known for certain which it is.
     ///
     /// # Errors
     /// The kernel's.

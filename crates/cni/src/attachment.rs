@@ -48,7 +48,7 @@ impl Attachment {
     }
 
     /// A MAC address of its own: locally administered, unicast, and of the given first byte.
-    /// The host end's first byte is 0xfe, so that a bridge whose MAC address nobody pinned, and
+    /// The host end's first byte is 0xfe, so that a bridge whose MAC address is not pinned, and
     /// which takes the lowest of its ports' (net/bridge/br_stp_if.c), keeps that of an uplink.
     pub fn mac(&self, first: u8) -> [u8; 6] {
         let digest = self.digest();

@@ -59,7 +59,7 @@ pub trait Plugin {
     /// Makes the attachment; on an error nothing of it is left.
     ///
     /// # Errors
-    /// What the runtime shall see.
+    /// What the runtime receives.
     fn add(&self, request: &Request) -> Result<CniResult>;
     /// Removes the attachment; what is already gone is no error, and an error holds up nothing.
     ///
@@ -179,14 +179,14 @@ fn serve<P: Plugin>(command: &str, about: &About, plugin: &P) -> Result<Vec<u8>>
     Ok(Vec::new())
 }
 
-/// ADD whose result cannot be told did not happen, as far as the runtime knows: it is undone.
+/// An ADD whose result cannot be written did not happen, as far as the runtime knows: it is undone.
 fn add(plugin: &impl Plugin, request: Request) -> Result<Vec<u8>> {
     let result = plugin.add(&request)?;
     log::debug("added");
-    let told = result.to_json(request.conf.version).and_then(|document| {
+    let written = result.to_json(request.conf.version).and_then(|document| {
         put(&document).map_err(|error| Error::io("cannot write the result to stdout", &error))
     });
-    let Err(error) = told else { return Ok(Vec::new()) };
+    let Err(error) = written else { return Ok(Vec::new()) };
     let mut undo = request;
     undo.env.command = Command::Del;
     Err(match plugin.del(&undo) {

@@ -49,7 +49,7 @@ pub(crate) fn open(object: &Map<String, Value>, who: String) {
         warn(&format!("logFile {path:?} is not an absolute path; nothing is logged there"));
         return;
     }
-    // A FIFO that nobody reads would hold up the call for ever.
+    // A FIFO without a reader would block the call for ever.
     let flags = OFlag::O_NONBLOCK.bits();
     let mut options = OpenOptions::new();
     match options.append(true).create(true).mode(0o644).custom_flags(flags).open(path) {

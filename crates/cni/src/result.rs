@@ -180,7 +180,7 @@ mod wire {
 }
 
 impl CniResult {
-    /// Reads a result of any version, told apart by its shape.
+    /// Reads a result of any version, which its shape shows.
     ///
     /// # Errors
     /// The place and the value of what is wrong.

@@ -1,4 +1,4 @@
-//! Sockets whose close would wait, held open by a process that nobody waits for.
+//! Sockets whose close would wait, held open by a process that no caller waits for.
 //!
 //! Closing any NETLINK_NETFILTER socket waits, with the ruleset of its network namespace locked,
 //! until what was deleted there is freed: an RCU grace period, 12 ms after a deletion by whatever

@@ -2,7 +2,7 @@
 //! of CNI, and decides nothing.
 //!
 //! A verb ([`Verb`]) is a message and the parser of its reply; [`Socket`] carries verbs out and
-//! blocks. [`Monitor`] tells what changed, whoever changed it, and does not block. The kernel's
+//! blocks. [`Monitor`] receives what any process changed, and does not block. The kernel's
 //! errno stays matchable in [`Error`], its extended-ack text reaches the reader.
 
 pub mod address;

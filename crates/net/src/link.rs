@@ -62,7 +62,7 @@ pub fn add_bridge(name: &str, mac: Mac, mtu: Option<u32>, vlan_filtering: bool) 
     new(bridge.build(), format!("create bridge {name}"))
 }
 
-/// One transmit queue, as a veth end uses unless told otherwise. Where none is asked for, the kernel
+/// One transmit queue, as a veth end uses unless `ethtool -L` changes it. Where none is asked for, the kernel
 /// allocates one for each CPU and then switches all but one off, which waits for an expedited RCU
 /// grace period, of each end, under RTNL (drivers/net/veth.c, veth_init_queues): 0.15 ms of 0.7, and
 /// milliseconds where other processes are at work.

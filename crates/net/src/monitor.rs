@@ -43,7 +43,7 @@ const GROUPS: [u32; 8] = [
     RTNLGRP_IPV6_NETCONF,
 ];
 
-/// A change in the network namespace. What was added and what was altered are told alike.
+/// A change in the network namespace. Additions and alterations are reported alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A link is there, or something of it changed.
@@ -130,7 +130,7 @@ impl AsRawFd for Monitor {
 fn event(kind: u16, body: &[u8]) -> Option<Event> {
     // The parsers know reports of what is there; those of what is gone look the same.
     let link = || {
-        // A port that leaves its bridge is told as a link of AF_BRIDGE that is gone
+        // A port that leaves its bridge is reported as a link of AF_BRIDGE that is gone
         // (net/bridge/br_netlink.c, br_ifinfo_notify), and wireless devices tell of theirs
         // without a name.
         let whole = body.first() == Some(&(libc::AF_UNSPEC as u8));

@@ -52,7 +52,7 @@ impl NetNs {
         struct Back(NetNs);
         impl Drop for Back {
             fn drop(&mut self) {
-                // The next one who asks is told.
+                // The next call reports it.
                 let _ = self.0.go_back();
             }
         }

@@ -46,7 +46,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// Dropping it closes the socket, and closing any NETLINK_NETFILTER socket waits, with the
 /// ruleset of the network namespace locked, until what was deleted in it is freed
 /// (nft_rcv_nl_event), an RCU grace period: 12 ms right after a `del_…`, 0.01 ms some 17 ms
-/// later, whichever process deleted. So leave the descriptor to a process that nobody waits for
+/// later, whichever process deleted. So leave the descriptor to a process that no caller waits for
 /// where something may have been deleted.
 #[derive(Debug)]
 pub struct Nft {

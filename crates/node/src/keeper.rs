@@ -93,7 +93,7 @@ mod tests {
             scope.spawn(|| listener.accept().unwrap().0.write_all(b"ok\n").unwrap());
             assert_eq!(Keeper::of(dir.path()).unwrap(), Keeper::Lives);
         });
-        assert_eq!(Keeper::of(dir.path()).unwrap(), Keeper::Hangs, "nobody accepts");
+        assert_eq!(Keeper::of(dir.path()).unwrap(), Keeper::Hangs, "no process accepts");
         drop(held);
         assert_eq!(Keeper::of(dir.path()).unwrap(), Keeper::Gone, "no pod is connected");
         std::fs::create_dir(dir.path().join(ATTACHMENTS)).unwrap();

@@ -1,5 +1,5 @@
 //! File operations of the [store](crate::store): the lock, the sign by which a directory shows that
-//! nobody changed it, files that are whole or absent.
+//! no process changed it, files that are whole or absent.
 
 use crate::index::Time;
 use cni::{files, lock};
@@ -196,7 +196,7 @@ mod tests {
             change().unwrap();
             let (mtime, ctime) = times(&dir).unwrap();
             assert_eq!(mtime, ctime, "change {n}");
-            // Whoever puts the mtime back changes ctime; the clock may tick but every 10 ms.
+            // Setting the mtime back changes ctime; the clock may tick but every 10 ms.
             std::thread::sleep(Duration::from_millis(20));
             File::open(&dir).unwrap().set_modified(to_time(signed.0)).unwrap();
             assert_eq!(times(&dir).unwrap().0, signed.0);

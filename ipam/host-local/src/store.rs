@@ -12,7 +12,7 @@
 //! clock, hence to the same value (ext4, xfs, btrfs, tmpfs:
 //! `inode_set_mtime_to_ts(dir, inode_set_ctime_current(dir))`). As the last step of an operation
 //! we set mtime to another value than ctime, and write both into the index. While the directory
-//! still has both, nobody changed it; a change by whomever, also by an operation of ours that did
+//! still has both, no process changed it; a change by any, also by an operation of ours that did
 //! not come to its end, makes them equal again, and no step of the clock can hide it. ctime cannot
 //! be set at will, so neither can a restored backup. Then the directory is read whole, once, and
 //! the index made anew. Where a file system does not keep an mtime that was set, each operation
@@ -340,7 +340,7 @@ impl<'a> Store<'a> {
         let file = create_new(&aside, &content)?;
         let mut moved = move_new(&aside, &target);
         if moved == Err(Errno::EEXIST) && matches!(self.read(address), Found::Torn) {
-            // Nobody is about to complete it, since the lock is ours.
+            // No process is about to complete it, since the lock is ours.
             fs::remove_file(&target)?;
             moved = move_new(&aside, &target);
         }
@@ -361,7 +361,7 @@ impl<'a> Store<'a> {
         let _ = fs::remove_file(self.own.join("new"));
     }
 
-    /// Ends an operation: from here on the index is complete, until somebody changes the
+    /// Ends an operation: from here on the index is complete, until a process changes the
     /// directory. A failure is repaired by the next operation, which reads the directory.
     pub(crate) fn finish(&mut self) {
         if !self.changed {

@@ -106,12 +106,12 @@ pub(crate) fn ready(run_dir: &Path, node: Option<&Node>) -> Result<()> {
     match node {
         Some(_) if keeper == Keeper::Gone => unready(
             "route-sync does not run",
-            "nobody tells other nodes of this one's pods: none is here, or it is an hour ago; start it"
+            "this node's pod CIDRs are not announced: it stopped an hour ago or longer, or no pod is on this node; start it"
                 .to_owned(),
         ),
         Some(_) if keeper == Keeper::Hangs => unready(
             "route-sync does not answer",
-            "nobody tells other nodes of this one's pods; see its log, and restart it".to_owned(),
+            "this node's pod CIDRs are not announced; see its log, and restart it".to_owned(),
         ),
         None => {
             let path = Node::path(run_dir);
@@ -121,7 +121,7 @@ pub(crate) fn ready(run_dir: &Path, node: Option<&Node>) -> Result<()> {
         }
         Some(Node { bgp: None, .. }) => unready(
             "route-sync runs without BGP",
-            "nobody tells other nodes of this one's pods; add [bgp] to its configuration"
+            "this node's pod CIDRs are not announced; add [bgp] to its configuration"
                 .to_owned(),
         ),
         Some(Node { synced: false, .. }) => unready(

@@ -81,12 +81,12 @@ impl Network for Config {
                 comment: names.comment.clone(),
             })),
             accept_ra(host),
-            // Holds where somebody's reload flushed nf_tables.
+            // Holds where another program's reload flushed nf_tables.
             sysctl(Place::Host, "ipv4/conf/*/rp_filter", host, "1", true),
             // The host follows where a plugin behind this one changes the pod's MAC address.
             sysctl(Place::Pod, "ipv4/conf/*/arp_notify", pod, "1", true),
             sysctl(Place::Pod, "ipv6/conf/*/ndisc_notify", pod, "1", true),
-            // Nobody else is on the link.
+            // No other host is on the link.
             sysctl(Place::Pod, "ipv6/conf/*/accept_dad", pod, "0", true),
         ];
         if !self.accept_ra {

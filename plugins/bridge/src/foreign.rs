@@ -142,7 +142,7 @@ fn settled(removed: attach::Result<()>) -> Result<()> {
     }
 }
 
-/// The host end of the attachment's veth pair, if it can be told for sure: prevResult names it,
+/// The host end of the attachment's veth pair, if it is known for certain: prevResult names it,
 /// or the address on its other end is leased to the attachment.
 fn find_link(
     request: &Request,

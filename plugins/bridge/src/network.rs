@@ -130,7 +130,7 @@ fn is_news(
     if plan::has_v6_address(result) || !config.gateway || chosen {
         return Ok(!result.ips.is_empty());
     }
-    // Whoever had the address before us, with a MAC address of its own, has asked for the gateway.
+    // An earlier pod with this address and another MAC address has asked for the gateway.
     let gateway = plan::gateway_link(config);
     for ip in &result.ips {
         if kernel.is_known_elsewhere(&gateway, ip.address.ip(), mac)? {

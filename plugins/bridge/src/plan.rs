@@ -112,7 +112,7 @@ fn first_address(net: IpNetwork) -> Result<IpAddr> {
     })
 }
 
-/// The MAC address of a pod's interface that nobody gave one: of its first IPv4 address (0a:58 and
+/// The MAC address of a pod's interface where none is configured: of its first IPv4 address (0a:58 and
 /// its bytes, as the reference's were until 0.7), so that an address that comes back has the MAC
 /// address that its neighbours remember.
 pub fn mac_of(result: &CniResult) -> Option<Mac> {

@@ -111,12 +111,12 @@ fn ready(wanted: &Wanted) -> Result<()> {
                 .details("routes to other nodes are not kept; see its log, and restart it"))
         }
         (Keeper::Gone, _) => Err(Error::new(code::LIMITED_CONNECTIVITY, "route-sync does not run")
-            .details("nobody keeps the routes to other nodes: no pod is here, or it is an hour ago; start it")),
+            .details("the routes to other nodes are not kept: it stopped an hour ago or longer, or no pod is on this node; start it")),
     }
 }
 
 /// An error of this code while something is left of an earlier pod CIDR of the node: its bridge has
-/// another gateway, and what is left is reached by nobody.
+/// another gateway, and no other node reaches what is left.
 fn left_behind(wanted: &Wanted, code: u32) -> Result<()> {
     let Some(left) = &wanted.left_behind else { return Ok(()) };
     Err(Error::new(code, format!("an earlier pod CIDR of this node is in use: {left}"))
@@ -134,7 +134,7 @@ fn unready(request: &Request, error: Error) -> Error {
     if bare { Error { code: code::NOT_AVAILABLE, ..error } } else { error }
 }
 
-/// A refused change of the kernel as the runtime shall see it.
+/// A refused change of the kernel as the runtime receives it.
 fn failed(error: &attach::Error) -> Error {
     attach::failed(error)
 }

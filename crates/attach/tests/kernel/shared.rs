@@ -81,7 +81,7 @@ fn a_bridge_keeps_its_mac_as_pods_come_and_go() {
     }
 }
 
-/// As Linux 5.10 makes every bridge whose address nobody set; setting the same one changes nothing.
+/// As Linux 5.10 makes every bridge whose address is not set; setting the same one changes nothing.
 #[test]
 fn a_bridge_without_an_entry_for_its_own_mac_gets_one() {
     for sets_its_address in [false, true] {

@@ -205,7 +205,7 @@ fn info(link: &mut Link, infos: &[u8]) {
                 link.vlan_id = id.map(u16::from_ne_bytes);
             }
             IFLA_INFO_DATA if link.kind == "vxlan" => link.vxlan = Some(Box::new(vxlan(value))),
-            // A port's master is a bridge, or else nobody asks.
+            // A port's master is a bridge where this is used.
             IFLA_INFO_SLAVE_DATA => {
                 let state = find(value, IFLA_BRPORT_STATE).and_then(|state| state.first());
                 link.forwards = state == Some(&BR_STATE_FORWARDING);

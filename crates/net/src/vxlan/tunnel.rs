@@ -1,4 +1,4 @@
-//! A VXLAN device as it shall be, made or mended.
+//! A VXLAN device: made, compared and repaired.
 
 use super::{Vxlan, add_vxlan};
 use crate::link::{self, Link};
@@ -58,7 +58,7 @@ fn fixed_difference(link: &Link, device: &Vxlan<'_>) -> Option<String> {
         .or_else(|| differs("learning", is.learning.to_string(), false.to_string()))
 }
 
-/// What differs from how the tunnel shall be, in words; nothing is changed.
+/// How the device differs from the one that is wanted, in words; nothing is changed.
 ///
 /// # Errors
 /// The kernel's.
@@ -157,7 +157,7 @@ pub fn ensure(socket: &mut Socket, tunnel: &Tunnel<'_>) -> Result<Ensured> {
 fn make(socket: &mut Socket, tunnel: &Tunnel<'_>) -> Result<Link> {
     let device = &tunnel.device;
     let made = socket.set(&add_vxlan(device));
-    // Somebody may have made the same at the same time.
+    // Another process may have made the same at the same time.
     let link = socket.get(&link::by_name(device.name))?;
     match (made, link) {
         (Err(error), None) if error.is_exists() => Err(held(socket, device, error)),

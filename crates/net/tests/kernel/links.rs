@@ -16,7 +16,7 @@ fn a_bridge_is_made_down_and_keeps_its_mac() {
         assert_eq!((made.kind.as_str(), made.mac, made.mtu), ("bridge", mac, 1400));
         assert_eq!((made.up, made.promiscuous, made.master), (false, false, 0));
         assert_eq!(made.alias, "");
-        // A bridge whose address nobody set takes the lowest of its ports'.
+        // A bridge whose address is not set takes the lowest of its ports'.
         assert!(NEAR.0 < mac.0);
         let pod = new_netns();
         socket.set(&link::add_veth(&veth(made.index), &pod)).unwrap();

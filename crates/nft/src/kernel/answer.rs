@@ -39,7 +39,7 @@ pub enum Answer {
 pub struct TableState {
     /// Chains, sets and other objects in it.
     pub objects: u32,
-    /// Somebody switched it off (NFT_TABLE_F_DORMANT): its chains are not entered.
+    /// It is switched off (NFT_TABLE_F_DORMANT): its chains are not entered.
     pub dormant: bool,
     /// The netlink port of the process that alone may change it (NFT_TABLE_F_OWNER), mostly its PID.
     pub owner: Option<u32>,

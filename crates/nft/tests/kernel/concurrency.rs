@@ -89,7 +89,7 @@ fn the_same_address_may_be_fought_over() {
                 remove(nft, &m);
             }
         });
-        // Whoever came last had its own element, or found another's and left it.
+        // The last one had its own element, or found another's and left it.
         assert!(!ruleset().contains("10.1.0.5 comment"), "{}", ruleset());
     });
 }

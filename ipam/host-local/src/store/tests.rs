@@ -320,7 +320,7 @@ fn threads_race() {
     assert_eq!(all, node.leases(), "every address once, none lost");
 }
 
-/// Whether somebody waits for the lock of a file with this inode: `1: -> FLOCK … 00:2b:inode 0 EOF`.
+/// Whether a process waits for the lock of a file with this inode: `1: -> FLOCK … 00:2b:inode 0 EOF`.
 fn awaits(inode: &str) -> bool {
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let mut waiting = locks.lines().filter(|line| line.contains("->"));

@@ -93,7 +93,7 @@ fn a_change_between_look_and_batch_is_looked_at_again() {
     });
 }
 
-/// Whoever changes it all the time does not keep it from an end.
+/// A process that changes the ruleset all the time does not keep it from an end.
 #[test]
 fn a_ruleset_that_never_rests_ends_the_looking() {
     in_netns(|| {
