@@ -1,19 +1,22 @@
-//! The BGP speaker: sessions over TCP, what is heard as routes of the kernel, this node's CIDRs
-//! announced. The protocol itself is the crate `bgp-speaker`.
+//! The BGP speaker: sessions over TCP, in which this node's CIDRs are announced and routes are
+//! learned. The protocol itself is the crate `bgp-speaker`.
 //!
-//! [`Speaker`] is driven by the daemon's loop: it waits with [`Speaker::hear`], acts on what came
-//! ([`Speaker::act`]), and tells which routes changed ([`Speaker::follow`]). What is installed is
-//! [`crate::sync`]'s.
+//! [`Speaker`] is driven by the daemon's loop: it waits with [`Speaker::next_event`], acts on the event
+//! ([`Speaker::act`]), and returns which routes changed ([`Speaker::follow`]). [`crate::sync`] puts
+//! them into the kernel.
 
 pub mod config;
 mod dial;
 mod driver;
 mod follow;
+mod identity;
 mod limit;
+mod listen_failure;
 mod lookup;
 mod neighbor;
 #[cfg(test)]
 mod netns;
+mod refusals;
 mod refused;
 mod reload;
 mod remarks;
@@ -24,4 +27,4 @@ pub mod table;
 mod tcp;
 
 pub use driver::Speaker;
-pub use tcp::Heard;
+pub use tcp::NetworkEvent;

@@ -1,6 +1,6 @@
 //! The daemon's loop.
 
-use crate::bgp::{Heard, Speaker};
+use crate::bgp::{NetworkEvent, Speaker};
 use crate::config::{self, Config};
 use crate::error::{Error, io_error};
 use crate::probe::{self, Prober};
@@ -42,14 +42,14 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     let mut daemon = Daemon::begin(config_path, config, &queries, asked)?;
     info!(node = daemon.config.node_name, "running");
     systemd::ready();
-    daemon.tell();
+    daemon.report_status();
     systemd::watchdog(move || {
         let queries = queries.clone();
         async move { ask(&queries, Query::Figures).await.is_some() }
     });
-    while daemon.turn().await? {
+    while daemon.next_step().await? {
         daemon.work();
-        daemon.tell();
+        daemon.report_status();
     }
     systemd::stopping();
     if let Some(speaker) = &mut daemon.speaker {
@@ -59,11 +59,11 @@ pub async fn run(config_path: &Path, config: Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// Holds the lock as long as the runtime lives, and leaves word that it does.
+/// Holds the lock as long as the runtime lives, and touches it each minute.
 async fn beat(lock: Lock) {
     loop {
         if let Err(error) = lock.beat() {
-            debug!("cannot leave word in the lock: {error}");
+            debug!("cannot touch the lock: {error}");
         }
         sleep(node::keeper::BEAT).await;
     }
@@ -76,9 +76,9 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-async fn hear(speaker: &mut Option<Speaker>) -> Option<Heard> {
+async fn next_event(speaker: &mut Option<Speaker>) -> Option<NetworkEvent> {
     match speaker {
-        Some(speaker) => speaker.hear().await,
+        Some(speaker) => speaker.next_event().await,
         None => pending().await,
     }
 }
@@ -112,14 +112,14 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Opens all that it hears of and is asked by, and gives up privileges.
+    /// Opens everything that events and questions come from, and gives up privileges.
     fn begin(
         config_path: &Path,
         config: Config,
         queries: &mpsc::Sender<Query>,
         asked: mpsc::Receiver<Query>,
     ) -> Result<Daemon, Error> {
-        // Heard before the first dump, so that nothing falls in between.
+        // Opened before the first dump, so that no change is missed.
         #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
         let monitor = AsyncFd::new(Monitor::open()?).map_err(io_error("watch netlink"))?;
         #[expect(deprecated, reason = "the other constructor is unsafe; Monitor keeps its promise")]
@@ -156,9 +156,9 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Waits for one thing and takes it in; false where it was the last.
-    async fn turn(&mut self) -> Result<bool, Error> {
-        // However much waits: those who read, write and answer have their turn.
+    /// Waits for one event and handles it; false where the daemon must stop.
+    async fn next_step(&mut self) -> Result<bool, Error> {
+        // Tasks that read, write and answer run, however much waits here.
         yield_now().await;
         let again = self.sync.next_try();
         tokio::select! {
@@ -166,7 +166,7 @@ impl Daemon {
             Some(()) = self.changed.recv() => self.reload(),
             Some(query) = self.asked.recv() => self.answer(query),
             update = self.updates.recv() => match update {
-                Some(update) => self.told(update),
+                Some(update) => self.update(update),
                 None => {
                     error!("the source has ended");
                     return Ok(false);
@@ -182,15 +182,15 @@ impl Daemon {
                 self.speaker.iter_mut().for_each(|speaker| speaker.events(&events));
                 self.sync.events(events);
             }
-            heard = hear(&mut self.speaker) => {
-                self.hear_kernel()?;
+            event = next_event(&mut self.speaker) => {
+                self.read_notifications()?;
                 if let Some(speaker) = &mut self.speaker {
-                    speaker.act(heard);
+                    speaker.act(event);
                 }
             }
-            heard = probe::hear(&mut self.prober) => {
+            event = probe::next_event(&mut self.prober) => {
                 if let Some(prober) = &mut self.prober {
-                    prober.act(heard, &self.sync);
+                    prober.act(event, &self.sync);
                 }
             }
             ready = self.ruleset.readable_mut() => {
@@ -211,9 +211,8 @@ impl Daemon {
         Ok(true)
     }
 
-    /// Takes in what the kernel tells of the daemon's own changes, so that many of them do not fill
-    /// the socket.
-    fn hear_kernel(&mut self) -> Result<(), Error> {
+    /// Reads the notifications of the daemon's own changes, so that many of them do not fill the socket.
+    fn read_notifications(&mut self) -> Result<(), Error> {
         for _ in 0..READINGS {
             let events = self.monitor.get_mut().read()?;
             if events.is_empty() {
@@ -229,14 +228,14 @@ impl Daemon {
         self.config.resync_interval.map(|interval| Instant::now() + interval)
     }
 
-    fn told(&mut self, update: Update) {
+    fn update(&mut self, update: Update) {
         match update {
             Update::Set { set, kept } => self.sync.set(&set, kept),
             Update::Failed(error) => self.sync.source_failed(error),
         }
     }
 
-    /// Does what there is to do; then again, as far as BGP's next hops depend on it.
+    /// Does the pending work; then again, as far as BGP's next hops depend on it.
     fn work(&mut self) {
         self.sync.work();
         self.learn();
@@ -246,7 +245,7 @@ impl Daemon {
         }
     }
 
-    /// Carries out what BGP tells.
+    /// Carries out what BGP peers announce.
     fn learn(&mut self) {
         let Some(speaker) = &mut self.speaker else { return };
         speaker.links(self.sync.facts());
@@ -254,7 +253,7 @@ impl Daemon {
         let changes = speaker.follow();
         self.sync.learn(Announced {
             changes,
-            has_routes: speaker.is_of_use(),
+            has_routes: speaker.has_routes(),
             complete: speaker.is_complete(),
             refuses: speaker.refuses(),
         });
@@ -263,7 +262,7 @@ impl Daemon {
 
     fn answer(&self, query: Query) {
         let speaker = self.speaker.as_ref();
-        // Who does not wait any more needs no answer.
+        // An answer that no client waits for any more is dropped.
         match query {
             Query::Status(to) => {
                 let mut report = self.sync.report();
@@ -358,8 +357,8 @@ impl Daemon {
         systemd::ready();
     }
 
-    /// Tells systemd.
-    fn tell(&mut self) {
+    /// Reports the status to systemd, where it changed.
+    fn report_status(&mut self) {
         let summary = self.sync.summary();
         if summary != self.shown {
             systemd::status(&summary);

@@ -25,9 +25,9 @@ const LOGGED: usize = 20;
 const WAITS: &str = "the probe asks nobody: this node has no address of its pod CIDRs yet; the \
                      first pod on a bridge with isGateway brings one";
 
-/// What [`Prober::hear`] waited for.
+/// What [`Prober::next_event`] waits for.
 #[derive(Debug)]
-pub enum Heard {
+pub enum ProbeEvent {
     /// It is time for a round.
     Due,
     /// A round is over.
@@ -63,26 +63,26 @@ impl Prober {
     }
 
     /// Waits for the next thing to do. Nothing is lost when it is not waited for to the end.
-    pub async fn hear(&mut self) -> Heard {
+    pub async fn next_event(&mut self) -> ProbeEvent {
         match &mut self.round {
             Some(round) => {
                 let answers = round.await;
                 self.round = None;
                 // One that ended without a result asked nobody.
-                Heard::Answers(answers.unwrap_or_default())
+                ProbeEvent::Answers(answers.unwrap_or_default())
             }
             None => {
                 sleep_until(self.due).await;
-                Heard::Due
+                ProbeEvent::Due
             }
         }
     }
 
-    /// Does what was heard.
-    pub fn act(&mut self, heard: Heard, sync: &Sync) {
-        match heard {
-            Heard::Due => self.begin(sync),
-            Heard::Answers(answers) => self.end(&answers),
+    /// Acts on an event.
+    pub fn act(&mut self, event: ProbeEvent, sync: &Sync) {
+        match event {
+            ProbeEvent::Due => self.begin(sync),
+            ProbeEvent::Answers(answers) => self.end(&answers),
         }
     }
 
@@ -168,10 +168,10 @@ impl Prober {
     }
 }
 
-/// As [`Prober::hear`], for ever where there is none.
-pub async fn hear(prober: &mut Option<Prober>) -> Heard {
+/// As [`Prober::next_event`], for ever where there is none.
+pub async fn next_event(prober: &mut Option<Prober>) -> ProbeEvent {
     match prober {
-        Some(prober) => prober.hear().await,
+        Some(prober) => prober.next_event().await,
         None => pending().await,
     }
 }

@@ -116,20 +116,6 @@ impl Sync {
         }));
     }
 
-    /// Another program changed the table `inet ferrule`.
-    pub fn ruleset_changed(&mut self) {
-        if !self.view.convergence.has_set() {
-            return;
-        }
-        let failed = self.problems.has(pass::NFTABLES);
-        let guarded = self.rules("somebody changed nftables");
-        self.limit_neighbours("somebody changed nftables");
-        // Without the guard no tunnel was made, nor an existing one mended.
-        if failed && guarded {
-            self.work.full("the guard can be put now");
-        }
-    }
-
     /// When something that failed is tried again.
     pub fn next_try(&self) -> Option<Instant> {
         self.failures.next_try().into_iter().chain(self.problems.next_try()).min()

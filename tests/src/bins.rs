@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::peers;
+pub use crate::peers::workspace;
 
 /// The variable that names another folder of the reference's executables.
 const GIVEN: &str = "FERRULE_REFERENCE_DIR";
@@ -74,9 +75,4 @@ pub(crate) fn is_reference(path: &Path) -> bool {
     given.is_some_and(|dir| path.starts_with(dir))
         || path.starts_with(OLD)
         || path.iter().any(|part| part.to_string_lossy().starts_with("reference-v"))
-}
-
-/// The root of the workspace.
-pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_path_buf()
 }

@@ -23,6 +23,7 @@ pub mod ns;
 pub mod outside;
 pub mod packets;
 pub mod peers;
+pub mod pidns;
 pub mod raw;
 pub mod reset;
 pub mod routers;
@@ -30,13 +31,14 @@ pub mod snapshot;
 pub mod threads;
 pub mod tool;
 
-pub use background::{Background, Pidns};
+pub use background::Background;
 pub use bins::Bins;
 pub use chain::Chain;
 pub use invoke::{Attachment, Call, Failure, Outcome};
 pub use node::{Node, Pod};
 pub use ns::Namespace;
 pub use outside::Outside;
+pub use pidns::Pidns;
 pub use snapshot::Snapshot;
 
 use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
 //! The programs that suites run beside ours: those of `tests/peers/`, built by `scripts/peers`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::{bins, tool};
+use crate::tool;
 
 /// A first build fetches modules, and waits for another that builds the same.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -19,6 +19,11 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 fn ask(name: &str) -> PathBuf {
-    let script = bins::workspace().join("scripts/peers");
+    let script = workspace().join("scripts/peers");
     PathBuf::from(tool::succeed_within(Command::new(script).arg(name), LIMIT).trim())
+}
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_path_buf()
 }

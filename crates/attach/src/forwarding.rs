@@ -1,22 +1,12 @@
 //! Forwarding: the node's, and that of the links that pods send by. A link inherits the switch of
 //! `conf.default`, which hardened nodes leave off.
 
+pub use crate::network::Forwarder;
 use crate::record::Records;
 use crate::settings::sysctl;
 use crate::{Family, Item, Kernel, Maker, Network, Place, SubnetRoute, failed, ranges};
 use cni::{Error, Request, Result, code};
 use ipnetwork::IpNetwork;
-
-/// Which links of the node pass on what the pods send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Forwarder {
-    /// None: the pods have no gateway here.
-    None,
-    /// One link for all pods.
-    Link(String),
-    /// Each pod's own.
-    EachPods,
-}
 
 /// Forwarding by a link, for some families. The node's comes first: it sets that of all links
 /// (net/ipv4/devinet.c, inet_forward_change; net/ipv6/addrconf.c, addrconf_fixup_forwarding).

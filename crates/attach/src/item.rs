@@ -1,22 +1,15 @@
 //! The nouns of a plan.
 
 use crate::owned::{Owned, Rule};
+pub use crate::place::Place;
 use crate::setting::Change;
+use crate::subnet_route::SubnetRoute;
 use ipnetwork::IpNetwork;
 use net::link::Vlan;
 use net::{Family, Mac};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
-
-/// Whose network namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The node's: the one that the plugin runs in.
-    Host,
-    /// The pod's.
-    Pod,
-}
 
 /// One thing that must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,28 +192,6 @@ pub struct HostRoute {
     pub last_source: Option<IpAddr>,
     /// Who made it, as rtnetlink numbers it.
     pub protocol: u8,
-}
-
-/// The host's route to a subnet of pods on a bridge. An address of the subnet on the bridge makes
-/// one; a gateway that lies outside of the subnet does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubnetRoute {
-    /// The link that holds the gateway: the bridge, or a VLAN device over it.
-    pub link: String,
-    /// A pod's address with the length of its subnet.
-    pub pod: IpNetwork,
-}
-
-impl SubnetRoute {
-    /// The subnet, without host bits.
-    pub fn subnet(&self) -> IpNetwork {
-        IpNetwork::new(self.pod.network(), self.pod.prefix()).unwrap_or(self.pod)
-    }
-
-    /// Whether the subnet is the pod's address alone, and the route goes with the pod.
-    pub fn is_of_one_pod(&self) -> bool {
-        self.pod == IpNetwork::from(self.pod.ip())
-    }
 }
 
 /// A neighbour at the other end of a veth pair.

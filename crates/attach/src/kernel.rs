@@ -1,6 +1,6 @@
 //! The kernel as a plan meets it: the host's netlink socket, the pod's, and nf_tables.
 
-use crate::item::Place;
+use crate::place::Place;
 use cni::code;
 use ipnetwork::IpNetwork;
 use net::{Conntrack, Link, Mac, NetNs, Socket, link};

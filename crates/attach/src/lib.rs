@@ -22,9 +22,11 @@ mod legacy;
 mod names;
 mod network;
 mod owned;
+mod place;
 pub mod ranges;
 pub mod record;
 mod remove;
+mod restore;
 mod route;
 mod routed;
 pub mod routes;
@@ -32,6 +34,7 @@ mod setting;
 pub mod settings;
 mod shaping;
 mod subnet;
+mod subnet_route;
 mod teardown;
 mod tunnel;
 
@@ -40,8 +43,8 @@ pub use check::{check, status};
 pub use del::del;
 pub use gc::gc;
 pub use item::{
-    Bridge, Gateway, HostRoute, Ifb, Item, Neighbour, Place, Port, RateLimit, Redirect, Route,
-    SubnetRoute, Sysctl, Veth, Vlans,
+    Bridge, Gateway, HostRoute, Ifb, Item, Neighbour, Port, RateLimit, Redirect, Route, Sysctl,
+    Veth, Vlans,
 };
 pub use kernel::{Error, Kernel, Result, failed};
 pub use names::{Maker, Names, alias, comment};
@@ -51,6 +54,8 @@ pub use net::{Family, Link, Mac};
 pub use network::Network;
 pub use nft::reference_macspoof_chain;
 pub use owned::*;
+pub use place::Place;
 pub use setting::{Change, Setting};
+pub use subnet_route::SubnetRoute;
 pub use teardown::{Foreign, Teardown};
 pub use tunnel::TunnelDevice;

@@ -1,9 +1,19 @@
 //! What differs between the plugins that attach a pod by a veth pair.
 
-use crate::forwarding::Forwarder;
 use crate::{Item, Kernel, Link, Names};
 use cni::{Attachment, CniResult, Result};
 use std::path::Path;
+
+/// Which links of the node pass on what the pods send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forwarder {
+    /// None: the pods have no gateway here.
+    None,
+    /// One link for all pods.
+    Link(String),
+    /// Each pod's own.
+    EachPods,
+}
 
 /// A network's configuration, and what it makes of an attachment. All but [`Network::settle`] are
 /// pure functions.

@@ -5,9 +5,9 @@
 //! arms that the compiler then asks for. No match over the two has a `_` arm; the test `no_match_over_
 //! what_is_owned_has_a_default` holds that.
 
-use crate::item::SubnetRoute;
 use crate::kernel::{Error, Kernel, Result};
-use crate::setting::Setting;
+use crate::setting::{Change, Setting};
+use crate::subnet_route::SubnetRoute;
 use ipnetwork::IpNetwork;
 use net::Mac;
 use nft::Nft;
@@ -342,4 +342,12 @@ fn marked_elements(nft: &mut Nft) -> nft::Result<Vec<(String, Owned)>> {
     let all = || Owned::HostPorts { ports: Vec::new(), pods: Vec::new(), sources: Sources::Near };
     let host_ports = nft.host_ports()?.into_iter().map(|((), mark)| (mark, all()));
     Ok(masquerades.chain(macspoofs).chain(rpfilters).chain(forwarded).chain(host_ports).collect())
+}
+
+impl Change {
+    /// What the attachment owns of it: nothing where nothing was changed.
+    pub(crate) fn owned(&self) -> Option<Owned> {
+        let from = self.from.clone().filter(|from| *from != self.to)?;
+        Some(Owned::Setting { to: self.to.clone(), from })
+    }
 }

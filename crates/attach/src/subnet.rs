@@ -1,8 +1,9 @@
 //! The host's routes to pods on a bridge that holds no address of their subnet.
 
 use crate::compare::{Differences, differs, missing};
-use crate::item::{Place, SubnetRoute};
 use crate::kernel::{Error, Kernel, Result};
+use crate::place::Place;
+use crate::subnet_route::SubnetRoute;
 use net::route;
 
 /// The protocol of a plugin's routes, `ferrule-pod` in rt_protos: the daemon leaves them alone.

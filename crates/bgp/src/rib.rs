@@ -15,8 +15,8 @@ mod policy;
 
 pub use best_path::{Path, Selection, Source, select};
 pub use export::{AdjRibOut, Export, LocalAddresses, Unannounced, exports};
-pub use kept::{AS_PATH_MAX, CLUSTERS_MAX, COMMUNITIES_MAX};
-pub use policy::{Policy, Rejected};
+pub use kept::COMMUNITIES_MAX;
+pub use policy::{AS_PATH_MAX, CLUSTERS_MAX, Policy, Rejected};
 
 use crate::codec::{Family, NextHop, Update};
 use ipnetwork::IpNetwork;

@@ -14,9 +14,9 @@ use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, Link
 
 pub(crate) mod parse;
 
+pub(crate) use parse::RTM_NEWLINK;
 pub use parse::{Link, Vlan, VxlanInfo};
 
-pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;

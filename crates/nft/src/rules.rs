@@ -1,5 +1,6 @@
 //! What Ferrule keeps in nf_tables: a file for each feature, and below the types that it exports.
 
+pub(crate) mod adopt;
 pub(crate) mod firewall;
 pub(crate) mod hostports;
 pub(crate) mod invalid;
@@ -11,6 +12,7 @@ pub(crate) mod node;
 pub(crate) mod reference;
 pub(crate) mod rpfilter;
 pub(crate) mod rule;
+pub(crate) mod spans;
 pub(crate) mod tables;
 
 pub use firewall::{ACCEPT_MARK, Forwarded, Isolation};

@@ -34,7 +34,6 @@ use crate::lease::{self, Holder};
 use cni::{Error, Result, log};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-pub(crate) use rescan::Sweep;
 use std::cell::OnceCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -68,6 +67,14 @@ pub struct Store<'a> {
     pub(crate) scanned_now: bool,
     /// Whether the directory or the index differ from what the index's header says.
     pub(crate) changed: bool,
+}
+
+/// What to do with the leases met in reading the whole directory.
+pub(crate) enum Sweep<'a> {
+    /// Drop those from before the last boot.
+    Stale,
+    /// Drop also what GC does not name, and torn files.
+    Unless(&'a dyn Fn(&Holder) -> bool),
 }
 
 /// What stands at the place of a lease.

@@ -1,6 +1,5 @@
 //! The configuration of the bridge plugin: JSON in, types that cannot be wrong out.
 
-use crate::plan::vlan_device;
 use attach::Mac;
 use attach::keys::{self, Args, WithMac};
 use cni::{Error, Request, Result, ifname, json};
@@ -184,6 +183,11 @@ fn refuse_contradictions(wire: &Wire, request: &Request) -> Result<()> {
             ));
     }
     Ok(())
+}
+
+/// The name of the device that holds the gateway's address of a VLAN.
+pub fn vlan_device(bridge: &str, id: u16) -> String {
+    format!("{bridge}.{id}")
 }
 
 fn valid_bridge_name(name: &str) -> Result<()> {

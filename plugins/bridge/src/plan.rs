@@ -1,7 +1,7 @@
 //! What the bridge plugin wants to exist: pure functions of the configuration, the attachment and
 //! what IPAM said.
 
-use crate::config::Config;
+use crate::config::{Config, vlan_device};
 use attach::settings::{accept_ra, own_routes_only, sysctl};
 use attach::{
     Bridge, Family, Gateway, Item, Mac, Macspoof, Masquerade, Names, Place, Port, Rule,
@@ -214,11 +214,6 @@ pub fn gateway_link(config: &Config) -> String {
         None => config.bridge.clone(),
         Some(id) => vlan_device(&config.bridge, id),
     }
-}
-
-/// The name of the device that holds the gateway's address of a VLAN.
-pub fn vlan_device(bridge: &str, id: u16) -> String {
-    format!("{bridge}.{id}")
 }
 
 fn gateways(config: &Config, result: &CniResult) -> Vec<Item> {

@@ -1,9 +1,8 @@
 //! What the vxlan plugin wants: the tunnel's device, and a request with ranges for the IPAM plugin.
 
 use crate::config::Overlay;
-use crate::failed;
 use attach::ranges;
-use attach::{Kernel, Mac, TunnelDevice};
+use attach::{Kernel, Mac, TunnelDevice, failed};
 use cni::{Error, Request, Result};
 use ipnetwork::IpNetwork;
 use node::{Node, vtep};

@@ -17,7 +17,7 @@ impl Speaker {
         let source = self.source(address);
         let Some(peer) = self.peers.get_mut(&address) else { return };
         let internal = self.bgp.is_internal(&peer.config);
-        let dial = tcp::dial(&peer.config, source, internal, self.next, &self.ear);
+        let dial = tcp::dial(&peer.config, source, internal, self.next, &self.events);
         peer.dialling = Some((self.next, dial));
         self.next += 1;
     }

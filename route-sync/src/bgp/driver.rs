@@ -1,11 +1,12 @@
-//! The sessions, driven by what the network tells and by time.
+//! The sessions, driven by events of the network and by time.
 
 use super::config::Bgp;
+use super::identity::{Identity, policy};
+use super::listen_failure::ListenFailure;
 use super::lookup::Lookup;
 use super::neighbor::{Neighbor, four, local};
-use super::reload::Deaf;
 use super::table::Table;
-use super::tcp::{self, Connection, Ear, Heard, Listeners};
+use super::tcp::{self, Connection, EventSender, Listeners, NetworkEvent};
 use crate::clock::now;
 use crate::facts::Facts;
 use crate::routes::protocols::{POD, is_ours};
@@ -13,12 +14,11 @@ use crate::routes::reserved::Reserved;
 use crate::source::nodes::Node;
 use bgp_speaker::codec::Family;
 use bgp_speaker::fsm::{Action, ConnectionId, Event, Negotiated, Reason};
-use bgp_speaker::rib::{Policy, Rib, Source, Unannounced};
-use ipnetwork::IpNetwork;
+use bgp_speaker::rib::{Rib, Source, Unannounced};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -28,30 +28,21 @@ use tracing::{debug, info, warn};
 
 /// What the tasks of the connections may be ahead of the speaker.
 const QUEUE: usize = 256;
-/// Bytes of peers that one turn of the daemon's loop takes in: a whole reading, and with it what
+/// Bytes of peers that are handled in one turn of the daemon's loop: a whole reading, and with it what
 /// others have sent, as no connection is ahead by more than one. It may hold as many prefixes as
 /// are decided on in one turn.
 const BUDGET: usize = tcp::PART;
 /// Until next hops that could not be looked up are looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Strangers that are logged; of more than that nobody can read.
+/// Unknown hosts that are logged.
 const STRANGERS: usize = 100;
-
-/// This node, as it speaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub router_id: Ipv4Addr,
-    /// The node set's, as it has them.
-    pub addresses: Vec<IpAddr>,
-    pub own: Vec<IpNetwork>,
-}
 
 /// The speaker.
 pub struct Speaker {
     pub(super) bgp: Bgp,
-    /// `None` until the node set tells of this node: then no session begins.
+    /// `None` until the node set has this node: no session begins before.
     pub(super) identity: Option<Identity>,
-    /// The node set tells of this node.
+    /// The node set has this node.
     pub(super) known: bool,
     /// When it began, in seconds since 1970.
     pub(super) begun: u64,
@@ -59,37 +50,38 @@ pub struct Speaker {
     pub(super) rib: Rib,
     pub(super) table: Table,
     pub(super) listeners: Listeners,
-    /// Of the keys that the listening sockets ask for: who connected in an earlier one was not asked.
+    /// Number of the keys that the listening sockets require: a connection of an earlier number was not
+    /// checked by them.
     pub(super) round: u64,
-    pub(super) deaf: Option<Deaf>,
+    pub(super) listen_failure: Option<ListenFailure>,
     pub(super) connections: BTreeMap<ConnectionId, (IpAddr, Connection)>,
     pub(super) lookup: Lookup,
     /// The links as the next hops were last looked for on.
     pub(super) facts: Facts,
-    /// What no route of a peer may take.
+    /// What no route of a peer may cover.
     pub(super) reserved: Reserved,
     /// Links or routes of others changed, or could not be looked up.
     pub(super) moved: bool,
     /// Until when routes of an earlier run stay; `None` once every peer has sent its own.
     stale: Option<Instant>,
     pub(super) complete: bool,
-    pub(super) ear: Ear,
-    heard: mpsc::Receiver<Heard>,
+    pub(super) events: EventSender,
+    received: mpsc::Receiver<NetworkEvent>,
     /// Of connections and dials.
     pub(super) next: u64,
     strangers: BTreeSet<IpAddr>,
-    /// Peers whose key the listening sockets do not ask for, why, and since when.
+    /// Peers whose key the listening sockets do not require, why, and since when.
     pub(super) keyless: BTreeMap<IpAddr, (String, u64)>,
 }
 
 impl Speaker {
-    /// A speaker that is silent until [`Speaker::identify`]. An address that it cannot listen on is
+    /// A speaker without sessions until [`Speaker::identify`]. An address that it cannot listen on is
     /// one of its [`Speaker::problems`], and tried again.
     ///
     /// # Errors
     /// No netlink.
     pub fn new(bgp: Bgp) -> net::Result<Speaker> {
-        let (ear, heard) = mpsc::channel(QUEUE);
+        let (events, received) = mpsc::channel(QUEUE);
         let mut speaker = Speaker {
             rib: Rib::new(policy(&bgp, None)),
             bgp,
@@ -100,7 +92,7 @@ impl Speaker {
             table: Table::default(),
             listeners: Listeners::default(),
             round: 0,
-            deaf: None,
+            listen_failure: None,
             connections: BTreeMap::new(),
             lookup: Lookup::open()?,
             facts: Facts::default(),
@@ -108,8 +100,8 @@ impl Speaker {
             moved: false,
             stale: None,
             complete: false,
-            ear,
-            heard,
+            events,
+            received,
             next: 0,
             strangers: BTreeSet::new(),
             keyless: BTreeMap::new(),
@@ -138,8 +130,8 @@ impl Speaker {
         }
     }
 
-    /// Waits for the network or the next timer. It may be called off at any await.
-    pub async fn hear(&mut self) -> Option<Heard> {
+    /// Waits for the network or the next timer. It may be cancelled at any await.
+    pub async fn next_event(&mut self) -> Option<NetworkEvent> {
         let sessions = self.peers.values().filter_map(|peer| peer.session.next_deadline());
         let timers = sessions.chain(self.next_steady());
         // Even if nothing else happens.
@@ -147,7 +139,7 @@ impl Speaker {
         let next = timers
             .chain(again)
             .chain(self.stale)
-            .chain(self.deaf.as_ref().map(|deaf| deaf.again))
+            .chain(self.listen_failure.as_ref().map(|listen_failure| listen_failure.again))
             .min();
         let undecided = !self.rib.is_decided();
         let timer = async {
@@ -158,10 +150,10 @@ impl Speaker {
             }
         };
         tokio::select! {
-            heard = self.heard.recv() => heard,
+            event = self.received.recv() => event,
             () = timer => {
-                // What has come by now is read before: the runtime looks at the sockets, and then
-                // runs the tasks that read them.
+                // What has arrived is read first: the runtime polls the sockets, and then runs the
+                // tasks that read them.
                 yield_now().await;
                 yield_now().await;
                 None
@@ -169,16 +161,17 @@ impl Speaker {
         }
     }
 
-    /// Acts on what [`Speaker::hear`] gave, on what came meanwhile, and on timers that are due.
-    pub fn act(&mut self, heard: Option<Heard>) {
-        // A timer that is due does not overtake what has come already.
-        let mut next = heard.or_else(|| self.heard.try_recv().ok());
-        // Not without end: the rest of the daemon has its turn.
+    /// Acts on what [`Speaker::next_event`] returned, on what arrived meanwhile, and on timers that are
+    /// due.
+    pub fn act(&mut self, event: Option<NetworkEvent>) {
+        // A timer that is due does not overtake what has arrived already.
+        let mut next = event.or_else(|| self.received.try_recv().ok());
+        // Not without end: the rest of the loop must run too.
         let mut budget = BUDGET;
-        while let Some(heard) = next {
-            budget = budget.saturating_sub(heard.cost());
-            self.take(heard);
-            next = if budget > 0 { self.heard.try_recv().ok() } else { None };
+        while let Some(event) = next {
+            budget = budget.saturating_sub(event.cost());
+            self.take(event);
+            next = if budget > 0 { self.received.try_recv().ok() } else { None };
         }
         let now = Instant::now();
         let due = |peer: &Neighbor| peer.session.next_deadline().is_some_and(|at| at <= now);
@@ -187,7 +180,7 @@ impl Speaker {
         for peer in due {
             self.event(peer, Event::Tick);
         }
-        if self.deaf.as_ref().is_some_and(|deaf| deaf.again <= now) {
+        if self.listen_failure.as_ref().is_some_and(|listen_failure| listen_failure.again <= now) {
             self.listen();
         }
         if self.stale.is_some_and(|until| until <= now) {
@@ -197,16 +190,16 @@ impl Speaker {
         }
     }
 
-    fn take(&mut self, heard: Heard) {
-        match heard {
-            Heard::Dialled(peer, number, dialled) => self.dialled(peer, number, dialled),
-            Heard::Accepted(stream, from, round) => self.accepted(stream, from, round),
-            Heard::Bytes(connection, bytes, _again) => {
+    fn take(&mut self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Dialled(peer, number, dialled) => self.dialled(peer, number, dialled),
+            NetworkEvent::Accepted(stream, from, round) => self.accepted(stream, from, round),
+            NetworkEvent::Bytes(connection, bytes, _again) => {
                 if let Some((peer, _)) = self.connections.get(&connection) {
                     self.event(*peer, Event::Received { connection, bytes: &bytes });
                 }
             }
-            Heard::Closed(connection, error) => {
+            NetworkEvent::Closed(connection, error) => {
                 if let Some((peer, _)) = self.connections.remove(&connection) {
                     self.event(peer, Event::Closed { connection, error });
                 }
@@ -214,7 +207,7 @@ impl Speaker {
         }
     }
 
-    /// A dial is over. That of an earlier session had another password, and may be told late.
+    /// A dial is over. One of an earlier session had another password, and its end may arrive late.
     fn dialled(&mut self, address: IpAddr, number: u64, dialled: io::Result<TcpStream>) {
         let own = |peer: &mut Neighbor| peer.dialling.take_if(|(known, _)| *known == number);
         if self.peers.get_mut(&address).and_then(own).is_none() {
@@ -239,7 +232,7 @@ impl Speaker {
             }
             return;
         };
-        // Without its password it may be anybody.
+        // Without its password it may be another host.
         if self.keyless.contains_key(&address) {
             return debug!(peer = %address, "connected, and its key is not asked for: closed");
         }
@@ -257,7 +250,7 @@ impl Speaker {
     fn connected(&mut self, peer: IpAddr, stream: TcpStream, incoming: bool) {
         let connection = ConnectionId(self.next);
         self.next += 1;
-        match Connection::start(connection, stream, &self.ear) {
+        match Connection::start(connection, stream, &self.events) {
             Ok(started) => {
                 self.connections.insert(connection, (peer, started));
                 self.event(peer, Event::Connected { connection, incoming });
@@ -313,10 +306,10 @@ impl Speaker {
         }
         let Some(updates) = self.updates(address, Some(up)) else { return };
         self.event(address, Event::Advertise(&updates));
-        self.log_untold(address);
+        self.log_unannounced(address);
     }
 
-    /// What a peer has to be told; with `up`, all of it and the marks of its end.
+    /// The UPDATEs that a peer lacks; with `up`, all routes and the marks of their end.
     pub(super) fn updates(
         &mut self,
         address: IpAddr,
@@ -333,8 +326,8 @@ impl Speaker {
         })
     }
 
-    fn log_untold(&self, address: IpAddr) {
-        for (prefix, why) in self.peers.get(&address).iter().flat_map(|peer| &peer.untold) {
+    fn log_unannounced(&self, address: IpAddr) {
+        for (prefix, why) in self.peers.get(&address).iter().flat_map(|peer| &peer.unannounced) {
             match why {
                 // The other family may have a session of its own.
                 Unannounced::Family(_) => info!(peer = %address, %prefix, "not announced: {why}"),
@@ -347,7 +340,7 @@ impl Speaker {
     fn resend(&mut self, address: IpAddr, family: Family) {
         debug!(peer = %address, "it asks for the {family} routes again");
         if let Some(peer) = self.peers.get_mut(&address) {
-            peer.told.forget(family);
+            peer.sent.forget(family);
         }
         if let Some(updates) = self.updates(address, None) {
             self.event(address, Event::Advertise(&updates));
@@ -357,7 +350,7 @@ impl Speaker {
     fn down(&mut self, address: IpAddr, reason: &Reason) {
         let routes = self.rib.count(address);
         self.rib.down(address);
-        // Whoever stopped it has said why.
+        // The reason of a stop is logged by its caller.
         if *reason != Reason::Stopped {
             warn!(peer = %address, routes, "the session is over: {reason}");
         }
@@ -400,8 +393,8 @@ impl Speaker {
         }
     }
 
-    /// What the kernel tells: routes of others may lead to next hops, over links without an address
-    /// too.
+    /// Notifications of the kernel: routes of other programs may lead to next hops, over links without an
+    /// address too.
     pub fn events(&mut self, events: &[net::Event]) {
         use net::Event::{Overrun, Route, RouteGone};
         let foreign = |event: &net::Event| match event {
@@ -444,18 +437,6 @@ impl Speaker {
         }
         // Next hops are addresses of links.
         self.advertise();
-    }
-}
-
-/// What is taken from peers.
-pub(super) fn policy(bgp: &Bgp, identity: Option<&Identity>) -> Policy {
-    Policy {
-        import_cidrs: bgp.import_cidrs.clone(),
-        max_length: bgp.import_max_length,
-        own_cidrs: identity.map(|identity| identity.own.clone()).unwrap_or_default(),
-        announced: bgp.announce.clone().unwrap_or_default(),
-        local_asn: bgp.asn,
-        router_id: identity.map_or(Ipv4Addr::UNSPECIFIED, |identity| identity.router_id),
     }
 }
 

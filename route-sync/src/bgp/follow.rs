@@ -26,7 +26,7 @@ impl Speaker {
     }
 
     /// A peer has sent its routes: what is heard is of use.
-    pub fn is_of_use(&self) -> bool {
+    pub fn has_routes(&self) -> bool {
         let sent =
             self.complete || self.peers.values().any(|peer| peer.complete() || peer.is_steady());
         sent && self.rib.is_decided()

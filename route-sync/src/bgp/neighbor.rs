@@ -1,7 +1,7 @@
-//! One peer: its session, and what it was told.
+//! One peer: its session, and what was sent to it.
 
 use super::config::{Bgp, Peer};
-use super::driver::Identity;
+use super::identity::Identity;
 use crate::clock::now;
 use crate::facts::Facts;
 use bgp_speaker::codec::{Family, Update};
@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 
 /// Lines in a minute about what a peer does wrong.
 const LINES: u32 = 20;
-/// Complaints about a peer that are remembered, so that they are not logged again.
+/// Complaints about a peer that are remembered, so that each is logged once.
 const LOGGED: usize = 32;
 
 /// A peer.
@@ -24,10 +24,10 @@ const LOGGED: usize = 32;
 pub(super) struct Neighbor {
     pub config: Peer,
     pub session: Session,
-    /// What it knows of us.
-    pub told: AdjRibOut,
-    /// What it cannot be told, and why.
-    pub untold: BTreeMap<IpNetwork, Unannounced>,
+    /// What was sent to it.
+    pub sent: AdjRibOut,
+    /// What cannot be sent to it, and why.
+    pub unannounced: BTreeMap<IpNetwork, Unannounced>,
     /// Families of which it has sent all its routes in this session.
     pub ended: BTreeSet<Family>,
     /// Families of which it has announced nearly as much as it may, as was logged.
@@ -61,8 +61,8 @@ impl Neighbor {
         Neighbor {
             config: peer.clone(),
             session: Session::new(config, Instant::now()),
-            told: AdjRibOut::new(),
-            untold: BTreeMap::new(),
+            sent: AdjRibOut::new(),
+            unannounced: BTreeMap::new(),
             ended: BTreeSet::new(),
             warned: BTreeSet::new(),
             dialling: None,
@@ -82,7 +82,7 @@ impl Neighbor {
         self.session.established().is_some_and(|up| up.context.families.iter().all(ended))
     }
 
-    /// What it has to be told so that it knows what it shall; nothing while the session is down.
+    /// The UPDATEs that it lacks; none while the session is down.
     /// `local` are our addresses in the session.
     pub fn announce(
         &mut self,
@@ -93,9 +93,9 @@ impl Neighbor {
         let Some(up) = self.session.established() else { return vec![] };
         let announced = bgp.announce.as_ref().unwrap_or(&identity.own);
         let own = announced.iter().map(|cidr| (*cidr, bgp.communities.clone())).collect();
-        let (exports, untold) = exports(&own, bgp.asn, &local, &up.context);
-        self.untold = untold;
-        self.told.sync(exports)
+        let (exports, unannounced) = exports(&own, bgp.asn, &local, &up.context);
+        self.unannounced = unannounced;
+        self.sent.sync(exports)
     }
 
     /// The session came up: all from the beginning, and the marks of its end.
@@ -106,14 +106,14 @@ impl Neighbor {
         local: LocalAddresses,
         up: &Negotiated,
     ) -> Vec<Update> {
-        self.told = AdjRibOut::new();
+        self.sent = AdjRibOut::new();
         self.ended.clear();
         let mut updates = self.announce(bgp, identity, local);
         updates.extend(AdjRibOut::end_of_rib(&up.context.families));
         updates
     }
 
-    /// Whether a complaint is to be logged: it was not since there was a session.
+    /// Whether a complaint must be logged: it was not since the session began.
     pub fn is_news(&mut self, text: &str) -> bool {
         if self.logged.len() >= LOGGED {
             self.logged.clear();
@@ -123,8 +123,8 @@ impl Neighbor {
 
     /// Nothing of an earlier session counts any more.
     pub fn forget(&mut self) {
-        self.told = AdjRibOut::new();
-        self.untold.clear();
+        self.sent = AdjRibOut::new();
+        self.unannounced.clear();
         self.routes_since = None;
         self.ended.clear();
         self.warned.clear();

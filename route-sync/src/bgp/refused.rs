@@ -4,51 +4,11 @@
 use super::driver::Speaker;
 use crate::routes::reserved::Reserved;
 use ipnetwork::IpNetwork;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use tracing::warn;
 
-/// Refused prefixes that are logged until what is reserved changes: a peer may withdraw and announce
-/// them for ever.
-const LOGGED: usize = 100;
 /// Refused prefixes of a peer that are reported one by one.
 const SHOWN: usize = 1000;
-
-/// The prefixes that are refused. Why follows from what is reserved at the moment.
-#[derive(Debug, Default)]
-pub struct Refusals {
-    prefixes: BTreeSet<IpNetwork>,
-    /// Those that were logged.
-    logged: BTreeSet<IpNetwork>,
-}
-
-impl Refusals {
-    /// Whether a prefix that has next hops is refused; logs it, once.
-    pub fn refuse(&mut self, prefix: IpNetwork, reserved: &Reserved) -> bool {
-        let Some(why) = reserved.fault_of_import(prefix) else { return false };
-        let new = self.prefixes.insert(prefix) && self.logged.len() < LOGGED;
-        if new && self.logged.insert(prefix) {
-            warn!("the route to {prefix} that a BGP peer announces is refused: {why}");
-            if self.logged.len() == LOGGED {
-                warn!(
-                    "more refused routes of BGP are not logged; `route-sync status bgp` has them"
-                );
-            }
-        }
-        true
-    }
-
-    /// Whether a prefix is refused.
-    #[cfg(test)]
-    pub fn has(&self, prefix: &IpNetwork) -> bool {
-        self.prefixes.contains(prefix)
-    }
-
-    /// A prefix is announced no more, or is not refused.
-    pub fn forget(&mut self, prefix: &IpNetwork) {
-        self.prefixes.remove(prefix);
-    }
-}
 
 impl Speaker {
     /// Notes what no route may take. Only prefixes that overlap what changed of it are decided on

@@ -2,7 +2,9 @@
 //! it.
 
 use super::config::{Bgp, Password, Peer};
-use super::driver::{Identity, Speaker, policy};
+use super::driver::Speaker;
+use super::identity::{Identity, policy};
+use super::listen_failure::ListenFailure;
 use super::neighbor::Neighbor;
 use super::tcp::{GOODBYE, Listeners};
 use crate::clock::now;
@@ -15,16 +17,6 @@ use std::time::Instant;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-/// Why peers cannot connect where the configuration says.
-pub(super) struct Deaf {
-    /// The address, and what the kernel says of it.
-    pub error: String,
-    /// Seconds since 1970.
-    pub since: u64,
-    /// When it is tried again.
-    pub again: Instant,
-}
-
 impl Speaker {
     /// Another configuration.
     pub fn reconfigure(&mut self, bgp: Bgp) {
@@ -33,14 +25,14 @@ impl Speaker {
         if before.warning().is_none() {
             self.warn();
         }
-        if before.listen != self.bgp.listen || self.deaf.is_some() {
+        if before.listen != self.bgp.listen || self.listen_failure.is_some() {
             self.listen();
         } else if keys(&before) != keys(&self.bgp) {
             // Who has connected was not asked for them.
             self.listeners.pause();
             before.peers.iter().for_each(|peer| self.clear_key(peer.address));
             let served = self.serve();
-            self.heed(served);
+            self.note_listening(served);
         }
         // What every OPEN says; of the router ID `identify` knows whether it becomes another.
         let every = (before.asn, before.hold_time) != (self.bgp.asn, self.bgp.hold_time);
@@ -78,12 +70,12 @@ impl Speaker {
         self.listeners.pause();
         let opened = Listeners::open(&self.bgp.listen).map(|opened| self.listeners = opened);
         let served = self.serve();
-        self.heed(opened.and(served));
+        self.note_listening(opened.and(served));
     }
 
     /// Notes whether it listens where the configuration says.
-    fn heed(&mut self, listens: io::Result<()>) {
-        let before = self.deaf.take();
+    fn note_listening(&mut self, listens: io::Result<()>) {
+        let before = self.listen_failure.take();
         let Err(error) = listens else {
             if before.is_some() {
                 info!("listens where the configuration says");
@@ -97,7 +89,7 @@ impl Speaker {
         }
         let since = known.map_or_else(now, |known| known.since);
         let again = Instant::now() + self.bgp.connect_retry;
-        self.deaf = Some(Deaf { error, since, again });
+        self.listen_failure = Some(ListenFailure { error, since, again });
     }
 
     /// Accepts connections from now on.
@@ -111,7 +103,7 @@ impl Speaker {
         self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
         self.set_least_ttl();
         self.round += 1;
-        self.listeners.serve(&self.ear, self.round)
+        self.listeners.serve(&self.events, self.round)
     }
 
     /// The connections themselves have the peer's own (RFC 5082); this spares those of strangers.

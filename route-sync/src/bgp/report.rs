@@ -263,8 +263,8 @@ impl Speaker {
             near_limit: self.near_limit(address, peer.config.max_prefixes),
             rejected: rejected.into_iter().map(|(why, n)| (why.to_string(), n)).collect(),
             shortened_communities: self.rib.shortened(address),
-            prefixes_out: peer.told.len() as u64,
-            unannounced: peer.untold.iter().map(|(p, why)| (*p, why.to_string())).collect(),
+            prefixes_out: peer.sent.len() as u64,
+            unannounced: peer.unannounced.iter().map(|(p, why)| (*p, why.to_string())).collect(),
             counters: Counters {
                 messages_in: counted.messages_in,
                 messages_out: counted.messages_out,
@@ -314,13 +314,13 @@ impl Speaker {
     /// What is not as it shall be: peers without a session, or whose password is not asked for,
     /// and addresses that cannot be listened on.
     pub fn problems(&self) -> Vec<Problem> {
-        let deaf = self.deaf.iter().map(|deaf| Problem {
+        let listen_failure = self.listen_failure.iter().map(|listen_failure| Problem {
             what: "bgp.listen".to_owned(),
             error: format!(
                 "cannot listen on {}; it is tried again, and where it could it still does",
-                deaf.error
+                listen_failure.error
             ),
-            since: deaf.since,
+            since: listen_failure.since,
         });
         if self.identity.is_none() {
             let error = match self.known {
@@ -331,7 +331,7 @@ impl Speaker {
                 false => "no session begins before the node set tells of this node",
             };
             let (what, error) = ("bgp".to_owned(), error.to_owned());
-            return deaf.chain([Problem { what, error, since: self.begun }]).collect();
+            return listen_failure.chain([Problem { what, error, since: self.begun }]).collect();
         }
         let warning = self.bgp.warning().map(|warning| Problem {
             what: "bgp.import-cidrs".to_owned(),
@@ -354,6 +354,6 @@ impl Speaker {
         });
         let impaired = self.peers.values().flat_map(Neighbor::impaired);
         let peers = self.peers.values().filter(down).map(problem).chain(impaired);
-        peers.chain(keyless).chain(deaf).chain(warning).collect()
+        peers.chain(keyless).chain(listen_failure).chain(warning).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! From next hops to the kernel's: over which links they are reached.
 
 use super::config::Bgp;
-use super::refused::Refusals;
+use super::refusals::Refusals;
 use crate::facts::Facts;
 use crate::routes::learned::{Hops, Learned};
 use crate::routes::protocols;

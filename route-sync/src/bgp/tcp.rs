@@ -1,5 +1,5 @@
-//! TCP of the sessions: dialling, listening, reading and writing, each in a task of its own that
-//! tells the speaker what happens.
+//! TCP of the sessions: dialling, listening, reading and writing, each in a task of its own that sends
+//! events to the speaker.
 
 use super::config::{PORT, Peer};
 use bgp_speaker::fsm::ConnectionId;
@@ -24,39 +24,39 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub const GOODBYE: Duration = Duration::from_secs(2);
 /// Bytes of one reading: some messages.
 pub(super) const PART: usize = 16 << 10;
-/// What anything costs that the network tells.
+/// What any event costs.
 const LEAST: usize = 256;
 /// Messages that may wait for a peer that takes in nothing.
 const WAITING: usize = 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
 
-/// What the network tells.
+/// What happened on the network.
 #[derive(Debug)]
-pub enum Heard {
+pub enum NetworkEvent {
     /// The connection of the dial with this number, or why there is none.
     Dialled(IpAddr, u64, io::Result<TcpStream>),
-    /// Somebody connected, to what [`Listeners::serve`] was called for with this number.
+    /// A host connected, to what [`Listeners::serve`] was called for with this number.
     Accepted(TcpStream, SocketAddr, u64),
-    /// Bytes came. The connection is read again once the permit is dropped, so that no peer is ever
+    /// Bytes arrived. The connection is read again once the permit is dropped, so that no peer is ever
     /// ahead by more than one reading.
     Bytes(ConnectionId, Vec<u8>, OwnedSemaphorePermit),
     /// A connection is over; in words.
     Closed(ConnectionId, String),
 }
 
-impl Heard {
+impl NetworkEvent {
     /// What it takes to act on it, in bytes of a peer.
     pub(super) fn cost(&self) -> usize {
         match self {
-            Heard::Bytes(_, bytes, _) => bytes.len().max(LEAST),
+            NetworkEvent::Bytes(_, bytes, _) => bytes.len().max(LEAST),
             _ => LEAST,
         }
     }
 }
 
-/// Where the tasks tell.
-pub type Ear = mpsc::Sender<Heard>;
+/// Where the tasks send events.
+pub type EventSender = mpsc::Sender<NetworkEvent>;
 
 /// An open connection. Dropped, it closes after all that was written has gone out, or after
 /// [`GOODBYE`].
@@ -69,7 +69,7 @@ pub struct Connection {
     stuck: Arc<Notify>,
     reading: AbortHandle,
     written: Option<JoinHandle<()>>,
-    /// Tells the writing task by its end.
+    /// Its end is what the writing task waits for.
     _dropped: oneshot::Sender<()>,
 }
 
@@ -78,20 +78,24 @@ impl Connection {
     ///
     /// # Errors
     /// It is closed already.
-    pub fn start(id: ConnectionId, stream: TcpStream, ear: &Ear) -> io::Result<Connection> {
+    pub fn start(
+        id: ConnectionId,
+        stream: TcpStream,
+        events: &EventSender,
+    ) -> io::Result<Connection> {
         let local = stream.local_addr()?;
         stream.set_nodelay(true)?;
         let (from, to) = stream.into_split();
         let (writing, queue) = mpsc::channel(WAITING);
         let stuck = Arc::new(Notify::new());
-        let reading = tokio::spawn(read(id, from, ear.clone())).abort_handle();
+        let reading = tokio::spawn(read(id, from, events.clone())).abort_handle();
         let (_dropped, dropped) = oneshot::channel();
-        let writes = write(id, to, queue, Arc::clone(&stuck), dropped, ear.clone());
+        let writes = write(id, to, queue, Arc::clone(&stuck), dropped, events.clone());
         let written = Some(tokio::spawn(writes));
         Ok(Connection { local, writing, stuck, reading, written, _dropped })
     }
 
-    /// Writes, after all that was written before. That it is closed is told by [`Heard`].
+    /// Writes, after all that was written before. A [`NetworkEvent`] says when it is closed.
     pub fn send(&self, bytes: Vec<u8>) {
         if let Err(TrySendError::Full(_)) = self.writing.try_send(bytes) {
             self.stuck.notify_one();
@@ -110,7 +114,7 @@ impl Drop for Connection {
     }
 }
 
-async fn read(id: ConnectionId, mut stream: OwnedReadHalf, ear: Ear) {
+async fn read(id: ConnectionId, mut stream: OwnedReadHalf, events: EventSender) {
     let mut part = vec![0; PART];
     let ahead = Arc::new(Semaphore::new(1));
     let error = loop {
@@ -119,15 +123,15 @@ async fn read(id: ConnectionId, mut stream: OwnedReadHalf, ear: Ear) {
             Ok(0) => break "the peer closed the connection".to_owned(),
             Ok(length) => {
                 let bytes = part.get(..length).unwrap_or_default().to_vec();
-                if ear.send(Heard::Bytes(id, bytes, permit)).await.is_err() {
+                if events.send(NetworkEvent::Bytes(id, bytes, permit)).await.is_err() {
                     return;
                 }
             }
             Err(error) => break words(&error),
         }
     };
-    // Nobody listens where the daemon ends.
-    let _ = ear.send(Heard::Closed(id, error)).await;
+    // The receiver is gone when the daemon ends.
+    let _ = events.send(NetworkEvent::Closed(id, error)).await;
 }
 
 async fn write(
@@ -136,7 +140,7 @@ async fn write(
     queue: mpsc::Receiver<Vec<u8>>,
     stuck: Arc<Notify>,
     dropped: oneshot::Receiver<()>,
-    ear: Ear,
+    events: EventSender,
 ) {
     let soon = async {
         let _ = dropped.await;
@@ -156,7 +160,7 @@ async fn write(
         || "the peer takes in nothing that is written".to_owned(),
         |error| words(&error),
     );
-    let _ = ear.send(Heard::Closed(id, error)).await;
+    let _ = events.send(NetworkEvent::Closed(id, error)).await;
 }
 
 /// Writes what is queued, until the queue is closed; an error of `None` is that of time.
@@ -176,19 +180,19 @@ pub fn words(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// Dials a peer on the current runtime, and tells how it went. One that is aborted may have told
+/// Dials a peer on the current runtime, and sends the outcome. A dial that is aborted may have sent it
 /// already.
 pub fn dial(
     peer: &Peer,
     source: Option<IpAddr>,
     internal: bool,
     number: u64,
-    ear: &Ear,
+    events: &EventSender,
 ) -> AbortHandle {
-    let (peer, ear) = (peer.clone(), ear.clone());
+    let (peer, events) = (peer.clone(), events.clone());
     tokio::spawn(async move {
         let dialled = connect(&peer, source, internal).await;
-        let _ = ear.send(Heard::Dialled(peer.address, number, dialled)).await;
+        let _ = events.send(NetworkEvent::Dialled(peer.address, number, dialled)).await;
     })
     .abort_handle()
 }
@@ -266,7 +270,7 @@ impl Listeners {
         Ok(Listeners { sockets, tasks: JoinSet::new() })
     }
 
-    /// Listens no more, and resets who waits to be accepted. The addresses stay ours.
+    /// Stops listening, and resets connections that wait to be accepted. The addresses stay ours.
     pub fn pause(&mut self) {
         self.tasks = JoinSet::new();
         // One that does not listen would be shut down for good, and with it whoever connects later.
@@ -286,7 +290,7 @@ impl Listeners {
     /// # Errors
     /// The first; all other sockets listen. Somebody else listens there by now; the runtime takes no
     /// socket.
-    pub fn serve(&mut self, ear: &Ear, round: u64) -> io::Result<()> {
+    pub fn serve(&mut self, events: &EventSender, round: u64) -> io::Result<()> {
         let mut served = Ok(());
         for socket in &self.sockets {
             let listening = listen(socket).map_err(|error| match socket.local_addr() {
@@ -294,7 +298,7 @@ impl Listeners {
                 Err(_) => error,
             });
             let accepting = listening.map(|listener| {
-                self.tasks.spawn(accept(listener, ear.clone(), round));
+                self.tasks.spawn(accept(listener, events.clone(), round));
             });
             served = served.and(accepting);
         }
@@ -364,11 +368,11 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.as_fd().try_clone_to_owned()?.into())
 }
 
-async fn accept(listener: TcpListener, ear: Ear, round: u64) {
+async fn accept(listener: TcpListener, events: EventSender, round: u64) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                if ear.send(Heard::Accepted(stream, from, round)).await.is_err() {
+                if events.send(NetworkEvent::Accepted(stream, from, round)).await.is_err() {
                     return;
                 }
             }
@@ -393,10 +397,10 @@ mod tests {
         let address = listeners.sockets[0].local_addr().unwrap();
         let refused = TcpStream::connect(address).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        let (ear, mut heard) = mpsc::channel(1);
-        listeners.serve(&ear, 0).unwrap();
+        let (events, mut heard) = mpsc::channel(1);
+        listeners.serve(&events, 0).unwrap();
         let _stream = TcpStream::connect(address).await.unwrap();
-        assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
+        assert!(matches!(heard.recv().await, Some(NetworkEvent::Accepted(..))));
     }
 
     /// What is being written when a connection is dropped waits no longer than what follows.
@@ -406,8 +410,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:179").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let _peer = listener.accept().await.unwrap();
-        let (ear, _heard) = mpsc::channel(1);
-        let mut connection = Connection::start(ConnectionId(0), stream, &ear).unwrap();
+        let (events, _heard) = mpsc::channel(1);
+        let mut connection = Connection::start(ConnectionId(0), stream, &events).unwrap();
         // More than the kernel holds. The writing task has its turn, and is at it at the drop.
         connection.send(vec![0; 64 << 20]);
         tokio::task::yield_now().await;
@@ -423,10 +427,10 @@ mod tests {
         let mut listeners = Listeners::open(&["127.0.0.1:179".parse().unwrap()]).unwrap();
         let address = listeners.sockets[0].local_addr().unwrap();
         listeners.pause();
-        let (ear, mut heard) = mpsc::channel(1);
-        listeners.serve(&ear, 0).unwrap();
+        let (events, mut heard) = mpsc::channel(1);
+        listeners.serve(&events, 0).unwrap();
         let mut peer = TcpStream::connect(address).await.unwrap();
-        let Some(Heard::Accepted(mut stream, ..)) = heard.recv().await else { panic!() };
+        let Some(NetworkEvent::Accepted(mut stream, ..)) = heard.recv().await else { panic!() };
         stream.write_all(b"OPEN").await.unwrap();
         let mut read = [0; 4];
         peer.read_exact(&mut read).await.unwrap();
@@ -441,11 +445,11 @@ mod tests {
         let mut listeners = Listeners::open(&addresses).unwrap();
         let [first, second] = [0, 1].map(|at| listeners.sockets[at].local_addr().unwrap());
         let _somebody = std::net::TcpListener::bind(first).unwrap();
-        let (ear, mut heard) = mpsc::channel(1);
-        let error = listeners.serve(&ear, 0).unwrap_err();
+        let (events, mut heard) = mpsc::channel(1);
+        let error = listeners.serve(&events, 0).unwrap_err();
         assert_eq!(error.to_string(), format!("{first}: Address already in use"));
         let _stream = TcpStream::connect(second).await.unwrap();
-        assert!(matches!(heard.recv().await, Some(Heard::Accepted(..))));
+        assert!(matches!(heard.recv().await, Some(NetworkEvent::Accepted(..))));
     }
 
     /// What a peer sends beyond that waits in the kernel, whose buffers are bounded.
@@ -455,12 +459,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:179").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
-        let (ear, mut heard) = mpsc::channel(8);
-        let _connection = Connection::start(ConnectionId(0), stream, &ear).unwrap();
+        let (events, mut heard) = mpsc::channel(8);
+        let _connection = Connection::start(ConnectionId(0), stream, &events).unwrap();
         peer.write_all(&[0; 4 * PART]).await.unwrap();
         let mut read = 0;
         while read < 4 * PART {
-            let Some(Heard::Bytes(_, bytes, again)) = heard.recv().await else { panic!() };
+            let Some(NetworkEvent::Bytes(_, bytes, again)) = heard.recv().await else { panic!() };
             assert!(bytes.len() <= PART);
             read += bytes.len();
             for _ in 0..100 {

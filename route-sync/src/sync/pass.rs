@@ -19,11 +19,25 @@ use std::time::Instant;
 use tracing::{debug, info, warn};
 
 /// Problems, as `status` names them.
-pub(super) const NFTABLES: &str = "nftables";
+const NFTABLES: &str = "nftables";
 const NEIGHBOURS: &str = "neighbour limits";
 const FORWARDING: &str = "forwarding";
 
 impl Sync {
+    /// Another program changed the table `inet ferrule`.
+    pub fn ruleset_changed(&mut self) {
+        if !self.view.convergence.has_set() {
+            return;
+        }
+        let failed = self.problems.has(NFTABLES);
+        let guarded = self.rules("somebody changed nftables");
+        self.limit_neighbours("somebody changed nftables");
+        // Without the guard no tunnel was made, nor an existing one mended.
+        if failed && guarded {
+            self.work.full("the guard can be put now");
+        }
+    }
+
     /// Does what notifications, a new node set or a failure asked for.
     pub fn work(&mut self) {
         if !self.view.convergence.has_set() {

@@ -47,7 +47,12 @@ impl<'a> Engine<'a> {
         let mut command = Command::new("sh");
         command.args(["-ec", &script]);
         let log = "/run/engine/log";
-        self.daemon = Some(Background::start_in(self.node.ns(), self.pids.as_ref(), &command, log));
+        self.daemon = Some(Background::start_in(
+            self.node.ns(),
+            self.pids.as_ref().map(Pidns::file),
+            &command,
+            log,
+        ));
         let ready = || {
             let status = self.call::<cri::StatusAnswer>("Status", &cri::Empty {}).ok()?.status?;
             status.conditions.iter().all(|condition| condition.met).then_some(())

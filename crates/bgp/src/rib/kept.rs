@@ -2,27 +2,13 @@
 //! bounded number. One UPDATE can carry 4 KB of them for one prefix (RFC 4271 section 4.1), and a
 //! peer may announce as many prefixes as its limit allows.
 
-use super::{Path, Peer, Rejected, Via};
+use super::policy::too_long;
+use super::{Path, Peer, Via};
 use crate::codec::{Attributes, GRACEFUL_SHUTDOWN};
 use std::sync::Arc;
 
-/// A path of more ASes is not taken. Paths of the Internet are a few dozen long with all prepending.
-pub const AS_PATH_MAX: usize = 128;
-/// A path that passed more route reflector clusters than this is not taken.
-pub const CLUSTERS_MAX: usize = 16;
 /// Of the communities of either kind the first so many are kept, GRACEFUL_SHUTDOWN among them.
 pub const COMMUNITIES_MAX: usize = 16;
-
-/// Whether the lists that decide are longer than any path of a working network has them.
-pub(super) fn too_long(attributes: &Attributes) -> Result<(), Rejected> {
-    if attributes.as_path.len() > AS_PATH_MAX {
-        Err(Rejected::LongAsPath)
-    } else if attributes.cluster_list.len() > CLUSTERS_MAX {
-        Err(Rejected::LongClusterList)
-    } else {
-        Ok(())
-    }
-}
 
 /// Leaves communities out where there are more than are kept; gives whether there were.
 fn shorten(attributes: &mut Attributes) -> bool {

@@ -1,11 +1,15 @@
 //! What is taken from peers.
 
 use super::Path;
-use super::kept::{AS_PATH_MAX, CLUSTERS_MAX, too_long};
+use crate::codec::Attributes;
 use ipnetwork::IpNetwork;
 use std::fmt;
 use std::net::Ipv4Addr;
 
+/// A path of more ASes is not taken. Paths of the Internet are a few dozen long with all prepending.
+pub const AS_PATH_MAX: usize = 128;
+/// A path that passed more route reflector clusters than this is not taken.
+pub const CLUSTERS_MAX: usize = 16;
 /// The import policy: only prefixes inside of certain CIDRs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -138,4 +142,15 @@ impl Policy {
 /// `inner` is `outer` or a part of it.
 fn contains(outer: &IpNetwork, inner: &IpNetwork) -> bool {
     outer.prefix() <= inner.prefix() && outer.contains(inner.network())
+}
+
+/// Whether the lists that decide are longer than any path of a working network has them.
+pub(super) fn too_long(attributes: &Attributes) -> Result<(), Rejected> {
+    if attributes.as_path.len() > AS_PATH_MAX {
+        Err(Rejected::LongAsPath)
+    } else if attributes.cluster_list.len() > CLUSTERS_MAX {
+        Err(Rejected::LongClusterList)
+    } else {
+        Ok(())
+    }
 }

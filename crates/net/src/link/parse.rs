@@ -4,9 +4,10 @@
 //! executable, of which a dozen attributes are looked at here. It is not used for that.
 
 use crate::Mac;
-use crate::link::RTM_NEWLINK;
 use netlink::{attributes, find, ip_of, u32_of};
 use std::net::IpAddr;
+
+pub(crate) const RTM_NEWLINK: u16 = 16;
 
 /// A link as the kernel reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What the kernel reports of routes.
 
-use super::{
+use super::types::{
     AF_INET, AF_INET6, Hop, Kind, MAIN, RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF,
     RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTA_VIA, RTAX_ADVMSS, RTAX_MTU, RTM_NEWROUTE,
     RTNH_F_ONLINK, Route,

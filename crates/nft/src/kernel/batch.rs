@@ -12,12 +12,11 @@ use netlink_packet_netfilter::nftables::{
     SetElementList, SetElementMessage, SetFlags, SetMessage, TableAttribute, TableFlags,
     TableMessage,
 };
-use netlink_packet_netfilter::{NetfilterMessage, NetfilterProtoFamily};
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 
 use super::set::{CONCAT, DataType, Element, MAP, Set, Span};
 use crate::kernel::comment;
 use crate::kernel::expr::Rule;
-use crate::kernel::socket::message;
 
 /// NF_ACCEPT, as the policy of a base chain.
 pub(crate) const POLICY_ACCEPT: u32 = 1;
@@ -358,4 +357,9 @@ pub(crate) fn elements(
             SetElementList::Elements(vec![ListAttribute::Element(element)]),
         ],
     }
+}
+
+/// A message of nf_tables with its netfilter header.
+pub(crate) fn message(family: NetfilterProtoFamily, message: NfTablesMessage) -> NetfilterMessage {
+    NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message)
 }

@@ -7,7 +7,7 @@
 pub(crate) mod nat;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{DefaultNla, NLA_F_NESTED};
+use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED};
 use netlink_packet_netfilter::nftables::{
     Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute,
     Lookup, Meta, MetaKey, Operator, Payload, Register, Verdict, VerdictAttribute,
@@ -199,7 +199,7 @@ pub(crate) fn limit_over(limit: Limit) -> Expr {
 pub(crate) fn update(set: &str, each: Expr) -> Expr {
     // An expression without the head of the list's entry that it is otherwise sent as.
     const HEAD: usize = 4;
-    let each = super::raw::bytes(&vec![each]).split_off(HEAD);
+    let each = bytes(&vec![each]).split_off(HEAD);
     let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
     let name = [set.as_bytes(), &[0]].concat();
     expr(Expressions::Other {
@@ -312,6 +312,13 @@ pub(crate) fn verdict(verdict: Verdict) -> Expr {
         Immediate::DestinationRegister(Register::Verdict),
         Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(verdict)])),
     ]))
+}
+
+/// A rule's expressions as they are sent.
+pub(crate) fn bytes(rule: &Rule) -> Vec<u8> {
+    let mut bytes = vec![0; rule.as_slice().buffer_len()];
+    rule.as_slice().emit(&mut bytes);
+    bytes
 }
 
 #[cfg(test)]

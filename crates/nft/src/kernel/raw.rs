@@ -3,9 +3,8 @@
 //! Of two chains with seven rules that was half of a CHECK, 0.8 ms.
 
 use netlink::{Attribute, checked};
-use netlink_packet_core::Emitable;
 
-use crate::kernel::expr::Rule;
+use crate::kernel::expr::{Rule, bytes};
 
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
@@ -39,13 +38,6 @@ pub(crate) fn same(rule: &Rule, found: &[u8]) -> bool {
 fn is_counter(expression: &Attribute<'_>) -> bool {
     let attributes = checked(expression.value).unwrap_or_default();
     attributes.first().is_some_and(|name| name.kind == NFTA_EXPR_NAME && name.value == b"counter\0")
-}
-
-/// A rule's expressions as they are sent.
-pub(crate) fn bytes(rule: &Rule) -> Vec<u8> {
-    let mut bytes = vec![0; rule.as_slice().buffer_len()];
-    rule.as_slice().emit(&mut bytes);
-    bytes
 }
 
 pub(super) fn alike(wanted: &[u8], found: &[u8]) -> bool {

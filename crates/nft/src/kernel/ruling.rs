@@ -4,7 +4,8 @@ use netlink::{attributes, checked, find};
 
 use crate::kernel::comment;
 use crate::kernel::expr::Rule;
-use crate::kernel::raw::{alike, bytes};
+use crate::kernel::expr::bytes;
+use crate::kernel::raw::alike;
 
 const NFTA_RULE_HANDLE: u16 = 3;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;

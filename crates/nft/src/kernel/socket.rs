@@ -8,14 +8,12 @@ use netlink_packet_core::{
 use netlink_packet_netfilter::nftables::{
     ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage,
 };
-use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
-};
+use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::kernel::answer::Answer;
-use crate::kernel::batch::{Batch, Step};
+use crate::kernel::batch::{Batch, Step, message};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::raw;
 use crate::kernel::ruling::Ruling;
@@ -213,11 +211,6 @@ fn begin_body(generation: Option<u32>) -> Vec<u8> {
         message.put(BATCH_GENID, &id.to_be_bytes());
     }
     message.into_bytes()
-}
-
-/// A message of nf_tables with its netfilter header.
-pub(crate) fn message(family: NetfilterProtoFamily, message: NfTablesMessage) -> NetfilterMessage {
-    NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message)
 }
 
 /// The bytes of a message behind its netlink header.

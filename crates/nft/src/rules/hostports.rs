@@ -65,56 +65,20 @@ use crate::kernel::batch::Batch;
 use crate::kernel::comment;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::query::WantedChain;
-use crate::kernel::set::{Data, Element, Set, name_key};
-use crate::rules::tables::{
-    HOSTPORT_ALL4, HOSTPORT_ALL6, HOSTPORT_IPS4, HOSTPORT_IPS6, HOSTPORT_LINKS, HOSTPORT_NEAR4,
-    HOSTPORT_NEAR6, HOSTPORT_NOT_LO, HOSTPORT_SELF4, HOSTPORT_SELF6, HOSTPORTS_BASES, HOSTPORTS4,
-    HOSTPORTS6, INET,
-};
+use crate::kernel::set::{Data, Element, name_key};
+use crate::rules::tables::{HOSTPORT_LINKS, HOSTPORT_NOT_LO, HOSTPORTS_BASES, INET};
 
 mod removal;
 mod ruleset;
+mod sets;
 mod types;
 
 use ruleset::{chains, rules};
+use sets::sets_of;
 use types::{octets, port_key};
 
 pub use removal::{LocalnetLink, UnusedHostPorts};
 pub use types::{HostPort, MappedPod, Mapping, Sources, Transport};
-
-/// The sets of a family.
-struct Sets {
-    ports: Set<'static>,
-    ips: Set<'static>,
-    own: Set<'static>,
-    near: Set<'static>,
-    all: Set<'static>,
-}
-
-const V4: Sets = Sets {
-    ports: HOSTPORTS4,
-    ips: HOSTPORT_IPS4,
-    own: HOSTPORT_SELF4,
-    near: HOSTPORT_NEAR4,
-    all: HOSTPORT_ALL4,
-};
-const V6: Sets = Sets {
-    ports: HOSTPORTS6,
-    ips: HOSTPORT_IPS6,
-    own: HOSTPORT_SELF6,
-    near: HOSTPORT_NEAR6,
-    all: HOSTPORT_ALL6,
-};
-
-fn sets_of(address: IpAddr) -> &'static Sets {
-    if address.is_ipv4() { &V4 } else { &V6 }
-}
-
-impl Sets {
-    fn of_port(&self, port: &HostPort) -> Set<'static> {
-        if port.is_on_all() { self.ports } else { self.ips }
-    }
-}
 
 /// protocol . address . port
 fn target_key(transport: Transport, to: SocketAddr) -> Vec<u8> {

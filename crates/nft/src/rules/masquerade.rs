@@ -39,7 +39,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::expr::{Ip, Rule};
 use crate::kernel::query::{GENERATIONS, Marked, WantedChain};
 use crate::kernel::set::{Data, Element, IPV4_ADDR, IPV6_ADDR, Set, Verdict};
-use crate::rules::node::{read, spans};
+use crate::rules::spans::{read, spans};
 use crate::rules::tables::{
     CLUSTER4, CLUSTER6, DROP_INVALID, EXCLUDE_PREFIX, INET, INVALID_PREFIX, INVALID4, INVALID6,
     MASQ, MASQ_BASES, MASQ_PREFIX, MASQ_SETS, MASQ4, MASQ6,

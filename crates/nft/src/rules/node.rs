@@ -49,25 +49,26 @@
 //! its first rule unless it is UDP too, and what is the tunnel's ends at its first one too.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
 use crate::Nft;
-use crate::kernel::answer::ElementState;
 use crate::kernel::batch::{BaseChain, Batch};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::expr::{Ip, Rule};
 use crate::kernel::query::WantedChain;
 use crate::kernel::set::{NAME_LEN, Set, Span};
 use crate::rules::rule;
+use crate::rules::spans::{read, spans};
 use crate::rules::tables::{
     CLUSTER_INVALID, CLUSTER_MASQ, CLUSTER4, CLUSTER6, INET, MASQ_SETS, OVERLAY, OVERLAY_OUTPUT,
     PEERS4, PEERS6, POD_SOURCES, PODS4, PODS6, TRANSIT,
 };
+pub use guard::Guard;
 use sources::PodSources;
 
+mod guard;
 pub(crate) mod source_rules;
 pub(crate) mod sources;
 
@@ -89,25 +90,6 @@ pub struct NodeRules {
     pub sources: Option<PodSources>,
 }
 
-/// UDP to the port is dropped unless it comes from a peer over the underlay, or from where the way
-/// to that peer leads, to the tunnel's own address. What is passed on is dropped if it goes to a peer
-/// and does not come from one, or if it names a peer as its source and does not come from where the
-/// way to that peer leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
-    /// The tunnel's UDP port.
-    pub port: u16,
-    /// The name of the interface that peers send through, 1 to 15 bytes; None: whatever the way
-    /// back to the peer leads through.
-    pub underlay: Option<String>,
-    /// The tunnel's own address. VXLAN listens on all that the node has, and those that no node
-    /// set names are not known to the nodes on the way.
-    pub local: IpAddr,
-    /// The nodes' addresses. Those of the other family than the tunnel's count for what is passed
-    /// on alone: the device has no socket of that family.
-    pub peers: BTreeSet<IpAddr>,
-}
-
 /// What these pods send out of the cluster carries the node's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeMasquerade {
@@ -115,40 +97,6 @@ pub struct NodeMasquerade {
     pub sources: Vec<IpNetwork>,
     /// Whether source ports are drawn at random always (NF_NAT_RANGE_PROTO_RANDOM_FULLY).
     pub random_fully: bool,
-}
-
-impl Guard {
-    fn rules(&self) -> Vec<Rule> {
-        let name = self.underlay.as_ref().map(|name| {
-            let mut name = name.clone().into_bytes();
-            name.resize(NAME_LEN, 0);
-            name
-        });
-        let (ip, peers) = if self.local.is_ipv4() { (Ip::V4, PEERS4) } else { (Ip::V6, PEERS6) };
-        let local = bytes(ip, bits(self.local));
-        // A pod sends with any source address, and comes in by no link that leads to a peer.
-        let anywhere = self.underlay.is_none();
-        let elsewhere = anywhere.then(|| rule::drop_udp_from_elsewhere(ip, peers.name, self.port));
-        let mut rules: Vec<Rule> = elsewhere.into_iter().collect();
-        rules.push(rule::accept_udp_of(ip, peers.name, name, local, self.port));
-        rules.push(rule::drop_udp(self.port));
-        rules
-    }
-
-    fn transit_rules(&self) -> Vec<Rule> {
-        let mut rules = vec![rule::accept_what_is_not_udp()];
-        for (ip, peers) in [(Ip::V4, PEERS4), (Ip::V6, PEERS6)] {
-            rules.push(rule::drop_udp_of_strangers_to(ip, peers.name, self.port));
-            rules.push(rule::drop_udp_from_elsewhere(ip, peers.name, self.port));
-        }
-        rules
-    }
-
-    /// The peers of one family.
-    fn peers(&self, ip: Ip) -> BTreeSet<Span> {
-        let of_family = self.peers.iter().filter(|peer| peer.is_ipv4() == (ip == Ip::V4));
-        of_family.map(|peer| Span { first: bytes(ip, bits(*peer)), end: None }).collect()
-    }
 }
 
 impl NodeMasquerade {
@@ -221,69 +169,6 @@ impl NodeRules {
             (PODS6, pods(Ip::V6)),
         ]
     }
-}
-
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-/// The lowest bytes, as many as an address has.
-fn bytes(ip: Ip, bits: u128) -> Vec<u8> {
-    bits.to_be_bytes().into_iter().skip(16 - ip.len() as usize).collect()
-}
-
-/// The networks of one family as intervals that neither overlap nor touch: the kernel refuses
-/// those that overlap.
-pub(crate) fn spans<'a>(ip: Ip, networks: impl Iterator<Item = &'a IpNetwork>) -> BTreeSet<Span> {
-    let highest = if ip == Ip::V4 { u32::MAX.into() } else { u128::MAX };
-    let of_family = networks.filter(|network| Ip::of(**network) == ip);
-    let range = |network: &IpNetwork| (bits(network.network()), bits(network.broadcast()));
-    let mut ranges: Vec<_> = of_family.map(range).collect();
-    ranges.sort_unstable();
-    let mut merged: Vec<(u128, u128)> = Vec::new();
-    for (first, last) in ranges {
-        match merged.last_mut() {
-            Some(open) if first <= open.1.saturating_add(1) => open.1 = open.1.max(last),
-            _ => merged.push((first, last)),
-        }
-    }
-    let span = |(first, last): (u128, u128)| {
-        let end = (last < highest).then(|| bytes(ip, last + 1));
-        Span { first: bytes(ip, first), end }
-    };
-    merged.into_iter().map(span).collect()
-}
-
-/// Elements of a dump as spans; None when they are no such thing, as with a catch-all element,
-/// which has no key.
-pub(crate) fn read(set: &Set<'_>, elements: Vec<ElementState>) -> Option<BTreeSet<Span>> {
-    let mut keys = Vec::with_capacity(elements.len());
-    for element in elements {
-        keys.push((element.key?, !element.ends));
-    }
-    if !set.has_intervals() {
-        return Some(keys.into_iter().map(|(first, _)| Span { first, end: None }).collect());
-    }
-    // Where two touch, the end of the one comes before the beginning of the other.
-    keys.sort_unstable();
-    let mut spans = BTreeSet::new();
-    let mut open: Option<Vec<u8>> = None;
-    for (key, begins) in keys {
-        match (open.take(), begins) {
-            (None, true) => open = Some(key),
-            (Some(first), false) => {
-                spans.insert(Span { first, end: Some(key) });
-            }
-            // `nft` begins a set with the end of nothing.
-            (None, false) if key.iter().all(|byte| *byte == 0) => {}
-            _ => return None,
-        }
-    }
-    spans.extend(open.map(|first| Span { first, end: None }));
-    Some(spans)
 }
 
 impl Nft {

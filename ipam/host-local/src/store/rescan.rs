@@ -1,25 +1,17 @@
 //! Reading the whole directory: once after a boot, after changes by others, for GC, and before an
 //! address set counts as exhausted.
 
-use super::{Found, Store};
+use super::{Found, Store, Sweep};
 use crate::disk::stamp_of;
 use crate::host::Id;
 use crate::index::{Index, Slot, Stamp};
-use crate::lease::{self, Holder};
+use crate::lease;
 use cni::{Result, files, log};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::path::Path;
-
-/// What to do with the leases met in reading the whole directory.
-pub(crate) enum Sweep<'a> {
-    /// Drop those from before the last boot.
-    Stale,
-    /// Drop also what GC does not name, and torn files.
-    Unless(&'a dyn Fn(&Holder) -> bool),
-}
 
 /// What [`Store::rescan`] dropped, and could not drop.
 #[derive(Default)]

@@ -3,6 +3,7 @@ use crate::bgp::config::{Password, Peer};
 use crate::bgp::netns;
 use bgp_speaker::codec::{self, Notification, cease};
 use bgp_speaker::fsm::State;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -35,8 +36,8 @@ async fn a_peer_whose_key_cannot_be_set_is_refused() {
             bgp.peers[0].password = (length > 0).then(|| Password(vec![b'x'; length]));
         });
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let heard = speaker.hear().await;
-        assert!(matches!(heard, Some(Heard::Accepted(..))), "{heard:?}");
+        let heard = speaker.next_event().await;
+        assert!(matches!(heard, Some(NetworkEvent::Accepted(..))), "{heard:?}");
         speaker.act(heard);
         assert_eq!(stream.read(&mut [0]).await.unwrap(), read);
         let told = |problem: &crate::report::Problem| problem.what.starts_with("password");
@@ -74,7 +75,7 @@ async fn a_key_that_comes_later_is_asked_of_all() {
     netns::enter();
     let (mut speaker, address) = speaker(|bgp| bgp.peers[0].address = "127.0.0.2".parse().unwrap());
     let mut accepted = TcpStream::connect(address).await.unwrap();
-    let heard = speaker.hear().await;
+    let heard = speaker.next_event().await;
     // Blocks the runtime: the kernel alone knows of it.
     let waiting = std::net::TcpStream::connect(address).unwrap();
     let mut bgp = speaker.bgp.clone();
@@ -95,7 +96,7 @@ async fn a_key_that_comes_later_is_asked_of_all() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     net::tcp::set_md5_key(&socket, address.ip(), b"secret").unwrap();
     let _signed = socket.connect(address).await.unwrap();
-    let heard = speaker.hear().await;
+    let heard = speaker.next_event().await;
     speaker.act(heard);
     assert_eq!(speaker.connections.len(), 1);
 }
@@ -112,9 +113,9 @@ async fn a_dial_of_the_session_before_is_not_the_new_ones() {
             let peer = &mut bgp.peers[0];
             (peer.passive, peer.port) = (false, port);
         });
-        let heard = speaker.hear().await;
+        let heard = speaker.next_event().await;
         assert!(
-            matches!(&heard, Some(Heard::Dialled(_, _, dialled)) if dialled.is_ok() == listens)
+            matches!(&heard, Some(NetworkEvent::Dialled(_, _, dialled)) if dialled.is_ok() == listens)
         );
         let mut bgp = speaker.bgp.clone();
         bgp.peers[0].password = Some(Password(b"secret".to_vec()));
@@ -163,15 +164,15 @@ async fn where_it_cannot_listen_it_goes_on_where_it_did() {
             problem.error.contains(&format!("{wanted}: Address already in use")),
             "{problem:?}"
         );
-        let again = speaker.deaf.as_ref().unwrap().again;
-        while speaker.deaf.as_ref().unwrap().again == again {
-            let heard = speaker.hear().await;
+        let again = speaker.listen_failure.as_ref().unwrap().again;
+        while speaker.listen_failure.as_ref().unwrap().again == again {
+            let heard = speaker.next_event().await;
             speaker.act(heard);
         }
     }
     drop(taken);
     while of_it(&speaker).is_some() {
-        let heard = timeout(Duration::from_secs(20), speaker.hear()).await.unwrap();
+        let heard = timeout(Duration::from_secs(20), speaker.next_event()).await.unwrap();
         speaker.act(heard);
     }
     TcpStream::connect(wanted).await.unwrap();
@@ -191,8 +192,8 @@ async fn it_listens_where_it_can_once_it_can() {
     assert!(problem.error.contains(&format!("cannot listen on {later}: ")), "{problem:?}");
     let address = net::address::add(1, later.ip().into(), false);
     net::Socket::open().unwrap().set(&address).unwrap();
-    while speaker.deaf.is_some() {
-        let heard = timeout(Duration::from_secs(20), speaker.hear()).await.unwrap();
+    while speaker.listen_failure.is_some() {
+        let heard = timeout(Duration::from_secs(20), speaker.next_event()).await.unwrap();
         speaker.act(heard);
     }
     TcpStream::connect(later).await.unwrap();
@@ -222,7 +223,7 @@ async fn connected() -> (Speaker, std::net::TcpStream) {
     let (mut speaker, address) = speaker(|_| ());
     let peer = std::net::TcpStream::connect(address).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let heard = speaker.hear().await;
+    let heard = speaker.next_event().await;
     speaker.act(heard);
     assert_eq!(speaker.connections.len(), 1);
     (speaker, peer)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::prefix::overlap;
 use proptest::prelude::*;
 
 fn node(name: &str, addresses: &[&str], cidrs: &[&str]) -> Node {

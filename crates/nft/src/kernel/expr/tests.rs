@@ -1,5 +1,4 @@
 use super::*;
-use crate::kernel::raw::bytes;
 use crate::rules::rule::{drop_foreign_source, return_to, vmap_source};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

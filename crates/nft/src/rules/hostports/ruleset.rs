@@ -14,7 +14,7 @@ use crate::rules::tables::{
     HOSTPORTS_MASQ, HOSTPORTS_OUT, HOSTPORTS_OWNED,
 };
 
-use super::{Sets, V4, V6};
+use super::sets::{Sets, V4, V6};
 
 /// NFT_REG32_01 and following: the words behind the first one of register 1, of which register 2 is
 /// the fifth.

@@ -39,10 +39,12 @@ use std::collections::BTreeSet;
 
 use ipnetwork::IpNetwork;
 
-use super::{Guard, source_rules, spans};
+use super::guard::Guard;
+use super::source_rules;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::expr::{Ip, Rule};
 use crate::kernel::set::{Set, Span, name_key};
+use crate::rules::spans::spans;
 use crate::rules::tables::{
     CLUSTER_PODS4, CLUSTER_PODS6, PEERS4, PEERS6, POD_LINKS, REMOTE_PODS4, REMOTE_PODS6, SOURCES4,
     SOURCES6,

@@ -1,4 +1,6 @@
 use super::*;
+use crate::kernel::answer::ElementState;
+use crate::rules::spans::{bits, bytes};
 use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
 

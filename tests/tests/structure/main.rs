@@ -6,6 +6,8 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod circles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
