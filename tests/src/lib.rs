@@ -12,6 +12,7 @@
 pub mod background;
 pub mod bins;
 pub mod chain;
+pub mod chained;
 pub mod cluster;
 pub mod cnitool;
 pub mod conf;

@@ -4,7 +4,7 @@
 use crate::backup::Backup;
 use crate::record::{Record, Records};
 use crate::{Item, Kernel, Maker, del, failed};
-use cni::{CniResult, Error, Request, Result, code};
+use cni::{Attachment, CniResult, Error, Request, Result, code};
 use std::path::Path;
 
 /// A chained plugin's configuration, and what it makes of an attachment.
@@ -77,32 +77,34 @@ pub fn add_with<C: Chained>(
     } else {
         saved = backup.as_ref().map(Backup::settings).unwrap_or_default();
     }
-    kernel.note_before(&mut items, &saved).map_err(|e| failed(&e))?;
-    let mut record = Record {
+    let mut done = Vec::new();
+    let made = kernel.note_before(&mut items, &saved).map_err(|e| failed(&e)).and_then(|()| {
+        let mut record = record_of::<C>(&attachment);
+        record.own(&items);
+        claim.write(&record)?;
+        backup.as_ref().map_or(Ok(()), |backup| backup.write(&items, &saved))?;
+        kernel.apply(&items, &mut done).map_err(|e| failed(&e))?;
+        record.complete = true;
+        claim.write(&record)
+    });
+    let Err(error) = made else { return Ok(chained.result(request, result)) };
+    let problems = kernel.remove(&done, &maker.mark(&attachment));
+    let mut problems: Vec<Error> = problems.iter().map(failed).collect();
+    if problems.is_empty() {
+        problems.extend(backup.and_then(|backup| backup.remove().err()));
+        problems.extend(claim.remove().err());
+    }
+    Err(del::undone(error, problems))
+}
+
+fn record_of<C: Chained>(attachment: &Attachment) -> Record {
+    Record {
         network: attachment.network.clone(),
         container_id: attachment.container_id.clone(),
         ifname: attachment.ifname.clone(),
         plugin: C::NAME.to_owned(),
         ..Record::default()
-    };
-    record.own(&items);
-    claim.write(&record)?;
-    let mut done = Vec::new();
-    let backed_up = backup.as_ref().map_or(Ok(()), |backup| backup.write(&items, &saved));
-    let applied =
-        backed_up.and_then(|()| kernel.apply(&items, &mut done).map_err(|error| failed(&error)));
-    if let Err(error) = applied {
-        let problems = kernel.remove(&done, &maker.mark(&attachment));
-        let mut problems: Vec<Error> = problems.iter().map(failed).collect();
-        if problems.is_empty() {
-            problems.extend(backup.and_then(|backup| backup.remove().err()));
-            problems.extend(claim.remove().err());
-        }
-        return Err(del::undone(error, problems));
     }
-    record.complete = true;
-    claim.write(&record)?;
-    Ok(chained.result(request, result))
 }
 
 /// Compares what the plugin makes with the kernel.

@@ -15,7 +15,10 @@ pub fn del(request: &Request, teardown: &Teardown) -> Result<()> {
     let mut kernel = Kernel::open_lazily(netns).map_err(|error| failed(&error))?;
     let records = Records::new(&teardown.run_dir, teardown.maker);
     let claim = match records.claim(&attachment) {
-        Err(error) if !matches!(error.code, code::TRY_AGAIN | code::DECODE) => {
+        Err(error)
+            if !matches!(error.code, code::TRY_AGAIN | code::DECODE)
+                && !is_needed(request, teardown, &records) =>
+        {
             log::warn(&format!("{error}; DEL goes on without the record and its lock"));
             Err(error)
         }
@@ -33,6 +36,13 @@ pub fn del(request: &Request, teardown: &Teardown) -> Result<()> {
         Err(_) => Ok(()),
     };
     all([released, removed])
+}
+
+/// Whether DEL can do nothing without the record.
+fn is_needed(request: &Request, teardown: &Teardown, records: &Records) -> bool {
+    teardown.foreign.is_some_and(Foreign::needs_record)
+        && request.env.netns.is_some()
+        && records.exists(&request.attachment())
 }
 
 /// Removes all that an attachment owns, its lease included, and goes on after errors.

@@ -34,6 +34,12 @@ pub trait Foreign {
     /// The kernel's.
     fn remove_rules(&self, kernel: &mut Kernel, attachment: &Attachment) -> Result<()>;
 
+    /// Whether a record that is there and cannot be read fails DEL of a pod that lives: nothing else
+    /// says what is to be restored.
+    fn needs_record(&self) -> bool {
+        false
+    }
+
     /// Removes attachments that are not in GC's list of valid ones, and rules of those whose pods
     /// are gone; gives what failed. What could not be removed is added to `kept`.
     fn gc(&self, request: &Request, kernel: &mut Kernel, kept: &mut Vec<Attachment>) -> Vec<Error>;

@@ -1,7 +1,8 @@
 //! A call: its environment, and the configuration on stdin.
 
 use crate::is_told;
-use attach::{Item, Network, alias, comment};
+use attach::chain::Chained;
+use attach::{Item, Maker, Network, Setting, alias, comment};
 use cni::{Attachment, Env, Label, NetConf, Request, Result};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -56,6 +57,7 @@ pub(crate) fn understood(request: &Request) {
         Ok(config) => planned(request, &config),
         Err(error) => is_told(&error),
     }
+    chained(request, tuning::Config::read(request));
     let ipam = host_local::config::Config::load(request);
     let planned = ipam.as_ref().map_err(Clone::clone).and_then(|config| config.plan().map(drop));
     if let Err(error) = planned {
@@ -112,6 +114,29 @@ fn planned(request: &Request, network: &impl Network) {
             Item::VlanDevice(name, ..) => is_link_name(&name),
             Item::Vlans(vlans) => assert!(vlans.vlans.iter().all(|v| (1..4095).contains(&v.id))),
             _ => {}
+        }
+    }
+}
+
+/// What a valid configuration of a chained plugin makes behind `prevResult`.
+fn chained<C: Chained>(request: &Request, config: Result<C>) {
+    let comment = Maker::Chained(C::NAME).comment(&request.attachment());
+    assert_eq!(nft::fit(&comment), comment);
+    let previous = request.conf.prev_result.clone().unwrap_or_default();
+    let planned = config.and_then(|config| {
+        let items = config.plan(request, &previous, &comment)?;
+        config.result(request, &previous).to_json(request.conf.version)?;
+        Ok(items)
+    });
+    for item in planned.map_err(|error| is_told(&error)).unwrap_or_default() {
+        if let Item::Setting(change) = item
+            && let Setting::Sysctl { key, .. } = change.to
+        {
+            let mut parts = key.split('/');
+            assert_eq!(parts.next(), Some("net"), "{key:?}");
+            // Without CNI_IFNAME, as in STATUS, IFNAME stands for nothing.
+            let named = !request.env.ifname.is_empty();
+            assert!(!parts.any(|part| matches!(part, "." | "..") || (named && part.is_empty())));
         }
     }
 }

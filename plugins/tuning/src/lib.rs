@@ -108,6 +108,10 @@ impl Foreign for Reference<'_> {
         self.0.restore(kernel)
     }
 
+    fn needs_record(&self) -> bool {
+        true
+    }
+
     fn gc(&self, _: &Request, _: &mut Kernel, _: &mut Vec<Attachment>) -> Vec<Error> {
         Vec::new()
     }

@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod chained;
 mod del;
 mod deletion;
 mod forever;

@@ -22,6 +22,8 @@ pub enum Victim {
     Bgp,
     /// The IPAM plugin that it runs.
     Ipam,
+    /// A plugin that is chained behind one, by its name.
+    Behind(&'static str),
 }
 
 impl Victim {
@@ -30,6 +32,7 @@ impl Victim {
             Self::Plugin => "bridge",
             Self::Bgp => "bgp",
             Self::Ipam => "host-local",
+            Self::Behind(name) => name,
         }
     }
 }
@@ -88,17 +91,22 @@ impl<'a> Seam<'a> {
         });
         assert!(strace, "strace is missing: apt-get install strace");
         for victim in [Victim::Plugin, Victim::Bgp, Victim::Ipam] {
-            let (name, real) = (victim.name(), Bins::ours().exe(victim.name()));
-            // Written once: a script that is being written cannot be run (ETXTBSY).
-            // It strikes once: what undoes a failure is not to fail too.
-            let with = format!("{DIR}/{name}.with");
-            let real = real.display();
-            let script = format!("#!/bin/sh\nwith=$(cat {with})\n: >{with}\nexec $with {real}\n");
-            node.write(&format!("{DIR}/{name}"), &script);
-            node.write(&format!("{DIR}/{name}.with"), "");
+            Self::install_one(node, victim);
         }
-        node.sh(&format!("chmod 755 {DIR}/bridge {DIR}/bgp {DIR}/host-local"));
         Self { node }
+    }
+
+    /// Puts the script of one executable in place.
+    pub fn install_one(node: &Node, victim: Victim) {
+        let (name, real) = (victim.name(), Bins::ours().exe(victim.name()));
+        // Written once: a script that is being written cannot be run (ETXTBSY).
+        // It strikes once: what undoes a failure is not to fail too.
+        let with = format!("{DIR}/{name}.with");
+        let real = real.display();
+        let script = format!("#!/bin/sh\nwith=$(cat {with})\n: >{with}\nexec $with {real}\n");
+        node.write(&format!("{DIR}/{name}"), &script);
+        node.write(&format!("{DIR}/{name}.with"), "");
+        node.sh(&format!("chmod 755 {DIR}/{name}"));
     }
 
     /// The seam of a node that has one.

@@ -63,6 +63,7 @@ fn document() -> Value {
         "ipMasq": true, "mtu": 1400, "vlan": 0, "macspoofchk": true, "hairpinMode": false,
         "runtimeConfig": {"mac": "02:00:00:00:00:01", "ips": ["10.1.0.9"]},
         "args": {"cni": {"mac": ""}}, "dns": {"nameservers": ["10.0.0.10"]}, "runDir": "/run/x",
+        "sysctl": {"net.core.somaxconn": "77"}, "allmulti": true, "txQLen": 77, "promisc": true,
         "cni.dev/valid-attachments": [{"containerID": "x", "ifname": "eth0"}],
         "prevResult": result,
     });
@@ -70,7 +71,7 @@ fn document() -> Value {
 }
 
 fn plugin() -> impl Strategy<Value = &'static str> {
-    select(&["bridge", "bridge", "bgp", "host-local", "static", "loopback"][..])
+    select(&["bridge", "bridge", "bgp", "host-local", "static", "loopback", "tuning"][..])
 }
 
 fn spoiled_stdin() -> impl Strategy<Value = Spoiled> {

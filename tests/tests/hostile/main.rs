@@ -5,4 +5,5 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod chained;
 mod input;

@@ -3,10 +3,10 @@
 use ferrule_tests::Pod;
 use ferrule_tests::node::Place;
 
-use crate::chained::plugins::{At, Plugin};
-use crate::chained::scene::{Scene, veth};
+use crate::networks::veth;
+use ferrule_tests::chained::{At, Plugin, Scene};
 
-on_each_chained_plugin! {
+ferrule_tests::on_each_chained_plugin! {
     every_single_alteration_is_named, more_than_ours_is_fine, a_missing_result_is_refused,
     check_changes_nothing, what_ended_is_missed,
 }
@@ -16,7 +16,7 @@ fn every_single_alteration_is_named(plugin: &Plugin) {
         let scene = Scene::new(plugin);
         let result = scene.chain().add();
         scene.chain().check(&result);
-        let script = script.replace("VETH", &veth(&result));
+        let script = script.replace("VETH", veth(&result));
         match at {
             At::Pod => scene.pod.sh(&script),
             At::Node => scene.node.sh(&script),

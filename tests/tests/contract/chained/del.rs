@@ -5,10 +5,11 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Attachment, Pod};
 use serde_json::{Value, json};
 
-use crate::chained::plugins::Plugin;
-use crate::chained::scene::{Scene, State, veth};
+use crate::networks::veth;
+use ferrule_tests::chained::State;
+use ferrule_tests::chained::{Plugin, Scene};
 
-on_each_chained_plugin! {
+ferrule_tests::on_each_chained_plugin! {
     with_everything_known, twice, without_a_result, with_a_damaged_or_old_result,
     with_a_configuration_that_broke_since, with_malformed_arguments, with_a_lost_record,
     without_a_netns, with_a_netns_that_is_gone, after_the_main_plugins_del,
@@ -134,7 +135,7 @@ fn after_the_pod_itself_is_gone(plugin: &Plugin) {
     let result = chain.add();
     let chain = chain.each(|attachment| attachment.netns(None));
     drop(pod);
-    let gone = || (!scene.node.links().contains(&veth(&result))).then_some(());
+    let gone = || (!scene.node.links().contains(&veth(&result).to_owned())).then_some(());
     ferrule_tests::within(std::time::Duration::from_secs(20), gone).expect("the veth goes");
     chain.del(Some(&result));
     assert_same(&before.node, &scene.state().node);
@@ -175,7 +176,7 @@ fn after_someone_else_removed_parts(plugin: &Plugin) {
         let scene = Scene::new(plugin);
         let before = scene.state();
         let result = scene.chain().add();
-        scene.node.sh(&script.replace("VETH", &veth(&result)));
+        scene.node.sh(&script.replace("VETH", veth(&result)));
         scene.chain().del(Some(&result));
         let left = before.node.difference(&scene.state().node);
         let more: Vec<_> = left.lines().filter(|line| line.contains(" + ")).collect();
@@ -188,10 +189,10 @@ fn another_pods_things_stay(plugin: &Plugin) {
     let other = Pod::new();
     let others = scene.chain_of(&other);
     let kept = others.add();
-    let (before, inside) = (scene.state(), crate::chained::scene::inside(&other));
+    let (before, inside) = (scene.state(), ferrule_tests::chained::inside(&other));
     let result = scene.chain().add();
     scene.chain().del(Some(&result));
     assert_same(&before.node, &scene.state().node);
-    assert_eq!(crate::chained::scene::inside(&other), inside);
+    assert_eq!(ferrule_tests::chained::inside(&other), inside);
     others.check(&kept);
 }

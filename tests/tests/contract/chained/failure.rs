@@ -3,10 +3,9 @@
 use ferrule_tests::node::Place;
 use serde_json::{Value, json};
 
-use crate::chained::plugins::Plugin;
-use crate::chained::scene::Scene;
+use ferrule_tests::chained::{Plugin, Scene};
 
-on_each_chained_plugin! {
+ferrule_tests::on_each_chained_plugin! {
     without_a_result_of_a_plugin_before, what_it_refuses_changes_nothing, a_bad_netns_touches_nothing,
     a_result_without_what_it_needs_leaves_nothing, a_repeated_add_is_one,
     a_repeated_add_with_a_lost_record_is_one, a_run_dir_that_cannot_be_written_changes_nothing,
@@ -26,7 +25,7 @@ fn without_a_result_of_a_plugin_before(plugin: &Plugin) {
     let scene = Scene::new(plugin);
     scene.chain().add_before();
     for previous in [Value::Null, json!(null)] {
-        fails(&scene, &json!({}), &previous, 7, "Required prevResult missing");
+        fails(&scene, &json!({}), &previous, 7, plugin.alone);
     }
 }
 
@@ -97,22 +96,13 @@ fn a_repeated_add_with_a_lost_record_is_one(plugin: &Plugin) {
     scene.node.sh("rm -f $(ls -d /run/ferrule/attachments/* | grep -v /bridge-)");
     let second = scene.chain().try_add_last(&previous).ok();
     assert_eq!(first, second);
-    let mut now = scene.state();
+    let now = scene.state();
     // What a sysctl was before is in the record alone, so the new one differs.
     let folder = ["/run/ferrule/attachments/"];
-    now.node = now.node.without_files(&folder);
-    State::without(&after, &folder).is(&now);
+    after.without_files(&folder).is(&now.without_files(&folder));
     scene.chain().check(&second);
     scene.chain().last().del(Some(&second));
     ferrule_tests::snapshot::assert_same(&before.node, &scene.state().node);
-}
-
-use crate::chained::scene::State;
-
-impl State {
-    fn without(&self, folders: &[&str]) -> State {
-        State { node: self.node.clone().without_files(folders), pod: self.pod.clone() }
-    }
 }
 
 fn a_run_dir_that_cannot_be_written_changes_nothing(plugin: &Plugin) {

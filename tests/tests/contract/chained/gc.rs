@@ -5,10 +5,9 @@ use ferrule_tests::node::Place;
 use ferrule_tests::snapshot::assert_same;
 use serde_json::json;
 
-use crate::chained::plugins::Plugin;
-use crate::chained::scene::Scene;
+use ferrule_tests::chained::{Plugin, Scene};
 
-on_each_chained_plugin! {
+ferrule_tests::on_each_chained_plugin! {
     gc_removes_what_is_not_listed_and_nothing_else, gc_without_a_list_changes_nothing,
     gc_of_another_network_leaves_it_alone, gc_of_a_network_that_never_was,
     gc_goes_by_interface_too, gc_after_the_pod_went, status_is_ready,
@@ -77,6 +76,7 @@ fn gc_goes_by_interface_too(plugin: &Plugin) {
     let routes = json!({"ipam": {"routes": [{"dst": "203.0.113.0/24"}]}});
     let mut second = scene.chain().each(|attachment| attachment.ifname("net1"));
     second.links[0] = second.links[0].clone().with(&routes);
+    second.links[1] = second.links[1].clone().with(&plugin.second);
     second.add();
     scene.chain().last().gc(&[(scene.pod.id(), "eth0")]).ok();
     scene.chain().check(&result);

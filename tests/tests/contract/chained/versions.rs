@@ -4,10 +4,9 @@ use ferrule_tests::invoke::merged;
 use ferrule_tests::{Bins, Call, Chain, Node, conf};
 use serde_json::{Map, Value, json};
 
-use crate::chained::plugins::Plugin;
-use crate::chained::scene::Scene;
+use ferrule_tests::chained::{Plugin, Scene};
 
-on_each_chained_plugin! {
+ferrule_tests::on_each_chained_plugin! {
     the_versions_are_the_references, every_version_is_served, keys_are_read_in_any_case,
     unknown_keys_are_ignored, what_it_does_not_change_of_a_result_is_passed_on,
 }

@@ -13,10 +13,16 @@ pub enum At {
 
 /// A plugin that is chained behind bridge.
 pub struct Plugin {
+    /// Its executable.
+    pub name: &'static str,
+    /// What ADD says where no plugin stands before it, in the reference's words.
+    pub alone: &'static str,
     /// Its object in the network's list.
     pub keys: Value,
     /// Keys by which it changes nothing of the result.
     pub quiet: Value,
+    /// Keys by which a second pod stands beside the first: nothing that only one may have.
+    pub second: Value,
     /// Keys that it refuses with code 7.
     pub broken: Value,
     /// Single alterations that CHECK sees: where, a script in which VETH is the host's end, and what
@@ -27,10 +33,13 @@ pub struct Plugin {
 /// The plugin tuning.
 pub fn tuning() -> Plugin {
     Plugin {
+        name: "tuning",
+        alone: "Required prevResult missing",
         keys: json!({"type": "tuning", "mac": "02:00:00:00:00:42", "mtu": 1400, "promisc": true,
             "allmulti": true, "txQLen": 77, "sysctl": {"net.core.somaxconn": "77",
             "net.ipv4.conf.IFNAME.arp_filter": "1", "net.ipv4.ip_local_port_range": "2000 3000"}}),
         quiet: json!({"mac": null, "mtu": null}),
+        second: json!({}),
         broken: json!({"sysctl": {"kernel.hostname": "x"}}),
         altered: &[
             (At::Pod, "ip link set eth0 address 02:00:00:00:00:99", "02:00:00:00:00:99"),
@@ -50,7 +59,10 @@ pub fn tuning() -> Plugin {
 /// The plugin firewall.
 pub fn firewall() -> Plugin {
     Plugin {
+        name: "firewall",
+        alone: "Required prevResult missing",
         keys: json!({"type": "firewall", "ingressPolicy": "same-bridge"}),
+        second: json!({}),
         quiet: json!({}),
         broken: json!({"ingressPolicy": "closed"}),
         altered: &[
@@ -107,11 +119,66 @@ pub fn firewall() -> Plugin {
     }
 }
 
+/// The plugin portmap.
+pub fn portmap() -> Plugin {
+    let port = |host: u16, pod: u16, protocol: &str, ip: &str| json!({"hostPort": host, "containerPort": pod, "protocol": protocol, "hostIP": ip});
+    let ports = |host| {
+        json!({"portMappings": [port(host, 80, "tcp", ""), port(host, 53, "udp", "192.0.2.1"),
+            port(host, 80, "sctp", "2001:db8::1")]})
+    };
+    Plugin {
+        name: "portmap",
+        alone: "must be called as chained plugin",
+        keys: json!({"type": "portmap", "capabilities": {"portMappings": true},
+            "runtimeConfig": ports(8080)}),
+        second: json!({"runtimeConfig": ports(8081)}),
+        quiet: json!({}),
+        broken: json!({"runtimeConfig": {"portMappings": [port(8080, 0, "tcp", "")]}}),
+        altered: &[
+            (
+                At::Node,
+                "nft delete element inet ferrule hostports4 '{ tcp . 8080 }'
+                 nft add element inet ferrule hostports4 '{ tcp . 8080 : 10.1.0.9 . 80 }'",
+                "leads to 10.1.0.9:80",
+            ),
+            (
+                At::Node,
+                "nft delete element inet ferrule hostports6 '{ tcp . 8080 }'",
+                "tcp [::]:8080",
+            ),
+            (
+                At::Node,
+                "nft delete element inet ferrule hostport-ips4 '{ udp . 192.0.2.1 . 8080 }'",
+                "udp 192.0.2.1:8080",
+            ),
+            (
+                At::Node,
+                "nft delete element inet ferrule hostport-ips6 '{ sctp . 2001:db8::1 . 8080 }'",
+                "sctp [2001:db8::1]:8080",
+            ),
+            (
+                At::Node,
+                "nft delete element inet ferrule hostport-links '{ \"cni0\" }'",
+                "hostport-links",
+            ),
+            (At::Node, "echo 0 >/proc/sys/net/ipv4/conf/cni0/route_localnet", "route_localnet"),
+            (At::Node, "nft flush chain inet ferrule hostports-in", "chain hostports-in"),
+            (At::Node, "nft flush chain inet ferrule hostports-out", "chain hostports-out"),
+            (At::Node, "nft flush chain inet ferrule hostports-masq", "chain hostports-masq"),
+            (At::Node, "nft flush chain inet ferrule hostports-guard", "chain hostports-guard"),
+            (At::Node, "nft flush ruleset", "table inet ferrule is missing"),
+        ],
+    }
+}
+
 /// The plugin bandwidth.
 pub fn bandwidth() -> Plugin {
     Plugin {
+        name: "bandwidth",
+        alone: "must be called as chained plugin",
         keys: json!({"type": "bandwidth", "ingressRate": 8_000_000, "ingressBurst": 800_000,
             "egressRate": 8_000_000, "egressBurst": 800_000}),
+        second: json!({}),
         quiet: json!({"egressRate": null, "egressBurst": null}),
         broken: json!({"ingressBurst": 0}),
         altered: &[

@@ -1,40 +1,54 @@
 //! A node on which a chained plugin has worked before, a pod of bridge, and what there is to compare.
 
-use ferrule_tests::conf::{self, BRIDGE};
-use ferrule_tests::node::Place;
-use ferrule_tests::snapshot::assert_same;
-use ferrule_tests::{Chain, Node, Pod, Snapshot};
-use serde_json::Value;
-
+use crate::chain::Chain;
 use crate::chained::plugins::Plugin;
+use crate::conf::{self, BRIDGE};
+use crate::node::{Node, Place, Pod};
+use crate::snapshot::Snapshot;
 
 /// A node, and a pod on it.
 pub struct Scene<'a> {
+    /// The plugin.
     pub plugin: &'a Plugin,
+    /// The node.
     pub node: Node,
+    /// The pod.
     pub pod: Pod,
 }
 
 /// What a plugin may have changed.
 #[derive(Clone, Debug)]
 pub struct State {
+    /// The node's.
     pub node: Snapshot,
+    /// The pod's, as [`inside`].
     pub pod: Vec<String>,
 }
 
 impl State {
+    /// Without the node's files below some folders.
+    #[must_use]
+    pub fn without_files(&self, folders: &[&str]) -> Self {
+        Self { node: self.node.clone().without_files(folders), pod: self.pod.clone() }
+    }
+
+    /// What differs, as text; empty when nothing does.
+    #[must_use]
+    pub fn difference(&self, after: &State) -> String {
+        let mut text = self.node.difference(&after.node);
+        for (sign, one, two) in [("-", self, after), ("+", after, self)] {
+            for line in one.pod.iter().filter(|line| !two.pod.contains(line)) {
+                text += &format!("pod {sign} {line}\n");
+            }
+        }
+        text
+    }
+
     /// Fails unless both are the same.
     #[track_caller]
     pub fn is(&self, other: &State) {
-        assert_same(&self.node, &other.node);
-        let differing = |one: &State, two: &State| {
-            one.pod.iter().filter(|line| !two.pod.contains(line)).cloned().collect::<Vec<_>>()
-        };
-        let (gone, come) = (differing(self, other), differing(other, self));
-        assert!(
-            gone.is_empty() && come.is_empty(),
-            "the pod is not as it was:\n- {gone:#?}\n+ {come:#?}"
-        );
+        let difference = self.difference(other);
+        assert!(difference.is_empty(), "node or pod are not as they were:\n{difference}");
     }
 }
 
@@ -77,22 +91,20 @@ impl<'a> Scene<'a> {
         self.chain_of(&self.pod)
     }
 
-    /// The same of another pod.
+    /// The same of another pod, which may stand beside it.
     pub fn chain_of(&self, pod: &Pod) -> Chain<'_> {
-        Chain::new(&self.node, pod, &conf::full(), std::slice::from_ref(&self.plugin.keys))
+        let Plugin { keys, second, .. } = self.plugin;
+        let own = pod.id() == self.pod.id();
+        let keys = if own { keys.clone() } else { conf::with(keys, second) };
+        Chain::new(&self.node, pod, &conf::full(), &[keys])
     }
 
     /// What there is now.
     pub fn state(&self) -> State {
         let node = Snapshot::of(&self.node).without_first_use(BRIDGE);
-        // Folders that the first use makes stay.
-        let node = node.without_files(&["/run/cni/tuning = "]);
+        // Folders that the first use makes stay. Namespaces of this machine come and go.
+        let node = node.without_files(&["/run/cni/tuning = ", "/run/netns"]);
         self.pod.settle();
         State { node, pod: inside(&self.pod) }
     }
-}
-
-/// The host's end of a result.
-pub fn veth(result: &Value) -> String {
-    crate::networks::veth(result).to_owned()
 }

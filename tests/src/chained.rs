@@ -1,0 +1,33 @@
+//! Plugins that are chained behind bridge: what the suites that hold all of them to the same begin with.
+
+mod plugins;
+mod scene;
+
+pub use plugins::{At, Plugin, bandwidth, firewall, portmap, tuning};
+pub use scene::{Scene, State, inside};
+
+/// A module for each function of that name beside it, which takes a [`Plugin`], with a test for each
+/// plugin.
+#[macro_export]
+macro_rules! on_each_chained_plugin {
+    ($($test:ident),* $(,)?) => {$(
+        mod $test {
+            #[test]
+            fn tuning() {
+                super::$test(&$crate::chained::tuning());
+            }
+            #[test]
+            fn firewall() {
+                super::$test(&$crate::chained::firewall());
+            }
+            #[test]
+            fn bandwidth() {
+                super::$test(&$crate::chained::bandwidth());
+            }
+            #[test]
+            fn portmap() {
+                super::$test(&$crate::chained::portmap());
+            }
+        }
+    )*};
+}
