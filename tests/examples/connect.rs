@@ -1,6 +1,7 @@
-//! `connect SERVER_NETNS CLIENT_NETNS ADDRESS SOURCE SECONDS`: how many TCP connections a second
-//! one client makes, one after the other; for scripts/bench. The server holds that each comes
-//! from SOURCE, the node's address: it was masqueraded.
+//! `connect SERVER_NETNS CLIENT_NETNS ADDRESS SOURCE SECONDS [DIALLED]`: how many TCP connections a
+//! second one client makes, one after the other; for scripts/bench. The server holds that each comes
+//! from SOURCE: the node's address where it was masqueraded. The client dials another address where
+//! that leads to the server's.
 
 #![allow(clippy::expect_used, reason = "it ends with what it says")]
 
@@ -32,9 +33,10 @@ fn serve(listener: TcpListener, source: IpAddr) {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [server, client, address, source, seconds] = &args[..] else {
-        panic!("usage: connect SERVER_NETNS CLIENT_NETNS ADDRESS SOURCE SECONDS");
+    let [server, client, address, source, seconds, dialled @ ..] = &args[..] else {
+        panic!("usage: connect SERVER_NETNS CLIENT_NETNS ADDRESS SOURCE SECONDS [DIALLED]");
     };
+    let dialled: IpAddr = dialled.first().unwrap_or(address).parse().expect("an address");
     let address: IpAddr = address.parse().expect("an address");
     let source: IpAddr = source.parse().expect("an address");
     let time = Duration::from_secs_f64(seconds.parse().expect("seconds"));
@@ -55,7 +57,7 @@ fn main() {
     let mut made = 0_u32;
     while start.elapsed() < time {
         let port = FIRST_PORT + (made % u32::from(PORTS)) as u16;
-        let stream = TcpStream::connect(SocketAddr::new(address, port)).expect("connect");
+        let stream = TcpStream::connect(SocketAddr::new(dialled, port)).expect("connect");
         // It ends with a reset: neither end keeps anything of the connection.
         setsockopt(&stream, sockopt::Linger, &linger).expect("SO_LINGER");
         made += 1;

@@ -27,6 +27,9 @@ pub fn del(request: &Request, teardown: &Teardown) -> Result<()> {
     let record = claim.as_ref().ok().and_then(|claim| claim.record.as_ref());
     let gone = Gone { attachment: &attachment, record, maker: teardown.maker };
     let released = release(request, &mut kernel, &gone, teardown.foreign);
+    if teardown.maker != Maker::Main {
+        kernel.leave_netfilter();
+    }
     let removed = match claim {
         // What could not be removed is found by it again; an empty one tells of nothing.
         Ok(claim) if released.is_ok() || claim.record.is_none() => claim.remove(),

@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use net::{Conntrack, Link, Mac, NetNs, Socket, link};
 use nft::Nft;
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -115,13 +115,26 @@ impl Drop for Kernel {
     /// Closes no nf_tables socket while something that was deleted waits to be freed: a call would
     /// wait too, and those that change the ruleset.
     fn drop(&mut self) {
-        if let Some(nft) = &self.nft {
-            net::hand_over(nft.as_fd());
+        for socket in self.netfilter() {
+            net::hand_over(socket);
         }
     }
 }
 
 impl Kernel {
+    /// The sockets of NETLINK_NETFILTER that were opened.
+    fn netfilter(&self) -> Vec<BorrowedFd<'_>> {
+        let nft = self.nft.iter().map(AsFd::as_fd);
+        nft.chain(self.conntrack.iter().map(AsFd::as_fd)).collect()
+    }
+
+    /// Ends a DEL of rules without a link, whose deletion would hold the sockets: they are left to a
+    /// process that nobody waits for.
+    pub(crate) fn leave_netfilter(&mut self) {
+        net::leave(&self.netfilter());
+        (self.nft, self.conntrack) = (None, None);
+    }
+
     /// Opens the host's socket and, given a path, the pod's namespace with a socket inside.
     ///
     /// # Errors

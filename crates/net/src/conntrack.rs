@@ -161,3 +161,51 @@ fn parse(kind: u16, body: &[u8]) -> Option<Flow> {
         names: names.map(|(kind, value)| (kind, value.to_vec())).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_core::Emitable;
+    use proptest::prelude::*;
+
+    /// A report of a flow: who asked, whom, and who answers.
+    fn report(protocol: u8, to: [u8; 4], answers: [u8; 4]) -> Vec<u8> {
+        let mut message = header(Family::V4);
+        for (kind, from, to) in
+            [(CTA_TUPLE_ORIG, [198, 51, 100, 2], to), (CTA_TUPLE_REPLY, answers, [198, 51, 100, 2])]
+        {
+            message.nest(kind, |tuple| {
+                tuple.nest(CTA_TUPLE_IP, |ip| {
+                    ip.put(CTA_IP_V4_SRC, &from);
+                    ip.put(CTA_IP_V4_DST, &to);
+                });
+                tuple.nest(CTA_TUPLE_PROTO, |proto| {
+                    proto.put(CTA_PROTO_NUM, &[protocol]);
+                    proto.put(CTA_PROTO_SRC_PORT, &5353_u16.to_be_bytes());
+                    proto.put(CTA_PROTO_DST_PORT, &53_u16.to_be_bytes());
+                });
+            });
+        }
+        message.put(CTA_ID, &[1, 2, 3, 4]);
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_flow_is_where_it_went_and_what_answers() {
+        let flow = parse(NEW, &report(UDP, [192, 0, 2, 1], [10, 1, 0, 5])).unwrap();
+        assert_eq!(flow.to, "192.0.2.1:53".parse().unwrap());
+        assert_eq!(flow.answers, "10.1.0.5:5353".parse().unwrap());
+        let kinds: Vec<u16> = flow.names.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [CTA_TUPLE_ORIG, CTA_ID]);
+        assert_eq!(parse(NEW, &report(6, [192, 0, 2, 1], [10, 1, 0, 5])), None, "TCP");
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_no_flow(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            parse(NEW, &bytes);
+        }
+    }
+}

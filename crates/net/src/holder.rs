@@ -7,6 +7,7 @@
 //! this time give it theirs, by a connection to a name that belongs to the network namespace. It
 //! closes all once none came for a while.
 
+use crate::child;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{
@@ -45,8 +46,12 @@ impl Holder {
     ///
     /// A connection is not read: what was sent on it is held with it.
     pub(crate) fn hold(self) -> Vec<UnixStream> {
+        self.hold_after(0)
+    }
+
+    /// As [`Holder::hold`], where the first socket may take so many milliseconds to come.
+    fn hold_after(self, mut patience: u16) -> Vec<UnixStream> {
         let mut held = Vec::new();
-        let mut patience = 0;
         for _ in 0..MOST {
             if !self.is_asked_within(patience) {
                 break;
@@ -74,6 +79,22 @@ impl Holder {
 /// then the caller's own close is none, and waits for nothing. Whether there is. Never blocks.
 pub fn hand_over(held: BorrowedFd<'_>) -> bool {
     crate::not_astray().is_ok() && send(held).is_ok()
+}
+
+/// Leaves sockets, by one of which something was deleted, to a process that nobody waits for: the one
+/// that holds such ones, or a new one. Where there can be none, the caller's close waits.
+pub fn leave(held: &[BorrowedFd<'_>]) {
+    let (Some(first), false) = (held.first(), crate::not_astray().is_err()) else { return };
+    if hand_over(*first) {
+        held.iter().skip(1).for_each(|one| {
+            hand_over(*one);
+        });
+        return;
+    }
+    let work = || (Vec::new(), Holder::start());
+    let linger = |holder: Option<Holder>| drop(holder.map(|holder| holder.hold_after(QUIET)));
+    // Nobody reads what it reports.
+    drop(child::spawn(held, work, linger));
 }
 
 fn send(held: BorrowedFd<'_>) -> nix::Result<()> {

@@ -30,7 +30,7 @@ pub mod xtables;
 pub use conntrack::{Conntrack, Flow};
 pub use deletion::delete;
 pub use family::Family;
-pub use holder::hand_over;
+pub use holder::{hand_over, leave};
 pub use libc::ENOENT;
 pub use link::Link;
 pub use monitor::{Event, Monitor, NeighbourFilter};

@@ -6,6 +6,7 @@
 mod common;
 mod concurrency;
 mod firewall;
+mod hostports;
 mod macspoof;
 mod masquerade;
 mod neighbours;
