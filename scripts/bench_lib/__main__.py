@@ -13,6 +13,7 @@ import attach
 import chain
 import flaps
 import other
+import ports
 import routes
 import traffic
 from report import svg
@@ -31,6 +32,8 @@ MEASURES = {
     "again": attach.again,
     "cost": other.cost,
     "connections": traffic.connections,
+    "portmap": ports.portmap,
+    "mapped": ports.mapped,
     "sync": routes.sync,
     "flaps": flaps.flaps,
     "across": across.across,
