@@ -3,8 +3,8 @@
 
 use crate::Mac;
 use crate::neighbour::{
-    NDA_DST, NDA_LLADDR, NDA_MASTER, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, dump, message,
-    report,
+    NDA_CACHEINFO, NDA_DST, NDA_LLADDR, NDA_MASTER, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, dump,
+    message, report,
 };
 use netlink::Verb;
 use netlink::{find, ip_of};
@@ -71,4 +71,13 @@ pub(crate) fn parse(kind: u16, body: &[u8]) -> Option<FdbEntry> {
     }
     let mac = Mac(find(rest, NDA_LLADDR)?.try_into().ok()?);
     Some(FdbEntry { link, mac, dst: find(rest, NDA_DST).and_then(ip_of), permanent })
+}
+
+/// The entry that a notification is about. Before Linux 6.13 each change is reported twice, by the
+/// device and by rtnetlink, which does not know the destination (net/core/rtnetlink.c,
+/// rtnl_fdb_notify): that one, which alone has no NDA_CACHEINFO, is left out.
+pub(crate) fn parse_notification(kind: u16, body: &[u8]) -> Option<FdbEntry> {
+    let (.., rest) = report(kind, body)?;
+    find(rest, NDA_CACHEINFO)?;
+    parse(kind, body)
 }

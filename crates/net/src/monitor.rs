@@ -139,7 +139,7 @@ fn event(kind: u16, body: &[u8]) -> Option<Event> {
     let address = || address::parse(RTM_NEWADDR, body);
     let route = || route::parse::route(RTM_NEWROUTE, body);
     let neighbour = || neighbour::parse(RTM_NEWNEIGH, body);
-    let fdb = || fdb::parse(RTM_NEWNEIGH, body);
+    let fdb = || fdb::parse_notification(RTM_NEWNEIGH, body);
     match kind {
         RTM_NEWLINK => link().map(Event::Link),
         RTM_DELLINK => link().map(|link| Event::LinkGone(link.index, link.name)),

@@ -15,6 +15,7 @@ pub(crate) const RTM_GETNEIGH: u16 = 30;
 // include/uapi/linux/neighbour.h
 pub(crate) const NDA_DST: u16 = 1;
 pub(crate) const NDA_LLADDR: u16 = 2;
+pub(crate) const NDA_CACHEINFO: u16 = 3;
 const NDA_IFINDEX: u16 = 8;
 pub(crate) const NDA_MASTER: u16 = 9;
 const NUD_STALE: u16 = 0x04;

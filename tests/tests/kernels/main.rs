@@ -9,6 +9,7 @@
 
 mod br_netfilter;
 mod losses;
+mod rest;
 mod sctp;
 mod underlay;
 mod vlan;

@@ -141,8 +141,17 @@ pub(crate) fn drop_not_routed_back() -> [Expr; 3] {
 
 /// `fib daddr type != local`
 pub(crate) fn is_not_local() -> [Expr; 2] {
+    daddr_is_local(Operator::NotEqual)
+}
+
+/// `fib daddr type local`
+pub(crate) fn is_local() -> [Expr; 2] {
+    daddr_is_local(Operator::Equal)
+}
+
+fn daddr_is_local(is: Operator) -> [Expr; 2] {
     let numbers = [(FIB_DREG, 1), (FIB_RESULT, FIB_RESULT_ADDRTYPE), (FIB_FLAGS, FIB_DADDR)];
-    [other("fib", &numbers), compare(Operator::NotEqual, LOCAL.to_ne_bytes().to_vec())]
+    [other("fib", &numbers), compare(is, LOCAL.to_ne_bytes().to_vec())]
 }
 
 /// `ct status & dnat != dnat`

@@ -12,8 +12,9 @@
 //!         udp dport 4789 drop
 //!     }
 //!     chain overlay-transit {
-//!         type filter hook forward priority raw; policy accept;
+//!         type filter hook prerouting priority -50; policy accept;
 //!         meta l4proto != udp accept
+//!         udp dport 4789 fib daddr type local accept
 //!         udp dport 4789 ip daddr @overlay-peers4 ip saddr != @overlay-peers4 drop
 //!         udp dport 4789 ip saddr @overlay-peers4 fib saddr . iif oif missing drop
 //!         udp dport 4789 ip6 daddr @overlay-peers6 ip6 saddr != @overlay-peers6 drop
@@ -40,8 +41,9 @@
 //! }
 //! ```
 //!
-//! Where the tunnel's packets come in by whatever leads to their sender, `overlay` asks for that in
-//! the place of a name, by a first rule as those of `overlay-transit`.
+//! Where the tunnel's packets come in by whatever leads to their sender, `overlay` asks for no name,
+//! and in `overlay-transit` the rule that asks for the way back comes before the one that accepts
+//! what is for the node.
 //!
 //! What comes in is of one family, the tunnel's; what is passed on may be of another node's tunnel,
 //! over the other family. Each packet of the tunnel goes through the guard two times, once as the

@@ -104,6 +104,14 @@ pub(crate) fn drop_udp_of_strangers_to(ip: Ip, set: &str, port: u16) -> Rule {
     rule
 }
 
+/// `udp dport 4789 fib daddr type local accept`
+pub(crate) fn accept_udp_to_the_node(port: u16) -> Rule {
+    let mut rule = udp_to(port).to_vec();
+    rule.extend(expr::is_local());
+    rule.push(verdict(NF_ACCEPT));
+    rule
+}
+
 /// `udp dport 4789 ip saddr @set fib saddr . iif oif missing drop`
 pub(crate) fn drop_udp_from_elsewhere(ip: Ip, set: &str, port: u16) -> Rule {
     let mut rule = udp_to(port).to_vec();

@@ -163,8 +163,10 @@ pub(crate) const SPOOF_SETS: [Set<'static>; 2] = [SPOOF_PORTS, SPOOF_MACS];
 
 pub(crate) const OVERLAY: BaseChain = filter("overlay", InetHookNumber::LocalIn, RAW);
 /// A pod may send with any source address, or a NAT of this node's may give it the node's: then
-/// the other node cannot tell it from a node. Forwarded packets have not been translated yet here.
-pub(crate) const TRANSIT: BaseChain = filter("overlay-transit", InetHookNumber::Forward, RAW);
+/// the other node cannot tell it from a node. After DNAT and before a NAT of the source, as in the
+/// hook forward; but there Linux 5.10 takes no `fib saddr . iif oif`
+/// (net/netfilter/nft_fib.c, nft_fib_validate).
+pub(crate) const TRANSIT: BaseChain = filter("overlay-transit", InetHookNumber::PreRouting, -50);
 /// Before DNAT too.
 pub(crate) const POD_SOURCES: BaseChain = filter("pod-sources", InetHookNumber::PreRouting, RAW);
 /// Last in output: after DNAT of what goes to a Service, and after whatever sets marks.

@@ -306,14 +306,19 @@ fn a_guard_without_an_interface_asks_for_the_way_back() {
             assert!(open().put_node_rules(&rules).unwrap());
             assert!(!open().put_node_rules(&rules).unwrap());
             let peers = if ip == "ip" { "@overlay-peers4" } else { "@overlay-peers6" };
-            let wanted = [
-                format!("udp dport 4789 {ip} saddr {peers} fib saddr . iif oif missing drop"),
-                format!("udp dport 4789 {ip} daddr {local} {ip} saddr {peers} accept"),
-                "udp dport 4789 drop".to_owned(),
-            ];
-            let shown = nft(&["list", "chain", "inet", "ferrule", "overlay"]);
-            let found = shown.lines().map(str::trim).filter(|line| line.starts_with("udp"));
-            assert_eq!(found.collect::<Vec<_>>(), wanted, "{shown}");
+            let udp = |chain| -> Vec<String> {
+                let shown = nft(&["list", "chain", "inet", "ferrule", chain]);
+                let lines = shown.lines().map(str::trim).filter(|line| line.starts_with("udp"));
+                lines.map(str::to_owned).collect()
+            };
+            let accepted = format!("udp dport 4789 {ip} daddr {local} {ip} saddr {peers} accept");
+            assert_eq!(udp("overlay"), [accepted.as_str(), "udp dport 4789 drop"]);
+            let first =
+                format!("udp dport 4789 {ip} saddr {peers} fib saddr . iif oif missing drop");
+            let transit = udp("overlay-transit");
+            let then = "udp dport 4789 fib daddr type local accept";
+            assert_eq!(transit[..2], [first.as_str(), then], "{transit:?}");
+            assert_eq!(transit.len(), 5, "{transit:?}");
         }
     });
 }

@@ -37,20 +37,25 @@ impl Guard {
         });
         let (ip, peers) = if self.local.is_ipv4() { (Ip::V4, PEERS4) } else { (Ip::V6, PEERS6) };
         let local = bytes(ip, bits(self.local));
-        // A pod sends with any source address, and comes in by no link that leads to a peer.
-        let anywhere = self.underlay.is_none();
-        let elsewhere = anywhere.then(|| rule::drop_udp_from_elsewhere(ip, peers.name, self.port));
-        let mut rules: Vec<Rule> = elsewhere.into_iter().collect();
-        rules.push(rule::accept_udp_of(ip, peers.name, name, local, self.port));
-        rules.push(rule::drop_udp(self.port));
-        rules
+        vec![rule::accept_udp_of(ip, peers.name, name, local, self.port), rule::drop_udp(self.port)]
     }
 
     pub(super) fn transit_rules(&self) -> Vec<Rule> {
+        let own = if self.local.is_ipv4() { Ip::V4 } else { Ip::V6 };
+        let families = [(Ip::V4, PEERS4), (Ip::V6, PEERS6)];
         let mut rules = vec![rule::accept_what_is_not_udp()];
-        for (ip, peers) in [(Ip::V4, PEERS4), (Ip::V6, PEERS6)] {
+        // A pod sends with any source address, and comes in by no link that leads to a peer. Without a
+        // name of the underlay that holds for what is for the node too.
+        let for_node = |ip: &Ip| self.underlay.is_none() && *ip == own;
+        for (ip, peers) in families.iter().filter(|(ip, _)| for_node(ip)) {
+            rules.push(rule::drop_udp_from_elsewhere(*ip, peers.name, self.port));
+        }
+        rules.push(rule::accept_udp_to_the_node(self.port));
+        for (ip, peers) in families {
             rules.push(rule::drop_udp_of_strangers_to(ip, peers.name, self.port));
-            rules.push(rule::drop_udp_from_elsewhere(ip, peers.name, self.port));
+            if !for_node(&ip) {
+                rules.push(rule::drop_udp_from_elsewhere(ip, peers.name, self.port));
+            }
         }
         rules
     }
