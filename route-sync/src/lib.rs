@@ -1,9 +1,11 @@
-//! One daemon for each node: it installs the routes to every other node's pod CIDRs, plainly where
-//! the other node is on the link, through VXLAN where it is not or as BGP tells, and keeps them.
+//! One daemon for each node: it installs the routes to every other node's pod CIDRs, and keeps them.
+//! They lead directly to a node that is on a link of this one, through VXLAN to any other, or where
+//! BGP peers say.
 //!
-//! A source ([`source`]) tells the node set → what shall exist is a pure function of it
-//! ([`desired`]) → the difference from the kernel is applied ([`sync`]), at first and at every
-//! event of the kernel.
+//! A source sends the node set ([`source`]) → what must exist is a pure function of it
+//! ([`routes::plan`], with [`tunnel`] and `guard`) → the difference from the kernel is applied
+//! ([`sync`]), at the start and at every notification of the kernel. [`convergence`] decides what may
+//! be deleted yet.
 
 pub mod bgp;
 pub mod cleanup;
