@@ -316,20 +316,21 @@ impl Nft {
         for chain in wanted {
             heads.push(self.chain(table, chain.name())?.map(|state| chain.head(table, &state)));
         }
-        let mut found = TableRules::default();
+        let mut rules = Vec::new();
         for _ in 0..GENERATIONS {
             let before = self.generation()?;
-            found = self.table_rules(table)?;
-            let same = |chain: &WantedChain<'_>| chain.rules(table, &found).is_empty();
-            if wanted.iter().all(same) || self.generation()? == before {
+            let found = self.table_rules(table)?;
+            rules = wanted.iter().map(|chain| chain.rules(table, &found)).collect();
+            if rules.iter().all(Vec::is_empty) || self.generation()? == before {
                 break;
             }
         }
-        let differences = |(head, chain): (Option<Vec<String>>, &WantedChain<'_>)| match head {
+        let all = heads.into_iter().zip(rules).zip(wanted);
+        let differences = all.map(|((head, rules), chain)| match head {
             None => vec![format!("{} is missing", chain.title(table))],
-            Some(head) => [head, chain.rules(table, &found)].concat(),
-        };
-        Ok(heads.into_iter().zip(wanted).map(differences).collect())
+            Some(head) => [head, rules].concat(),
+        });
+        Ok(differences.collect())
     }
 
     /// How an element differs from what it should be.
