@@ -103,7 +103,7 @@ struct Daemon {
     ruleset: AsyncFd<nft::Monitor>,
     updates: mpsc::Receiver<Update>,
     asked: mpsc::Receiver<Query>,
-    /// The configuration is to be read anew.
+    /// The configuration is to be read again.
     changed: mpsc::Receiver<()>,
     stop: mpsc::Receiver<()>,
     periodic: Option<Instant>,
@@ -314,7 +314,7 @@ impl Daemon {
         }
     }
 
-    /// Reads the configuration anew; one that is wrong changes nothing.
+    /// Reads the configuration again; one that is wrong changes nothing.
     fn reload(&mut self) {
         systemd::reloading();
         match config::read(&self.config_path) {

@@ -28,7 +28,7 @@ pub struct Figures {
     pub cidrs: Vec<(Path, State, u64)>,
     /// Problems that are no CIDR's.
     pub problems: u64,
-    /// Objects that shall exist: routes, neighbours, FDB entries.
+    /// Objects that must exist: routes, neighbours, FDB entries.
     pub desired: [u64; 3],
     /// Full passes.
     pub passes: u64,

@@ -26,7 +26,7 @@ pub struct Bgp {
     pub announce: Option<Vec<IpNetwork>>,
     /// `communities` of what is announced (RFC 1997, RFC 8092).
     pub communities: Communities,
-    /// `import-cidrs`, by default `cluster-cidrs`: what is heard counts only inside of them.
+    /// `import-cidrs`, by default `cluster-cidrs`: what is learned counts only inside of them.
     pub import_cidrs: Vec<IpNetwork>,
     /// The key `import-cidrs` is written: an empty list is meant.
     pub import_written: bool,

@@ -20,12 +20,12 @@ impl Speaker {
         changes
     }
 
-    /// What is heard and leads somewhere.
+    /// What is learned and leads somewhere.
     pub fn learned(&self) -> &Learned {
         self.table.learned()
     }
 
-    /// A peer has sent its routes: what is heard is of use.
+    /// A peer has sent its routes: what is learned is usable.
     pub fn has_routes(&self) -> bool {
         let sent =
             self.complete || self.peers.values().any(|peer| peer.complete() || peer.is_steady());

@@ -63,14 +63,14 @@ pub struct Look<'a> {
     all: bool,
     /// What was known before a whole one.
     before: HashMap<IpAddr, Option<Route>>,
-    /// The main table but for what was heard, by whether it is of IPv6: dumped once at most.
+    /// The main table but for what was learned, by whether it is of IPv6: dumped once at most.
     others: BTreeMap<bool, Vec<Route>>,
     failed: bool,
 }
 
 impl Look<'_> {
     /// The route that leads to a next hop, with those of its hops whose links carry packets, as far
-    /// as [`Facts`] lack the links. One that was heard does not count: it may follow from
+    /// as [`Facts`] lack the links. One that was learned does not count: it may follow from
     /// this very next hop, and would come and go with each look. Where the kernel cannot tell, it
     /// is the last one.
     pub fn toward(&mut self, address: IpAddr, facts: &Facts) -> Option<Route> {

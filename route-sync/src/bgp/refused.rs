@@ -12,7 +12,7 @@ const SHOWN: usize = 1000;
 
 impl Speaker {
     /// Notes what no route may take. Only prefixes that overlap what changed of it are decided on
-    /// anew.
+    /// again.
     pub(super) fn reserve(&mut self) {
         let own = self.identity.as_ref().map_or(&[][..], |identity| &identity.own);
         let peers = self.bgp.peers.iter().map(|peer| peer.address);

@@ -34,7 +34,7 @@ pub struct BgpReport {
     pub complete: bool,
     /// The peers, by address.
     pub peers: Vec<PeerReport>,
-    /// What is heard and used, by prefix.
+    /// What is learned and used, by prefix.
     pub routes: Vec<RouteReport>,
 }
 
@@ -150,7 +150,7 @@ pub struct Counters {
     pub established: u64,
 }
 
-/// A route that is heard.
+/// A route that is learned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteReport {
@@ -311,7 +311,7 @@ impl Speaker {
         })
     }
 
-    /// What is not as it shall be: peers without a session, or whose password is not asked for,
+    /// What is not as it must be: peers without a session, or whose password is not asked for,
     /// and addresses that cannot be listened on.
     pub fn problems(&self) -> Vec<Problem> {
         let listen_failure = self.listen_failure.iter().map(|listen_failure| Problem {

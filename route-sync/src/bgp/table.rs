@@ -183,7 +183,7 @@ impl<'a> Resolver<'a> {
 /// Prefixes that are decided on at once. More wait for the next turn of the daemon's loop.
 pub const AT_ONCE: usize = 8192;
 
-/// What was heard and leads somewhere, and what of it changed.
+/// What was learned and leads somewhere, and what of it changed.
 #[derive(Debug)]
 pub struct Table {
     learned: Learned,
@@ -210,7 +210,7 @@ const SPARE: usize = 1024;
 impl Table {
     /// Brings it in step with the RIB, [`AT_ONCE`] prefixes at most, and tells what changed: prefix
     /// → hops, `None` for what is gone. `all`: links or routes changed, so every next hop may be
-    /// reached otherwise; prefixes are decided on anew only by next hops that are.
+    /// reached otherwise; prefixes are decided on again only by next hops that are.
     pub fn follow(
         &mut self,
         rib: &mut Rib,
@@ -264,7 +264,7 @@ impl Table {
         }
     }
 
-    /// Finds the ways to next hops anew, where they may be others; gives those of before then.
+    /// Finds the ways to next hops again, where they may be others; gives those of before then.
     fn find(&mut self, rib: &mut Rib, resolver: &mut Resolver<'_>, all: bool) -> Ways {
         let before = std::mem::take(&mut self.ways);
         if !all {

@@ -60,15 +60,15 @@ pub enum Change {
     Create(Route),
     /// A route of ours that is there, and differs.
     Replace(Route),
-    /// A route of ours that shall not be.
+    /// A route of ours that must not be.
     Delete(Route),
     /// A neighbour that is missing or differs.
     Neighbour(Neighbour),
-    /// A neighbour that shall not be.
+    /// A neighbour that must not be.
     DeleteNeighbour(Neighbour),
     /// An FDB entry that is missing or differs.
     Fdb(FdbEntry),
-    /// An FDB entry that shall not be.
+    /// An FDB entry that must not be.
     DeleteFdb(FdbEntry),
 }
 
@@ -190,7 +190,7 @@ impl<K> Default for Seen<K> {
 /// A desired state, to be compared with dumps; the tunnel's device has this index, if it is there.
 #[derive(Clone, Copy, Debug)]
 pub struct Diff<'a> {
-    /// What shall exist.
+    /// What must exist.
     pub desired: &'a Desired,
     /// Index of the tunnel's device.
     pub tunnel: Option<u32>,
@@ -199,7 +199,7 @@ pub struct Diff<'a> {
 }
 
 impl Diff<'_> {
-    /// The route to a destination; `None` when there shall be none, or it would be through the
+    /// The route to a destination; `None` when there must be none, or it would be through the
     /// tunnel's device and that is not there.
     pub fn wanted(&self, dst: IpNetwork) -> Option<Route> {
         // With the tunnel's device its addresses are missing, and the kernel refuses them.

@@ -13,7 +13,7 @@ use crate::tunnel::plan as tunnel;
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
 
-/// What shall exist.
+/// What must exist.
 pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learned) -> Desired {
     let mut desired = Desired::default();
     let Some(own) = &nodes.own else {

@@ -2,7 +2,7 @@
 
 /// The routing protocol number of all routes that come from a node set: `ferrule-node`.
 pub const PROTOCOL: u8 = node::PROTOCOL;
-/// That of what is heard by BGP: `ferrule-bgp`.
+/// That of what is learned by BGP: `ferrule-bgp`.
 pub const LEARNED: u8 = 119;
 /// That of the plugins' routes to their pods: `ferrule-pod`. They are never touched.
 pub const POD: u8 = 117;

@@ -53,7 +53,7 @@ fn what_is_left_out_has_defaults() {
     assert_eq!(config.source, Source::Node { addresses, pod_cidrs });
 }
 
-/// What is heard counts inside of import-cidrs alone, which are the cluster's unless written.
+/// What is learned counts inside of import-cidrs alone, which are the cluster's unless written.
 #[test]
 fn a_speaker_that_takes_nothing_is_warned_of() {
     let warns = |bgp: &str| with(bgp, "").unwrap().bgp.unwrap().warning().is_some();

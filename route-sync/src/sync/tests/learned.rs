@@ -13,7 +13,7 @@ fn cidr(third: usize) -> IpNetwork {
     format!("10.{}.{}.0/24", 50 + third / 250, third % 250).parse().unwrap()
 }
 
-/// The routes of protocol 119, and the conditions counted anew.
+/// The routes of protocol 119, and the conditions counted again.
 fn check(sync: &mut Sync, routes: usize) {
     assert_eq!(run("ip route show proto 119").lines().count(), routes);
     let counted = sync.figures().cidrs;
