@@ -237,7 +237,7 @@ impl CniResult {
             interface.pci_id.clear();
         }
         wire.ips = self.ips.iter().map(|ip| write_ip(ip, version)).collect();
-        wire.routes = self.routes.iter().map(|route| write_route(route, modern)).collect();
+        wire.routes = self.routes.iter().map(write_route).collect();
         Ok(json::pretty(&wire))
     }
 
@@ -247,7 +247,7 @@ impl CniResult {
         Some(wire::LegacyIp {
             ip: ip.address.to_string(),
             gateway: ip.gateway.map(|gateway| gateway.to_string()),
-            routes: routes.map(|route| write_route(route, false)).collect(),
+            routes: routes.map(write_route).collect(),
         })
     }
 }
@@ -312,16 +312,17 @@ fn write_ip(ip: &Ip, version: Version) -> wire::Ip {
     }
 }
 
-fn write_route(route: &Route, modern: bool) -> wire::Route {
-    let when = |value: Option<u32>| value.filter(|_| modern);
+/// The fields of 1.1.0 are written in every version, as the reference does: a main plugin of an older
+/// configuration sets what its IPAM plugin says.
+fn write_route(route: &Route) -> wire::Route {
     wire::Route {
         dst: route.dst.to_string(),
         gw: route.gw.map(|gw| gw.to_string()),
-        mtu: when(route.mtu),
-        advmss: when(route.advmss),
-        priority: when(route.priority),
-        table: when(route.table),
-        scope: route.scope.filter(|_| modern),
+        mtu: route.mtu,
+        advmss: route.advmss,
+        priority: route.priority,
+        table: route.table,
+        scope: route.scope,
     }
 }
 

@@ -34,7 +34,7 @@ fn version_0_2_0_holds_one_address_of_each_family() {
         json!({
             "cniVersion": "0.2.0",
             "ip4": {"ip": "10.0.0.5/16", "gateway": "10.0.0.1", "routes": [{"dst": "0.0.0.0/0"}]},
-            "ip6": {"ip": "fd00::5/64", "routes": [{"dst": "::/0", "gw": "fd00::1"}]},
+            "ip6": {"ip": "fd00::5/64", "routes": [{"dst": "::/0", "gw": "fd00::1", "mtu": 1400}]},
             "dns": {"nameservers": ["1.1.1.1"]}
         })
     );
@@ -50,7 +50,7 @@ fn version_0_4_0_tells_the_family_and_1_0_0_does_not() {
         json!({"version": "4", "interface": 1, "address": "10.0.0.5/16", "gateway": "10.0.0.1"})
     );
     assert_eq!(old["interfaces"][0], json!({"name": "cni0"}));
-    assert_eq!(old["routes"][1], json!({"dst": "::/0", "gw": "fd00::1"}));
+    assert_eq!(old["routes"][1], json!({"dst": "::/0", "gw": "fd00::1", "mtu": 1400}));
     assert_eq!(written(Version::V1_0_0)["ips"][0].get("version"), None);
 }
 
