@@ -26,6 +26,7 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
         ("crates", "daemon") => &["node"],
         ("crates", _) => &[],
         ("plugins", "vxlan") => &["cni", "attach", "node", "bridge"],
+        ("ipam", "dhcp") => &["cni", "attach", "node", "net", "daemon"],
         ("plugins" | "ipam", _) => &["cni", "attach", "node"],
         ("route-sync", _) => &["net", "nft", "node", "daemon", "bgp-speaker"],
         _ => panic!("{folder}/{name} is in no room of the house"),
