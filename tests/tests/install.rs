@@ -11,9 +11,11 @@ use ferrule_tests::tool::Finished;
 use ferrule_tests::within;
 use std::time::Duration;
 
-const DAEMON: [&str; 4] = [
+const DAEMON: [&str; 6] = [
     "/etc/ferrule/route-sync.toml",
     "/etc/iproute2/rt_protos.d/ferrule.conf",
+    "/etc/systemd/system/cni-dhcp.service",
+    "/etc/systemd/system/cni-dhcp.socket",
     "/etc/systemd/system/route-sync.service",
     "/usr/local/sbin/route-sync",
 ];

@@ -247,7 +247,8 @@ impl CniResult {
         Some(wire::LegacyIp {
             ip: ip.address.to_string(),
             gateway: ip.gateway.map(|gateway| gateway.to_string()),
-            routes: routes.map(write_route).collect(),
+            // Of old there is no more of a route.
+            routes: routes.map(|route| write_route(&Route::new(route.dst, route.gw))).collect(),
         })
     }
 }
@@ -312,7 +313,7 @@ fn write_ip(ip: &Ip, version: Version) -> wire::Ip {
     }
 }
 
-/// The fields of 1.1.0 are written in every version, as the reference does: a main plugin of an older
+/// The fields of 1.1.0 are written from 0.3.0 on, as the reference does: a main plugin of an older
 /// configuration sets what its IPAM plugin says.
 fn write_route(route: &Route) -> wire::Route {
     wire::Route {

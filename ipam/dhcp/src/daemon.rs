@@ -3,15 +3,19 @@
 //! ```text
 //! flags.rs     the command line
 //! serve.rs     the socket: questions of the plugin
-//! leases.rs    what the daemon knows; ADD, DEL, CHECK, GC
+//! leases.rs    what the daemon knows; DEL, CHECK, GC
+//! acquire.rs   ADD
 //! keep.rs      one lease through its life: renewed, rebound, lost
 //! exchange.rs  a client's exchange with servers
+//! client.rs    the client of a lease
 //! pod.rs       the pod's namespace and its link's socket
 //! store.rs     leases on disk
 //! report.rs    status and metrics
 //! ```
 //! A lease costs a timer and a kilobyte. It has a socket only while it is asked for.
 
+mod acquire;
+mod client;
 mod exchange;
 mod flags;
 mod keep;
@@ -22,18 +26,16 @@ mod serve;
 pub mod store;
 
 use crate::rpc::Key;
+use client::give_back;
 use cni::{Error, code, log};
-use exchange::Identity;
 use flags::{Flags, HELP, Refusal};
 use leases::Leases;
-use net::Mac;
 use node::Lock;
-use pod::Pod;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
-use store::{Record, Store};
+use store::Store;
 
 /// Held for the daemon's life, in the folder of its leases.
 const LOCK: &str = "lock";
@@ -124,27 +126,4 @@ pub fn release_without(state: &Path, of: &Key, unanswered: Error) -> cni::Result
     store.remove(of).map_err(|error| {
         Error::new(code::IO, "cannot remove the DHCP lease").details(error.to_string())
     })
-}
-
-/// Opens the pod's link and releases the lease by it. It blocks.
-fn give_back(record: &Record, flags: &Flags) -> Result<(), String> {
-    let opened = pod_of(record, flags).open().map_err(|missing| missing.to_string())?;
-    let identity = identity(record, flags);
-    let released = identity.release(&opened.socket, &record.lease, Mac(record.server_mac));
-    released.map_err(|error| error.to_string())
-}
-
-/// The pod of a record.
-fn pod_of(record: &Record, flags: &Flags) -> Pod {
-    Pod {
-        netns: flags.on_host(&record.netns),
-        ifname: record.of.ifname.clone(),
-        known: Some((record.namespace, record.mac())),
-    }
-}
-
-/// What a record's client says of itself.
-fn identity<'a>(record: &'a Record, flags: &Flags) -> Identity<'a> {
-    let (mac, broadcast) = (record.mac(), flags.broadcast);
-    Identity { mac, id: record.of.client(), options: &record.options, broadcast }
 }

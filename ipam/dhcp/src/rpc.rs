@@ -104,7 +104,7 @@ pub enum Told {
     /// What is wrong with leases of the network, one line each.
     Status(Vec<String>),
     /// All leases.
-    Report(crate::daemon::report::Report),
+    Report(Report),
     /// It is not done.
     Failed {
         /// The protocol's code.
@@ -114,6 +114,34 @@ pub enum Told {
         /// Why, and what to do.
         details: String,
     },
+}
+
+/// All leases.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// One for each pod's link.
+    pub leases: Vec<Line>,
+}
+
+/// A lease.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// The network.
+    pub network: String,
+    /// The container.
+    pub container: String,
+    /// The link.
+    pub ifname: String,
+    /// The address with its prefix length.
+    pub address: String,
+    /// The server.
+    pub server: String,
+    /// `bound`, `unanswered` or `lost`.
+    pub state: String,
+    /// Seconds until it ends; `None` means never.
+    pub left: Option<u64>,
+    /// What is wrong with it.
+    pub problem: Option<String>,
 }
 
 impl From<Error> for Told {

@@ -3,8 +3,10 @@
 use crate::lan::{Lan, SERVER, address};
 use crate::{Daemon, pods};
 use ferrule_tests::Pod;
+use ferrule_tests::bins::workspace;
 use ferrule_tests::node::Place;
-use serde_json::json;
+use ferrule_tests::packets::ping;
+use serde_json::{Value, json};
 
 #[test]
 fn routes_that_are_requested_are_set() {
@@ -78,4 +80,25 @@ fn answers_come_by_broadcast_where_the_flag_says_so() {
         frame.len() > 300 && frame[34..38] == [0, 67, 0, 68] && frame[..6] == [0xff; 6]
     };
     assert!(sniffer.wait(crate::PATIENCE, offer).is_some());
+}
+
+/// The configuration to copy: pods on a bridge that has an uplink already.
+#[test]
+fn the_example_of_conf_works() {
+    let lan = Lan::new();
+    let _dhcpd = lan.dhcpd(600, (100, 199), "");
+    lan.node.sh("ip link add br0 type bridge; ip link set br0 up; ip link set lan0 master br0");
+    let _daemon = Daemon::start(&lan.node, "");
+    let text = std::fs::read_to_string(workspace().join("conf/10-dhcp.conflist")).unwrap();
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let mut config = list["plugins"][0].clone();
+    config["cniVersion"] = list["cniVersion"].clone();
+    config["name"] = list["name"].clone();
+    let pod = Pod::new();
+    let attachment = lan.node.attach(&config, &pod).args("IgnoreUnknown=1;K8S_POD_NAME=web-0");
+    let result = attachment.add();
+    ping(&pod, SERVER);
+    assert!(lan.server.read("/run/dhcpd.leases").contains("client-hostname \"web-0\""));
+    attachment.check(&result);
+    attachment.del(Some(&result));
 }

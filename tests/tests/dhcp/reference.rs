@@ -41,7 +41,7 @@ fn a_pod_gets_the_same_from_ours_and_from_the_reference() {
         json!({"provide": [{"option": "host-name", "value": "web"}]}),
     ];
     for ipam in all {
-        for version in ["0.2.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+        for version in ["0.2.0", "1.0.0"] {
             let ours = leased(&lan, &Bins::ours(), version, &ipam);
             let theirs = leased(&lan, &Bins::reference(), version, &ipam);
             assert_eq!(ours, theirs, "{version} {ipam}");

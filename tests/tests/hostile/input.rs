@@ -71,7 +71,7 @@ fn document() -> Value {
 }
 
 fn plugin() -> impl Strategy<Value = &'static str> {
-    select(&["bridge", "bridge", "bgp", "host-local", "static", "loopback", "tuning"][..])
+    select(&["bridge", "bridge", "bgp", "host-local", "static", "dhcp", "loopback", "tuning"][..])
 }
 
 fn spoiled_stdin() -> impl Strategy<Value = Spoiled> {

@@ -16,6 +16,6 @@ const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0
 
 /// Every plugin, of which the reference has the first three.
 fn plugins() -> &'static [&'static str] {
-    const ALL: [&str; 6] = ["bridge", "host-local", "loopback", "static", "bgp", "vxlan"];
-    if Bins::ours().is_reference() { &ALL[..4] } else { &ALL }
+    const ALL: [&str; 7] = ["bridge", "host-local", "loopback", "static", "dhcp", "bgp", "vxlan"];
+    if Bins::ours().is_reference() { &ALL[..5] } else { &ALL }
 }

@@ -34,7 +34,7 @@ fn version_0_2_0_holds_one_address_of_each_family() {
         json!({
             "cniVersion": "0.2.0",
             "ip4": {"ip": "10.0.0.5/16", "gateway": "10.0.0.1", "routes": [{"dst": "0.0.0.0/0"}]},
-            "ip6": {"ip": "fd00::5/64", "routes": [{"dst": "::/0", "gw": "fd00::1", "mtu": 1400}]},
+            "ip6": {"ip": "fd00::5/64", "routes": [{"dst": "::/0", "gw": "fd00::1"}]},
             "dns": {"nameservers": ["1.1.1.1"]}
         })
     );

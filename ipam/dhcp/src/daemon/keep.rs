@@ -1,10 +1,10 @@
 //! One lease through its life: renewed, rebound, or lost.
 
+use super::client::{identity, pod_of};
 use super::exchange::{Bound, Client, Confirm, Failure};
 use super::leases::{Leases, open};
 use super::pod::Missing;
 use super::store::Record;
-use super::{identity, pod_of};
 use crate::rpc::Key;
 use crate::timing::{Next, next};
 use net::Mac;
@@ -21,13 +21,19 @@ const LOOK: Duration = Duration::from_secs(300);
 /// The folder of the leases cannot be read.
 pub fn resume(leases: &Rc<Leases>) -> io::Result<()> {
     for record in leases.store.load()? {
-        leases.insert(record, true);
+        take_in(leases, record, true);
     }
     Ok(())
 }
 
+/// Takes a lease in, and keeps it from now on. `reboot`: it was kept by a daemon before this one.
+pub fn take_in(leases: &Rc<Leases>, record: Record, reboot: bool) {
+    let task = tokio::task::spawn_local(keep(Rc::clone(leases), record.of.clone(), reboot));
+    leases.insert(record, task.abort_handle());
+}
+
 /// Keeps a lease until it is forgotten. `reboot`: it was kept by a daemon before this one.
-pub async fn keep(leases: Rc<Leases>, of: Key, mut reboot: bool) {
+async fn keep(leases: Rc<Leases>, of: Key, mut reboot: bool) {
     loop {
         let Some((record, asked)) = leases.with(&of, |entry| (entry.record.clone(), entry.asked))
         else {

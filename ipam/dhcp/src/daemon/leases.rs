@@ -1,15 +1,12 @@
 //! What the daemon knows: its leases, those that are being acquired, and what it counted.
 
-use super::exchange::{Bound, Client, Failure, Identity};
+use super::client::give_back;
 use super::flags::Flags;
 use super::pod::{Missing, Pod, Port};
 use super::store::{Record, Store, boot};
-use super::{give_back, keep, pod_of};
-use crate::config::Options;
 use crate::lease::Lease;
 use crate::rpc::Key;
 use cni::{Error, Result, code};
-use net::Mac;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
@@ -29,7 +26,8 @@ pub struct Leases {
     pub store: Store,
     /// Who may renew now.
     pub turns: Semaphore,
-    boot: String,
+    /// The boot's ID.
+    pub boot: String,
     all: RefCell<BTreeMap<Key, Entry>>,
     acquiring: RefCell<BTreeMap<Key, Rc<Notify>>>,
     /// What it counted.
@@ -62,10 +60,11 @@ pub struct Counts {
 }
 
 /// An acquisition under way, however it ends.
-struct Acquiring<'a> {
+pub struct Acquiring<'a> {
     leases: &'a Leases,
     of: &'a Key,
-    cancelled: Rc<Notify>,
+    /// Told by DEL.
+    pub cancelled: Rc<Notify>,
 }
 
 impl Drop for Acquiring<'_> {
@@ -107,11 +106,10 @@ impl Leases {
         self.all.borrow_mut().get_mut(of).map(work)
     }
 
-    /// Takes a lease in, and keeps it from now on. `reboot`: it is from before the daemon's start.
-    pub fn insert(self: &Rc<Self>, record: Record, reboot: bool) {
+    /// Takes a lease in, and the task that keeps it.
+    pub fn insert(&self, record: Record, task: AbortHandle) {
         let of = record.of.clone();
-        let task = tokio::task::spawn_local(keep::keep(Rc::clone(self), of.clone(), reboot));
-        let entry = Entry { record, asked: None, problem: None, task: task.abort_handle() };
+        let entry = Entry { record, asked: None, problem: None, task };
         self.all.borrow_mut().insert(of, entry);
     }
 
@@ -126,50 +124,11 @@ impl Leases {
         self.store.remove(of)
     }
 
-    /// ADD: the lease that the attachment has, or a new one. What ends the wait for it, as a plugin that
-    /// is killed, ends the exchange too.
+    /// Begins to acquire a lease.
     ///
     /// # Errors
-    /// What the runtime must see.
-    pub async fn add(self: &Rc<Self>, of: &Key, netns: &str, options: Options) -> Result<Lease> {
-        let known = self.with(of, |entry| (entry.record.clone(), entry.record.lost.is_some()));
-        if let Some((record, lost)) = known {
-            let same = record.netns == netns && pod_of(&record, &self.flags).look().is_ok();
-            if same && !lost {
-                return Ok(record.lease);
-            }
-            // The pod went without DEL; its server gives the same client the same address.
-            self.forget(of).map_err(|error| not_removed(&error))?;
-        }
-        let acquiring = self.begin(of)?;
-        let acquired = tokio::select! {
-            acquired = self.acquire(of, netns, &options) => acquired,
-            () = acquiring.cancelled.notified() => Err(Error::new(code::TRY_AGAIN, "the lease is no longer wanted")
-                .details("DEL of the same attachment came meanwhile")),
-        };
-        let mut counts = self.counts.borrow_mut();
-        match acquired {
-            Ok(record) => {
-                counts.acquired += 1;
-                let lease = record.lease.clone();
-                tracing::info!(
-                    "{of}: {} leased by {} for {} s",
-                    lease.address,
-                    lease.server,
-                    lease.seconds
-                );
-                self.insert(record, false);
-                Ok(lease)
-            }
-            Err(error) => {
-                counts.not_acquired += 1;
-                tracing::warn!("{of}: {error}");
-                Err(error)
-            }
-        }
-    }
-
-    fn begin<'a>(&'a self, of: &'a Key) -> Result<Acquiring<'a>> {
+    /// Another call does.
+    pub fn begin<'a>(&'a self, of: &'a Key) -> Result<Acquiring<'a>> {
         let mut all = self.acquiring.borrow_mut();
         if all.contains_key(of) {
             let msg = "another call leases an address for this attachment";
@@ -178,47 +137,6 @@ impl Leases {
         let cancelled = Rc::new(Notify::new());
         all.insert(of.clone(), Rc::clone(&cancelled));
         Ok(Acquiring { leases: self, of, cancelled })
-    }
-
-    async fn acquire(&self, of: &Key, netns: &str, options: &Options) -> Result<Record> {
-        tracing::info!("{of}: looking for a server");
-        let netns_on_host = self.flags.on_host(netns);
-        let pod = Pod { netns: netns_on_host, ifname: of.ifname.clone(), known: None };
-        let (port, namespace) = open(pod).await.map_err(|missing| no_link(of, &missing))?;
-        let identity =
-            Identity { mac: port.mac(), id: of.client(), options, broadcast: self.flags.broadcast };
-        let client = Client { port: &port, identity, flags: &self.flags };
-        let limit = self.flags.resend_timeout;
-        let bound = client.acquire(None, limit).await.map_err(|why| no_lease(of, &why, limit))?;
-        let record = self.record(of, netns, namespace, &port, options, bound);
-        self.store.write(&record).map_err(|error| {
-            client.give_back(&record.lease, Mac(record.server_mac));
-            Error::io("cannot write the DHCP lease", &error).also("it is given back")
-        })?;
-        Ok(record)
-    }
-
-    fn record(
-        &self,
-        of: &Key,
-        netns: &str,
-        namespace: (u64, u64),
-        port: &Port,
-        options: &Options,
-        bound: Bound,
-    ) -> Record {
-        Record {
-            boot: self.boot.clone(),
-            of: of.clone(),
-            netns: netns.to_owned(),
-            namespace,
-            mac: port.mac().0,
-            options: options.clone(),
-            lease: bound.lease,
-            server_mac: bound.server_mac.0,
-            since: bound.since.as_millis() as u64,
-            lost: None,
-        }
     }
 
     /// DEL: gives a lease back. One that cannot be released, as its pod is gone, ends by itself.
@@ -320,26 +238,7 @@ pub async fn open(pod: Pod) -> std::result::Result<(Port, (u64, u64)), Missing> 
     Ok((Port::new(opened.socket).map_err(failed)?, opened.namespace))
 }
 
-fn not_removed(error: &io::Error) -> Error {
+/// A lease that stays on disk.
+pub fn not_removed(error: &io::Error) -> Error {
     Error::io("cannot remove the DHCP lease", error)
-}
-
-fn no_link(of: &Key, missing: &Missing) -> Error {
-    let msg = format!("cannot use {:?} of the pod to find a DHCP server", of.ifname);
-    Error::new(code::KERNEL, msg)
-        .details(format!("{missing}; the main plugin makes the link before it asks for an address"))
-}
-
-/// The reference's words where no server answers.
-fn no_lease(of: &Key, why: &Failure, limit: Duration) -> Error {
-    match why {
-        Failure::Silence => Error::new(code::TRY_AGAIN, "no more tries: no DHCP server answers")
-            .details(format!(
-                "{} of the pod was asked for {} s; is a server on its link, and does the bridge reach it?",
-                of.ifname,
-                limit.as_secs()
-            )),
-        Failure::Link(_) => Error::new(code::KERNEL, "no DHCP lease").details(why.to_string()),
-        _ => Error::new(code::NO_ADDRESS, "no DHCP lease").details(why.to_string()),
-    }
 }

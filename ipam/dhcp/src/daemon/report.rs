@@ -2,12 +2,11 @@
 
 use super::leases::{Counts, Leases};
 use crate::config::SOCKET;
-use crate::rpc::{Ask, SOON, Told, ask};
+use crate::rpc::{Ask, Line, Report, SOON, Told, ask};
 use daemon::http::Health;
 use daemon::metrics::Text;
 use daemon::query;
 use daemon::table::columns;
-use serde::{Deserialize, Serialize};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,34 +15,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Questions of Prometheus that wait at once.
 const QUESTIONS: usize = 16;
-
-/// All leases.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Report {
-    /// One for each pod's link.
-    pub leases: Vec<Line>,
-}
-
-/// A lease.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Line {
-    /// The network.
-    pub network: String,
-    /// The container.
-    pub container: String,
-    /// The link.
-    pub ifname: String,
-    /// The address with its prefix length.
-    pub address: String,
-    /// The server.
-    pub server: String,
-    /// `bound`, `unanswered` or `lost`.
-    pub state: String,
-    /// Seconds until it ends; `None` means never.
-    pub left: Option<u64>,
-    /// What is wrong with it.
-    pub problem: Option<String>,
-}
 
 /// The leases of a daemon.
 pub fn of(leases: &Leases) -> Report {
@@ -70,27 +41,24 @@ pub fn of(leases: &Leases) -> Report {
     Report { leases: lines }
 }
 
-impl Report {
-    fn table(&self) -> String {
-        let head =
-            ["NETWORK", "CONTAINER", "LINK", "ADDRESS", "SERVER", "STATE", "LEFT", "PROBLEM"];
-        let row = |line: &Line| {
-            let left = line.left.map_or("for ever".to_owned(), |left| format!("{left} s"));
-            let problem = line.problem.clone().unwrap_or_default();
-            let [network, container, ifname] = [&line.network, &line.container, &line.ifname];
-            let (address, server, state) = (&line.address, &line.server, &line.state);
-            [network, container, ifname, address, server, state, &left, &problem].map(String::clone)
-        };
-        let rows: Vec<_> =
-            [head.map(str::to_owned)].into_iter().chain(self.leases.iter().map(row)).collect();
-        let mut text = String::new();
-        columns(&mut text, rows.iter());
-        text
-    }
+fn table(report: &Report) -> String {
+    let head = ["NETWORK", "CONTAINER", "LINK", "ADDRESS", "SERVER", "STATE", "LEFT", "PROBLEM"];
+    let row = |line: &Line| {
+        let left = line.left.map_or("for ever".to_owned(), |left| format!("{left} s"));
+        let problem = line.problem.clone().unwrap_or_default();
+        let [network, container, ifname] = [&line.network, &line.container, &line.ifname];
+        let (address, server, state) = (&line.address, &line.server, &line.state);
+        [network, container, ifname, address, server, state, &left, &problem].map(String::clone)
+    };
+    let rows: Vec<_> =
+        [head.map(str::to_owned)].into_iter().chain(report.leases.iter().map(row)).collect();
+    let mut text = String::new();
+    columns(&mut text, rows.iter());
+    text
+}
 
-    fn count(&self, state: &str) -> usize {
-        self.leases.iter().filter(|line| line.state == state).count()
-    }
+fn count(report: &Report, state: &str) -> usize {
+    report.leases.iter().filter(|line| line.state == state).count()
 }
 
 /// `dhcp status [-json] [-socketpath PATH]`. Exit code 1: a lease is lost or not renewed; 2: no daemon
@@ -131,7 +99,7 @@ fn say(line: &str) {
 fn print(report: &Report, json: bool) -> ExitCode {
     let text = match json {
         true => serde_json::to_string_pretty(report).unwrap_or_default() + "\n",
-        false => report.table(),
+        false => table(report),
     };
     // A reader that closes stdout has read enough.
     let _ = io::stdout().write_all(text.as_bytes());
@@ -213,7 +181,7 @@ pub fn listen(leases: &Rc<Leases>) -> io::Result<()> {
 fn figures(leases: &Leases) -> Figures {
     let report = of(leases);
     let [bound, unanswered, lost] =
-        ["bound", "unanswered", "lost"].map(|state| report.count(state));
+        ["bound", "unanswered", "lost"].map(|state| count(&report, state));
     Figures { bound, unanswered, lost, counts: *leases.counts.borrow() }
 }
 
@@ -237,14 +205,14 @@ mod tests {
     #[test]
     fn a_report_is_a_table() {
         let report = Report { leases: vec![line("bound", None), line("lost", Some("over"))] };
-        let text = report.table();
+        let text = table(&report);
         assert_eq!(
             text,
             "NETWORK  CONTAINER  LINK  ADDRESS      SERVER    STATE  LEFT  PROBLEM\n\
              lan      c1         eth0  10.0.0.9/24  10.0.0.1  bound  60 s\n\
              lan      c1         eth0  10.0.0.9/24  10.0.0.1  lost   60 s  over\n"
         );
-        assert_eq!((report.count("bound"), report.count("lost")), (1, 1));
+        assert_eq!((count(&report, "bound"), count(&report, "lost")), (1, 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The socket: questions of the plugin, one line of JSON each way.
 
+use super::acquire;
 use super::flags::Flags;
 use super::leases::Leases;
 use super::report;
@@ -178,7 +179,9 @@ async fn closed(stream: &UnixStream) {
 
 async fn answer(ask: Ask, leases: &Rc<Leases>) -> Told {
     let done = match ask {
-        Ask::Add { of, netns, options } => leases.add(&of, &netns, options).await.map(Told::Lease),
+        Ask::Add { of, netns, options } => {
+            acquire::add(leases, &of, &netns, options).await.map(Told::Lease)
+        }
         Ask::Del { of } => leases.del(&of).await.map(|()| Told::Done),
         Ask::Check { of } => leases.check(&of).map(Told::Lease),
         Ask::Gc { network, valid } => leases.gc(&network, &valid).await.map(|()| Told::Done),
