@@ -12,7 +12,7 @@
 //! store.rs     leases on disk
 //! report.rs    status and metrics
 //! ```
-//! A lease costs a timer and a kilobyte. It has a socket only while it is asked for.
+//! A lease costs a timer and 5 KB. It has a socket only while it is asked for.
 
 mod acquire;
 mod client;
