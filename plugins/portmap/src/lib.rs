@@ -4,12 +4,14 @@
 //! which applies, checks and removes.
 
 mod config;
+mod foreign;
 pub mod plan;
 
 pub use config::Config;
 
 use attach::{Kernel, Maker, Teardown, chain, failed, keys};
 use cni::{CniResult, Error, Plugin, Request, Result, code, log};
+use foreign::Reference;
 use plan::Plan;
 
 /// The plugin.
@@ -71,5 +73,5 @@ fn with_links(request: &Request, config: Config, missing: &str) -> Result<Plan> 
 /// DEL and GC go by records and marks: the configuration may have become invalid since ADD.
 fn teardown(request: &Request) -> Teardown<'static> {
     let maker = Maker::Chained(plan::NAME);
-    Teardown { maker, run_dir: keys::run_dir_of(request), foreign: None }
+    Teardown { maker, run_dir: keys::run_dir_of(request), foreign: Some(&Reference) }
 }

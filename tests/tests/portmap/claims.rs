@@ -1,4 +1,4 @@
-//! Who has a port: one attachment, whoever comes later.
+//! Who has a port: one attachment, until its DEL.
 
 use ferrule_tests::conf;
 use ferrule_tests::node::Place;

@@ -5,6 +5,7 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod beside_reference;
 mod check;
 mod claims;
 mod flows;

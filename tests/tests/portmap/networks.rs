@@ -83,7 +83,7 @@ fn the_example_works() {
     assert_eq!(rules(&node), "");
 }
 
-/// A pod that listens to nobody refuses by itself; a firewall in `forward` drops.
+/// A pod where nothing listens refuses by itself; a firewall in `forward` drops.
 #[test]
 fn a_firewall_in_forward_decides_about_what_was_translated() {
     let (node, pod) = (Node::new(), Pod::new());

@@ -131,7 +131,7 @@ fn a_pod_of_another_network_reaches_it_and_is_seen() {
 }
 
 #[test]
-fn without_snat_everybody_is_seen_and_127_0_0_1_is_refused_at_once() {
+fn without_snat_every_client_is_seen_and_127_0_0_1_is_refused_at_once() {
     let bench = Bench::new();
     bridge_netfilter(&bench.node, true);
     bench.mapped(&conf::dual(), &with(&portmap(&ports()), &json!({"snat": false})));
@@ -145,7 +145,7 @@ fn without_snat_everybody_is_seen_and_127_0_0_1_is_refused_at_once() {
 }
 
 #[test]
-fn masq_all_hides_everybody_who_comes_by_the_host_port_alone() {
+fn masq_all_hides_every_client_of_the_host_port_and_no_other() {
     let bench = Bench::new();
     bridge_netfilter(&bench.node, false);
     bench.mapped(&conf::dual(), &with(&portmap(&ports()), &json!({"masqAll": true})));
@@ -207,9 +207,9 @@ fn loopback_alone_is_served_to_the_node_alone() {
     refused(&bench.other, &at(GATEWAY4, 8080));
 }
 
-/// `route_localnet` opens the node's own services on 127.0.0.1 to whoever sends there (CVE-2020-8558).
+/// `route_localnet` opens the node's own services on 127.0.0.1 to all that send there (CVE-2020-8558).
 #[test]
-fn nobody_reaches_the_nodes_loopback() {
+fn no_pod_reaches_the_nodes_loopback() {
     let bench = Bench::new();
     bench.mapped(&conf::v4(), &portmap(&ports()));
     let key = format!("net/ipv4/conf/{}/route_localnet", conf::BRIDGE);

@@ -4,7 +4,7 @@ use ferrule_tests::conf::{self, with};
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, OUTSIDE4};
 use ferrule_tests::snapshot::assert_same;
-use ferrule_tests::{Node, Outside, Pod};
+use ferrule_tests::{Bins, Node, Outside, Pod};
 use serde_json::{Value, json};
 
 use crate::{Mapped, at, ip, port, port_on, portmap, refused, rules, state, tcp};
@@ -136,6 +136,30 @@ fn the_ports_of_others_stay() {
     assert_eq!(tcp(&node, "127.0.0.1:8080", &one, 80), Ok(ip("10.1.0.1")));
     assert_eq!(tcp(&outside, &at(NODE4, 8080), &one, 80), Ok(ip(OUTSIDE4)));
     refused(&node, "127.0.0.1:8081");
+}
+
+/// The reference made them, before its executables were replaced.
+#[test]
+fn what_the_reference_made_is_removed_whole() {
+    for backend in ["iptables", "nftables"] {
+        let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
+        let of = |pod: &Pod, host: u16| {
+            let keys = json!({"backend": backend, "cniVersion": "1.0.0"});
+            let ports = with(&portmap(&json!([port(host, 80, "tcp")])), &keys);
+            let main = with(&conf::dual(), &json!({"cniVersion": "1.0.0"}));
+            let mapped = Mapped::without_ports(&node, pod, &main, &ports);
+            let theirs = mapped.ports.clone().by(&Bins::reference());
+            theirs.call("ADD", Some(&mapped.result)).run(&node).ok();
+            mapped
+        };
+        let (first, _second) = (of(&one, 8080), of(&two, 8081));
+        let count = |what: &str| node.run("nft list ruleset").matches(what).count();
+        let (mine, others) = (count("8080"), count("8081"));
+        assert!(mine > 0 && mine == others);
+        first.ports.clone().netns(None).with(&json!({"runtimeConfig": null})).del(None);
+        assert_eq!((count("8080"), count("8081")), (0, others), "{backend}");
+        assert_eq!(count(one.id()), 0, "{backend}");
+    }
 }
 
 /// The switch that the administrator had on stays on.

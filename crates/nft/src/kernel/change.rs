@@ -18,7 +18,7 @@ pub(crate) struct Chain<'a> {
 
 impl Chain<'_> {
     /// Adds to the batch what makes it. `flush`: it may hold rules.
-    pub(crate) fn put(&self, batch: &mut Batch, flush: bool) {
+    fn put(&self, batch: &mut Batch, flush: bool) {
         // Also when it exists: one of the name that is of another kind is refused.
         (self.add)(batch);
         // Without a generation another process may have filled it since we looked.

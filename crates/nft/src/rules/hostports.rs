@@ -73,7 +73,7 @@ mod ruleset;
 mod sets;
 mod types;
 
-use ruleset::{chains, rules};
+use ruleset::{frame, rules};
 use sets::sets_of;
 use types::{octets, port_key};
 
@@ -246,11 +246,17 @@ impl Nft {
     fn framed(&mut self, generation: Option<u32>, link: Option<&Element>) -> Result<Attempt> {
         let mut batch = Batch::new(INET);
         let present = self.table_rules(INET)?;
-        for chain in chains() {
-            let found = present.of(chain.name);
-            if found.len() < chain.rules.len() {
-                chain.put(&mut batch, !found.is_empty() || generation.is_none());
+        let chains = HOSTPORTS_BASES.iter().map(|base| base.name).zip(rules());
+        let wanting = chains.filter(|(name, rules)| present.of(name).len() < rules.len());
+        for (at, (name, rules)) in wanting.enumerate() {
+            if at == 0 {
+                frame(&mut batch);
             }
+            // Without a generation another process may have filled it since we looked.
+            if generation.is_none() || !present.of(name).is_empty() {
+                batch.flush_chain(name);
+            }
+            batch.add_rules(name, &rules);
         }
         let guarded = !batch.steps().is_empty();
         let new_link = match link {

@@ -5,6 +5,8 @@
 //! |---|---|---|---|
 //! | ipMasq by iptables-nft | `ip nat`, `ip6 nat` | jumps in POSTROUTING | `CNI-` and 24 hex of SHA-512 of network and container |
 //! | ipMasq by nftables | `inet cni_plugins_masquerade` | in `masq_checks`, by comment | |
+//! | portmap by iptables-nft | `ip nat`, `ip6 nat` | jumps in CNI-HOSTPORT-DNAT | `CNI-DN-` and 21 hex of SHA-512 of network and container |
+//! | portmap by nftables | `ip cni_hostport`, `ip6 cni_hostport` | in three chains, by comment: the container | |
 //! | macspoofchk | `bridge nat` | jumps in PREROUTING | `cni-br-iface-<container>-<interface>`, and with `-mac` |
 
 use netlink_packet_netfilter::NetfilterProtoFamily;
@@ -24,6 +26,13 @@ const MASQUERADE: Table = Table {
     name: "cni_plugins_masquerade",
     title: "inet cni_plugins_masquerade",
 };
+
+const HOSTPORTS: [Table; 2] = [
+    Table { family: NetfilterProtoFamily::IPv4, name: "cni_hostport", title: "ip cni_hostport" },
+    Table { family: NetfilterProtoFamily::IPv6, name: "cni_hostport", title: "ip6 cni_hostport" },
+];
+const HOSTPORT_CHAINS: [&str; 3] = ["hostports", "hostip_hostports", "masquerading"];
+const HOSTPORT_DNAT: &str = "CNI-HOSTPORT-DNAT";
 
 const POSTROUTING: &str = "POSTROUTING";
 const MASQ_CHECKS: &str = "masq_checks";
@@ -46,6 +55,26 @@ impl Nft {
             |rule: &FoundRule| rule.comment.as_ref().is_some_and(|c| c.starts_with(&instance));
         self.del_foreign(MASQUERADE, MASQ_CHECKS, &[], &ours)?;
         self.del_reference_macspoof(&macspoof_chain(container, ifname))
+    }
+
+    /// Removes the host ports that the reference's portmap made for a container, by either backend.
+    /// Rules of iptables-legacy are not in nf_tables and stay.
+    ///
+    /// # Errors
+    /// As the kernel reports them; what is not there is success.
+    pub fn del_reference_host_ports(&mut self, network: &str, container: &str) -> Result<()> {
+        let chain = host_ports_chain(network, container);
+        for table in [IP_NAT, IP6_NAT] {
+            let chains = [chain.clone()];
+            self.del_foreign(table, HOSTPORT_DNAT, &chains, &|rule| jumps_to(rule, &chain))?;
+        }
+        let ours = |rule: &FoundRule| rule.comment.as_deref() == Some(container);
+        for table in HOSTPORTS {
+            for chain in HOSTPORT_CHAINS {
+                self.del_foreign(table, chain, &[], &ours)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a chain ([`macspoof_chain`]) that checks source MAC addresses for the reference,
@@ -149,6 +178,13 @@ const CHAIN_PREFIX: &str = "CNI-";
 
 fn masquerade_chain(network: &str, container: &str) -> String {
     format!("{CHAIN_PREFIX}{}", hash(24, &format!("{network}{container}")))
+}
+
+/// All chains' names have 28 characters.
+fn host_ports_chain(network: &str, container: &str) -> String {
+    let mut name = format!("{CHAIN_PREFIX}DN-{}", hash(22, &format!("{network}{container}")));
+    name.truncate(28);
+    name
 }
 
 const MACSPOOF_PREFIX: &str = "cni-br-iface-";

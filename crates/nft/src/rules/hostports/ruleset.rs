@@ -3,16 +3,12 @@
 use netlink_packet_netfilter::nftables::{MetaKey, Register};
 
 use crate::kernel::batch::Batch;
-use crate::kernel::change::Chain;
 use crate::kernel::expr::{
     self, Expr, Ip, NETWORK_HEADER, NF_ACCEPT, NF_DROP, Rule, TRANSPORT_HEADER, equal, guard, load,
     lookup, meta, verdict,
 };
 use crate::kernel::set::Set;
-use crate::rules::tables::{
-    HOSTPORT_LINKS, HOSTPORT_NOT_LO, HOSTPORTS_BASES, HOSTPORTS_GUARD, HOSTPORTS_IN,
-    HOSTPORTS_MASQ, HOSTPORTS_OUT, HOSTPORTS_OWNED,
-};
+use crate::rules::tables::{HOSTPORT_LINKS, HOSTPORT_NOT_LO, HOSTPORTS_BASES, HOSTPORTS_OWNED};
 
 use super::sets::{Sets, V4, V6};
 
@@ -136,7 +132,9 @@ pub(super) fn rules() -> [Vec<Rule>; 4] {
     [guard_rules(), in_rules(), out_rules(), masq_rules()]
 }
 
-fn frame(batch: &mut Batch) {
+/// Table, chains and sets; each once: a second one in a batch would count as one that is there, and
+/// leave work that the close of the socket waits for.
+pub(super) fn frame(batch: &mut Batch) {
     batch.add_table();
     for base in &HOSTPORTS_BASES {
         batch.add_base_chain(base);
@@ -144,14 +142,4 @@ fn frame(batch: &mut Batch) {
     for set in HOSTPORTS_OWNED.iter().chain([&HOSTPORT_LINKS]) {
         batch.add_set(set);
     }
-}
-
-pub(super) fn chains() -> [Chain<'static>; 4] {
-    let [guard, inward, outward, masq] = rules();
-    [
-        Chain { name: HOSTPORTS_GUARD.name, rules: guard, add: &frame },
-        Chain { name: HOSTPORTS_IN.name, rules: inward, add: &frame },
-        Chain { name: HOSTPORTS_OUT.name, rules: outward, add: &frame },
-        Chain { name: HOSTPORTS_MASQ.name, rules: masq, add: &frame },
-    ]
 }

@@ -170,12 +170,12 @@ impl FromStr for MappedPod {
 /// Whose source address the node translates to its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sources {
-    /// Nobody's.
+    /// No source.
     Kept,
     /// The node's own of 127.0.0.0/8, the pod's, and those of its neighbours: where the answer would
     /// not come back otherwise.
     Near,
-    /// Everybody's.
+    /// Every source.
     All,
 }
 
