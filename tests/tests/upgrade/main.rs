@@ -7,6 +7,7 @@
 )]
 
 mod both_ways;
+mod chained;
 mod leftovers;
 mod stream;
 mod swap;

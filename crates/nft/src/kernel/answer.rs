@@ -251,7 +251,8 @@ impl FoundRule {
                 info.emit_value(&mut bytes);
                 let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
                 let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
-                (expression_type == "match" && text.starts_with("name: ")).then_some(text)
+                let names = ["name: ", "dnat name: "].iter().any(|begin| text.starts_with(begin));
+                (expression_type == "match" && names).then_some(text)
             })
         };
         self.comment.clone().or_else(extension)

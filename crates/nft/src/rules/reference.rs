@@ -17,6 +17,8 @@ use crate::kernel::answer::FoundRule;
 use crate::kernel::batch::{Batch, Table};
 use crate::kernel::error::Result;
 
+mod hostports;
+
 const IP_NAT: Table = Table { family: NetfilterProtoFamily::IPv4, name: "nat", title: "ip nat" };
 const IP6_NAT: Table = Table { family: NetfilterProtoFamily::IPv6, name: "nat", title: "ip6 nat" };
 const BRIDGE_NAT: Table =
