@@ -12,21 +12,21 @@ from side import read
 
 RATE = 1_000_000_000  # bits a second, and bits at once
 LIMITS = {"ingressRate": RATE, "ingressBurst": RATE, "egressRate": RATE, "egressBurst": RATE}
-PORT = {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}
-BEHIND = [
-    {"type": "portmap", "capabilities": {"portMappings": True},
-     "runtimeConfig": {"portMappings": [PORT]}},
-    {"type": "bandwidth", "runtimeConfig": {"bandwidth": LIMITS}},
-    {"type": "firewall", "backend": "iptables"},
-    {"type": "tuning", "sysctl": {"net.core.somaxconn": "1024"}},
-]
 
 
-def lists(side):
-    """The configuration of each plugin of a side's network."""
+def lists(side, port):
+    """The configuration of each plugin of a side's network, for a pod with that host port."""
+    ports = [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]
     main = json.loads(read(side.conf))
     common = {key: main[key] for key in ("cniVersion", "name", "runDir")}
-    return [main, *({**common, **keys} for keys in BEHIND)]
+    behind = [
+        {"type": "portmap", "capabilities": {"portMappings": True},
+         "runtimeConfig": {"portMappings": ports}},
+        {"type": "bandwidth", "runtimeConfig": {"bandwidth": LIMITS}},
+        {"type": "firewall", "backend": "iptables"},
+        {"type": "tuning", "sysctl": {"net.core.somaxconn": "1024"}},
+    ]
+    return [main, *({**common, **keys} for keys in behind)]
 
 
 def call(side, command, conf, result, **pod):
@@ -38,16 +38,16 @@ def call(side, command, conf, result, **pod):
     return took, json.loads(read(side.output)) if command == "ADD" else result
 
 
-def add(side, **pod):
+def add(side, port=8080, **pod):
     total, result = 0, None
-    for conf in lists(side):
+    for conf in lists(side, port):
         took, result = call(side, "ADD", conf, result, **pod)
         total += took
     return total, result
 
 
-def delete(side, result, **pod):
-    return sum(call(side, "DEL", conf, result, **pod)[0] for conf in reversed(lists(side)))
+def delete(side, result, port=8080):
+    return sum(call(side, "DEL", conf, result)[0] for conf in reversed(lists(side, port)))
 
 
 def once(side):
@@ -60,7 +60,9 @@ def once(side):
 
 
 def chain(stage, pairs, notes):
-    with sides(stage, *((suite, "masquerade", 1) for suite in SUITES)) as both:
+    with sides(stage, *((suite, "masquerade") for suite in SUITES)) as both:
+        for side in both:
+            add(side, port=8081, container="other", netns=f"{side.node}-others")
         ours, theirs = map(columns, turns(both, pairs, once))
     notes.first_packets(ours[2], theirs[2])
     names = "bridge, portmap, bandwidth, firewall, tuning"

@@ -112,6 +112,22 @@ fn the_process_holds_what_others_hand_over_and_closes_it_in_the_end() {
 }
 
 #[test]
+fn a_process_is_started_to_hold_where_there_is_none_and_closes_all_in_the_end() {
+    in_netns(|| {
+        let (mut first, writer) = pipe().unwrap();
+        net::leave(&[writer.as_fd()]);
+        drop(writer);
+        assert!(is_open(&first));
+        let (mut second, writer) = pipe().unwrap();
+        net::leave(&[writer.as_fd()]);
+        drop(writer);
+        // Nothing is written: these return at the end of file.
+        assert_eq!(first.read(&mut [0]).unwrap(), 0);
+        assert_eq!(second.read(&mut [0]).unwrap(), 0);
+    });
+}
+
+#[test]
 fn nothing_is_handed_over_where_no_process_holds() {
     in_netns(|| assert!(!net::hand_over(File::open("/dev/null").unwrap().as_fd())));
 }
