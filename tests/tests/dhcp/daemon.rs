@@ -65,6 +65,54 @@ fn a_plugin_that_is_killed_leases_nothing() {
     assert!(pod.links().is_empty());
 }
 
+/// A server that offers, and never acknowledges; it notes the kinds of the messages that it gets.
+const OFFERS_ONLY: &str = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0')
+s.bind(('', 67))
+seen = open('/run/seen', 'w', buffering=1)
+print('listens', file=seen)
+while True:
+    m = s.recv(2000)
+    kind = m[242]
+    print('kind', kind, file=seen)
+    if kind == 1:
+        o = b'\\x35\\x01\\x02\\x36\\x04\\x0a\\x09\\x00\\x01\\x01\\x04\\xff\\xff\\xff\\x00\\xff'
+        s.sendto(b'\\x02' + m[1:16] + bytes([10, 9, 0, 77]) + m[20:240] + o, ('255.255.255.255', 68))
+";
+
+#[test]
+fn an_address_that_a_killed_plugin_requested_is_given_back() {
+    let (lan, pod) = (Lan::new(), Pod::new());
+    lan.server.write("/run/server.py", OFFERS_ONLY);
+    let _server = lan.server.spawn("python3 /run/server.py");
+    let sees = |text: &str| {
+        let seen = || lan.server.exists("/run/seen").then(|| lan.server.read("/run/seen"));
+        let seen = || seen().filter(|seen| seen.contains(text));
+        within(crate::PATIENCE, seen).unwrap_or_else(|| panic!("the server sees no {text}"));
+    };
+    sees("listens");
+    let daemon = Daemon::start(&lan.node, "");
+    let netns = pod.ns().net_path();
+    lan.node.sh(&format!(
+        "ip link add port type veth peer name eth0 netns {}; ip link set port master cni0 up",
+        netns.display()
+    ));
+    let alone =
+        json!({"cniVersion": "1.1.0", "name": "pods", "type": "dhcp", "ipam": {"type": "dhcp"}});
+    let call = lan.node.attach(&alone, &pod).call("ADD", None);
+    lan.node.write("/run/stdin", &String::from_utf8(call.stdin).unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {} </run/stdin", call.exe.display())]).envs(&call.env);
+    let adding = Background::start(lan.node.ns(), &command);
+    sees("kind 3");
+    drop(adding);
+    sees("kind 7");
+    daemon.says("10.9.0.77 is no longer wanted, and given back");
+    assert!(daemon.leases().is_empty());
+}
+
 #[test]
 fn two_daemons_do_not_share_leases_or_socket() {
     let lan = Lan::new();

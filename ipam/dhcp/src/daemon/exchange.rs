@@ -102,6 +102,23 @@ struct Letter {
     begun: Instant,
 }
 
+/// An address that is requested. Where nobody waits for the answer any more, it is given back: the
+/// server may have leased it by then.
+struct Requested<'a> {
+    client: &'a Client<'a>,
+    lease: Option<Lease>,
+    server_mac: Mac,
+}
+
+impl Drop for Requested<'_> {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            tracing::info!("{} is no longer wanted, and given back", lease.address);
+            self.client.give_back(&lease, self.server_mac);
+        }
+    }
+}
+
 /// A random number, 0 to 1.
 fn chance() -> f64 {
     f64::from(random()) / f64::from(u32::MAX)
@@ -128,14 +145,14 @@ impl Client<'_> {
         let mut last = Failure::Silence;
         loop {
             let xid = random();
-            let Some((_, offer)) = self.offer(xid, begun, end, wanted).await? else {
+            let Some((server_mac, offer)) = self.offer(xid, begun, end, wanted).await? else {
                 return Err(last);
             };
             if let Some(wanted) = wanted.filter(|wanted| *wanted != offer.yiaddr) {
                 tracing::debug!("{} is offered, {wanted} is wanted", offer.yiaddr);
                 return Err(Failure::Other(offer.yiaddr));
             }
-            match self.select(xid, begun, &offer).await {
+            match self.select(xid, begun, &offer, server_mac).await {
                 Err(failure @ (Failure::Silence | Failure::Refused(_))) => last = failure,
                 done => return done,
             }
@@ -166,15 +183,26 @@ impl Client<'_> {
     }
 
     /// Takes an offer (REQUESTING).
-    async fn select(&self, xid: u32, begun: Instant, offer: &Message) -> Result<Bound, Failure> {
+    async fn select(
+        &self,
+        xid: u32,
+        begun: Instant,
+        offer: &Message,
+        server_mac: Mac,
+    ) -> Result<Bound, Failure> {
         let server = offer.bytes(option::SERVER).unwrap_or_default().to_vec();
+        let identifier = offer.address(option::SERVER).unwrap_or(Ipv4Addr::BROADCAST);
+        let lease = Lease::bare(offer.yiaddr, identifier);
+        let mut requested = Requested { client: self, lease: Some(lease), server_mac };
         let message = self
             .identity
             .message(Kind::Request, xid)
             .with(option::SERVER, server)
             .with(option::REQUESTED_ADDRESS, offer.yiaddr.octets());
         let path = self.identity.to_everyone(Ipv4Addr::UNSPECIFIED);
-        self.confirmed(Letter { message, path, begun }).await
+        let bound = self.confirmed(Letter { message, path, begun }).await;
+        requested.lease = None;
+        bound
     }
 
     /// Asks for a lease to be confirmed.
