@@ -206,6 +206,26 @@ pub const DIFFERENCES: &[Row] = &[
         "*",
         "the reference's host-local has no STATUS: it is ready with what no ADD can be done with",
     ),
+    ours(
+        "tuning_of_sysctls",
+        "after DEL*/somaxconn",
+        "DEL of the reference restores no sysctl: the pod keeps what it had not before",
+    ),
+    ours(
+        "tuning_by_args",
+        "after DEL*/somaxconn",
+        "DEL of the reference restores no sysctl: the pod keeps what it had not before",
+    ),
+    ours(
+        "tuning_of_an_interfaces_sysctl",
+        "after DEL*/arp_filter",
+        "DEL of the reference restores no sysctl: the pod keeps what it had not before",
+    ),
+    ours(
+        "tuning_with_unknown_args",
+        "DEL*",
+        "DEL needs no CNI_ARGS: a runtime that passes unknown ones would leak the attachment",
+    ),
 ];
 
 const fn ours(scenario: &'static str, at: &'static str, reason: &'static str) -> Row {

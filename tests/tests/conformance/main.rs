@@ -1,4 +1,4 @@
-//! The reference as oracle: every scenario of its own test suites for bridge, host-local and static, run
+//! The reference as oracle: every scenario of its own test suites for bridge, host-local, static and tuning, run
 //! by ours and by the reference in every version of the specification that both speak. Any
 //! difference in what can be seen fails, unless `differences` has a row for it.
 #![allow(
@@ -24,6 +24,7 @@ mod networkd;
 mod nodes;
 mod state;
 mod static_ipam;
+mod tuning;
 
 use std::collections::BTreeSet;
 
@@ -39,6 +40,7 @@ fn every_row_belongs_to_a_scenario() {
         host_local_config::NAMES,
         host_local_requests::NAMES,
         static_ipam::NAMES,
+        tuning::NAMES,
     ];
     let names: BTreeSet<&str> = all.into_iter().flatten().copied().collect();
     assert_eq!(names.len(), all.iter().map(|group| group.len()).sum::<usize>(), "a name twice");
