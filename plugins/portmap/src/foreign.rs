@@ -19,8 +19,14 @@ impl Foreign for Reference {
         removed.map_err(|error| failed(&error))
     }
 
-    /// Its rules by nftables do not tell the network, so nothing is known to be stale.
-    fn gc(&self, _: &Request, _: &mut Kernel, _: &mut Vec<Attachment>) -> Vec<Error> {
-        Vec::new()
+    /// Its rules by nftables do not tell the network, so of these nothing is known to be stale; nor
+    /// without a list, as clients of before 1.1.0 call.
+    fn gc(&self, request: &Request, kernel: &mut Kernel, _: &mut Vec<Attachment>) -> Vec<Error> {
+        let Some(valid) = &request.conf.valid_attachments else { return Vec::new() };
+        let valid: Vec<_> = valid.iter().map(|valid| valid.container_id.as_str()).collect();
+        let nft = kernel.nft();
+        let removed =
+            nft.and_then(|nft| Ok(nft.gc_reference_hostports(&request.conf.name, &valid)?));
+        removed.err().map(|error| failed(&error)).into_iter().collect()
     }
 }

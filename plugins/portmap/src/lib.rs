@@ -6,7 +6,6 @@
 mod config;
 mod foreign;
 pub mod plan;
-mod reference;
 
 pub use config::Config;
 
@@ -14,7 +13,6 @@ use attach::{Kernel, Maker, Teardown, chain, failed, keys};
 use cni::{CniResult, Error, Plugin, Request, Result, code, log};
 use foreign::Reference;
 use plan::Plan;
-use reference::Reference;
 
 /// The plugin.
 pub struct Portmap;
