@@ -3,7 +3,7 @@
 mod plugins;
 mod scene;
 
-pub use plugins::{At, Plugin, bandwidth, firewall, portmap, tuning};
+pub use plugins::{At, Plugin, bandwidth, firewall, portmap, sbr, tuning};
 pub use scene::{Scene, State, inside};
 
 /// A module for each function of that name beside it, which takes a [`Plugin`], with a test for each
@@ -27,6 +27,10 @@ macro_rules! on_each_chained_plugin {
             #[test]
             fn portmap() {
                 super::$test(&$crate::chained::portmap());
+            }
+            #[test]
+            fn sbr() {
+                super::$test(&$crate::chained::sbr());
             }
         }
     )*};

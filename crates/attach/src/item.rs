@@ -3,6 +3,7 @@
 use crate::owned::{Owned, Rule};
 pub use crate::place::Place;
 use crate::setting::Change;
+use crate::sourced::SourceRouting;
 use crate::subnet_route::SubnetRoute;
 use ipnetwork::IpNetwork;
 use net::link::Vlan;
@@ -58,6 +59,8 @@ pub enum Item {
     RateLimit(RateLimit),
     /// All that a link of the host receives passes an IFB device first; owned.
     Redirect(Redirect),
+    /// Routing of the pod's interface by source; owned.
+    SourceRouting(SourceRouting),
 }
 
 impl Item {
@@ -78,6 +81,7 @@ impl Item {
             Item::Redirect(redirect) => {
                 Some(Owned::Redirect { from: redirect.from.clone(), to: redirect.to.clone() })
             }
+            Item::SourceRouting(routing) => Some(Owned::SourceRouting { routing: routing.clone() }),
             Item::RateLimit(_)
             | Item::Bridge(_)
             | Item::VlanDevice(..)
@@ -266,7 +270,9 @@ impl Item {
             Item::Up(place, _) => *place,
             Item::UpAs(..) => Place::Pod,
             Item::Neighbour(neighbour) => neighbour.place,
-            Item::Address(..) | Item::Route(_) | Item::Setting(_) => Place::Pod,
+            Item::Address(..) | Item::Route(_) | Item::Setting(_) | Item::SourceRouting(_) => {
+                Place::Pod
+            }
             _ => Place::Host,
         }
     }
@@ -297,6 +303,7 @@ impl fmt::Display for Item {
             }
             Item::Neighbour(n) => write!(f, "neighbour {} of {}", n.address, n.link),
             Item::Setting(change) => write!(f, "{}", change.to),
+            Item::SourceRouting(routing) => write!(f, "routing by source of {}", routing.link),
             Item::Ifb(ifb) => write!(f, "IFB device {}", ifb.name),
             Item::RateLimit(limit) => write!(f, "rate limit of {}", limit.link),
             Item::Redirect(redirect) => {

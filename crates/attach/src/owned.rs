@@ -7,6 +7,7 @@
 
 use crate::kernel::{Error, Kernel, Result};
 use crate::setting::{Change, Setting};
+use crate::sourced::SourceRouting;
 use crate::subnet_route::SubnetRoute;
 use ipnetwork::IpNetwork;
 use net::Mac;
@@ -95,6 +96,11 @@ pub enum Owned {
         /// The IFB device.
         to: String,
     },
+    /// Routing of a pod's interface by source.
+    SourceRouting {
+        /// The rules and routes, and what they replace.
+        routing: SourceRouting,
+    },
 }
 
 pub(crate) mod mac_text {
@@ -111,17 +117,17 @@ pub(crate) mod mac_text {
     }
 }
 
-mod text {
+pub(crate) mod text {
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::Serializer;
     use std::fmt::Display;
     use std::str::FromStr;
 
-    pub(super) fn serialize<T: Display, S: Serializer>(of: &T, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Display, S: Serializer>(of: &T, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(of)
     }
 
-    pub(super) fn deserialize<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
         from: D,
     ) -> Result<T, D::Error> {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
@@ -160,7 +166,8 @@ impl Owned {
             | Owned::HostPorts { .. }
             | Owned::Ifb { .. }
             | Owned::RateLimit { .. }
-            | Owned::Redirect { .. } => false,
+            | Owned::Redirect { .. }
+            | Owned::SourceRouting { .. } => false,
         }
     }
 }
@@ -286,6 +293,7 @@ impl Kernel {
             Owned::Ifb { name } => self.remove_ifb(name, mark)?,
             Owned::RateLimit { link } => self.remove_rate_limit(link)?,
             Owned::Redirect { from, to } => self.remove_redirect(from, to)?,
+            Owned::SourceRouting { routing } => self.remove_source_routing(routing)?,
         }
         Ok(true)
     }
@@ -303,7 +311,8 @@ impl Kernel {
             | Owned::HostPorts { .. }
             | Owned::Ifb { .. }
             | Owned::RateLimit { .. }
-            | Owned::Redirect { .. } => Ok(()),
+            | Owned::Redirect { .. }
+            | Owned::SourceRouting { .. } => Ok(()),
         }
     }
 

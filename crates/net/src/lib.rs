@@ -21,6 +21,7 @@ mod netns;
 mod packet;
 pub mod qdisc;
 pub mod route;
+pub mod rule;
 mod socket;
 pub mod sysctl;
 pub mod tcp;

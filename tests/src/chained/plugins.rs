@@ -197,3 +197,23 @@ pub fn bandwidth() -> Plugin {
         ],
     }
 }
+
+/// The plugin sbr.
+pub fn sbr() -> Plugin {
+    Plugin {
+        name: "sbr",
+        alone: "This plugin must be called as chained plugin",
+        keys: json!({"type": "sbr"}),
+        second: json!({}),
+        quiet: json!({}),
+        broken: json!({"gateways": ["nowhere"]}),
+        altered: &[
+            (At::Pod, "ip rule del lookup 100", "no rule leads packets from 10.1.0."),
+            (At::Pod, "ip -6 rule del lookup 101", "no rule leads packets from fd00:1::"),
+            (At::Pod, "ip route del default table 100", "the route 0.0.0.0/0 via 10.1.0.1"),
+            (At::Pod, "ip -6 route flush table 101", "the route fd00:1::/64 table 101"),
+            (At::Pod, "ip link del eth0", "eth0"),
+            (At::Node, "ip link del VETH", "eth0"),
+        ],
+    }
+}
