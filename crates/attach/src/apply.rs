@@ -79,6 +79,7 @@ impl Kernel {
             Item::Ifb(ifb) => self.add_ifb(ifb),
             Item::RateLimit(limit) => self.add_rate_limit(limit),
             Item::Redirect(redirect) => self.add_redirect(redirect),
+            Item::VrfPort(port) => self.join_vrf(port),
             Item::SourceRouting(routing) => self.add_source_routing(routing),
         }
     }

@@ -47,6 +47,7 @@ fn compare(
     }
     items.extend(network.last(names, result));
     chained::excuse(&mut items, request, network.run_dir());
+    chained::excuse_moved(&mut items, request, network.run_dir());
     if names.alias.is_empty() {
         items.retain(|item| !is_said_otherwise_by_others(item));
         for item in &mut items {

@@ -76,6 +76,7 @@ impl Kernel {
             Item::Ifb(ifb) => self.check_ifb(ifb),
             Item::RateLimit(limit) => self.check_rate_limit(limit),
             Item::Redirect(redirect) => self.check_redirect(redirect),
+            Item::VrfPort(port) => self.check_vrf(port),
             Item::SourceRouting(routing) => self.check_source_routing(routing),
         }
     }

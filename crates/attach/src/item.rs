@@ -61,6 +61,8 @@ pub enum Item {
     Redirect(Redirect),
     /// Routing of the pod's interface by source; owned.
     SourceRouting(SourceRouting),
+    /// The pod's interface is a port of a VRF device; owned.
+    VrfPort(VrfPort),
 }
 
 impl Item {
@@ -82,6 +84,9 @@ impl Item {
                 Some(Owned::Redirect { from: redirect.from.clone(), to: redirect.to.clone() })
             }
             Item::SourceRouting(routing) => Some(Owned::SourceRouting { routing: routing.clone() }),
+            Item::VrfPort(port) => {
+                Some(Owned::VrfPort { link: port.link.clone(), vrf: port.vrf.clone() })
+            }
             Item::RateLimit(_)
             | Item::Bridge(_)
             | Item::VlanDevice(..)
@@ -213,6 +218,17 @@ pub struct Neighbour {
     pub permanent: bool,
 }
 
+/// A port of a VRF device of the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VrfPort {
+    /// The interface's name.
+    pub link: String,
+    /// The VRF device's name; it is made where it is missing, and goes with its last port.
+    pub vrf: String,
+    /// Its routing table; `None` takes any, and of a new device the first that no other has.
+    pub table: Option<u32>,
+}
+
 /// An IFB device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ifb {
@@ -270,9 +286,11 @@ impl Item {
             Item::Up(place, _) => *place,
             Item::UpAs(..) => Place::Pod,
             Item::Neighbour(neighbour) => neighbour.place,
-            Item::Address(..) | Item::Route(_) | Item::Setting(_) | Item::SourceRouting(_) => {
-                Place::Pod
-            }
+            Item::Address(..)
+            | Item::Route(_)
+            | Item::Setting(_)
+            | Item::SourceRouting(_)
+            | Item::VrfPort(_) => Place::Pod,
             _ => Place::Host,
         }
     }
@@ -304,6 +322,7 @@ impl fmt::Display for Item {
             Item::Neighbour(n) => write!(f, "neighbour {} of {}", n.address, n.link),
             Item::Setting(change) => write!(f, "{}", change.to),
             Item::SourceRouting(routing) => write!(f, "routing by source of {}", routing.link),
+            Item::VrfPort(port) => write!(f, "VRF {} of {}", port.vrf, port.link),
             Item::Ifb(ifb) => write!(f, "IFB device {}", ifb.name),
             Item::RateLimit(limit) => write!(f, "rate limit of {}", limit.link),
             Item::Redirect(redirect) => {

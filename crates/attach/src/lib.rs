@@ -34,10 +34,13 @@ mod setting;
 pub mod settings;
 mod shaping;
 mod sourced;
+mod sourcing;
 mod subnet;
 mod subnet_route;
 mod teardown;
+mod text;
 mod tunnel;
+mod vrf;
 
 pub use add::add;
 pub use check::{check, status};
@@ -45,7 +48,7 @@ pub use del::del;
 pub use gc::gc;
 pub use item::{
     Bridge, Gateway, HostRoute, Ifb, Item, Neighbour, Port, RateLimit, Redirect, Route, Sysctl,
-    Veth, Vlans,
+    Veth, Vlans, VrfPort,
 };
 pub use kernel::{Error, Kernel, Result, failed};
 pub use names::{Maker, Names, alias, comment};

@@ -76,7 +76,7 @@ pub enum Owned {
         #[serde(default, with = "texts")]
         pods: Vec<MappedPod>,
         /// Whose source addresses are translated.
-        #[serde(with = "text")]
+        #[serde(with = "crate::text")]
         sources: Sources,
     },
     /// An IFB device, with the rate limit on it.
@@ -96,6 +96,13 @@ pub enum Owned {
         /// The IFB device.
         to: String,
     },
+    /// A port of a VRF device in the pod, and the device after its last port.
+    VrfPort {
+        /// The interface.
+        link: String,
+        /// The VRF device.
+        vrf: String,
+    },
     /// Routing of a pod's interface by source.
     SourceRouting {
         /// The rules and routes, and what they replace.
@@ -113,23 +120,6 @@ pub(crate) mod mac_text {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Mac, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
-    }
-}
-
-pub(crate) mod text {
-    use serde::de::{Deserialize, Deserializer, Error};
-    use serde::ser::Serializer;
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    pub(crate) fn serialize<T: Display, S: Serializer>(of: &T, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(of)
-    }
-
-    pub(crate) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<T, D::Error> {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
@@ -167,7 +157,8 @@ impl Owned {
             | Owned::Ifb { .. }
             | Owned::RateLimit { .. }
             | Owned::Redirect { .. }
-            | Owned::SourceRouting { .. } => false,
+            | Owned::SourceRouting { .. }
+            | Owned::VrfPort { .. } => false,
         }
     }
 }
@@ -293,6 +284,7 @@ impl Kernel {
             Owned::Ifb { name } => self.remove_ifb(name, mark)?,
             Owned::RateLimit { link } => self.remove_rate_limit(link)?,
             Owned::Redirect { from, to } => self.remove_redirect(from, to)?,
+            Owned::VrfPort { link, vrf } => self.leave_vrf(link, vrf)?,
             Owned::SourceRouting { routing } => self.remove_source_routing(routing)?,
         }
         Ok(true)
@@ -312,7 +304,8 @@ impl Kernel {
             | Owned::Ifb { .. }
             | Owned::RateLimit { .. }
             | Owned::Redirect { .. }
-            | Owned::SourceRouting { .. } => Ok(()),
+            | Owned::SourceRouting { .. }
+            | Owned::VrfPort { .. } => Ok(()),
         }
     }
 

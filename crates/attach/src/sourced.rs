@@ -1,12 +1,8 @@
-//! Routing by source: what a pod sends from an address takes a routing table of its own, and the routes
+//! The nouns of routing by source: what a pod sends from an address takes a routing table of its own, and the routes
 //! of its interface move there from the main table.
 
-use crate::compare::Differences;
-use crate::item::Place;
-use crate::kernel::{Kernel, Result};
 use ipnetwork::IpNetwork;
-use net::route::{self, Hop, Kind, Route};
-use net::rule;
+use net::route::{Hop, Kind, Route};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -30,7 +26,7 @@ pub struct SourceRouting {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkRoute {
     /// Destination.
-    #[serde(with = "crate::owned::text")]
+    #[serde(with = "crate::text")]
     pub dst: IpNetwork,
     /// Next hop.
     pub gateway: Option<IpAddr>,
@@ -56,7 +52,7 @@ impl LinkRoute {
     /// A route of the interface; `None` for one of another, or by several hops.
     pub fn of(route: &Route, link: u32) -> Option<LinkRoute> {
         let [hop] = route.hops[..] else { return None };
-        (hop.link == link && route.kind == Kind::Unicast).then(|| LinkRoute {
+        (hop.link == link && route.kind == Kind::Unicast).then_some(LinkRoute {
             dst: route.dst,
             gateway: hop.gateway,
             onlink: hop.onlink,
@@ -70,7 +66,7 @@ impl LinkRoute {
         })
     }
 
-    fn route(&self, link: u32) -> Route {
+    pub(crate) fn route(&self, link: u32) -> Route {
         Route {
             hops: vec![Hop { gateway: self.gateway, link, onlink: self.onlink }],
             kind: Kind::Unicast,
@@ -87,13 +83,6 @@ impl LinkRoute {
     }
 }
 
-/// Routes without a next hop first: the others' next hops are reached by them.
-fn in_order(routes: &[LinkRoute]) -> Vec<&LinkRoute> {
-    let mut ordered: Vec<_> = routes.iter().collect();
-    ordered.sort_by_key(|route| route.gateway.is_some());
-    ordered
-}
-
 /// What a pod's routing was before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routing {
@@ -101,166 +90,8 @@ pub struct Routing {
     pub tables: Vec<u32>,
     /// The interface's routes in the main table.
     pub routes: Vec<LinkRoute>,
+    /// Its routes in other tables.
+    pub others: Vec<LinkRoute>,
     /// Which tables the packets of single addresses take.
     pub rules: Vec<(IpAddr, u32)>,
-}
-
-impl Kernel {
-    /// The routing of the pod, as far as it concerns an interface.
-    ///
-    /// # Errors
-    /// The interface is not there, or the kernel could not be asked.
-    pub fn routing(&mut self, link: &str) -> Result<Routing> {
-        let index = self.index(Place::Pod, link)?;
-        let socket = &mut self.pod()?.socket;
-        let mut found = Routing::default();
-        for v6 in [false, true] {
-            for rule in list_rules(socket, v6)? {
-                found.tables.push(rule.table);
-                found.rules.extend(rule.source.map(|source| (source, rule.table)));
-            }
-            for route in socket.list(&route::list(v6))? {
-                found.tables.push(route.table);
-                if route.table == route::MAIN {
-                    found.routes.extend(LinkRoute::of(&route, index));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    pub(crate) fn add_source_routing(&mut self, routing: &SourceRouting) -> Result<()> {
-        let index = self.index(Place::Pod, &routing.link)?;
-        let socket = &mut self.pod()?.socket;
-        for (source, table) in &routing.rules {
-            match socket.set(&rule::add(*source, *table)) {
-                Err(error) if !error.is_exists() => return Err(error.into()),
-                _ => {}
-            }
-        }
-        for added in in_order(&routing.added) {
-            socket.set(&route::replace(&added.route(index)))?;
-        }
-        for removed in in_order(&routing.removed).into_iter().rev() {
-            match socket.set(&route::del_one(&removed.route(index))) {
-                // A route goes with another that leads to its next hop.
-                Err(error) if !error.is_gone() => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn check_source_routing(&mut self, wanted: &SourceRouting) -> Result<Differences> {
-        let index = self.index(Place::Pod, &wanted.link)?;
-        let found = self.routing(&wanted.link)?;
-        let mut all = Vec::new();
-        for (source, table) in &wanted.rules {
-            if !found.rules.contains(&(*source, *table)) {
-                all.push(format!("no rule leads packets from {source} to table {table}"));
-            }
-        }
-        let socket = &mut self.pod()?.socket;
-        let mut present = socket.list(&route::list(false))?;
-        present.extend(socket.list(&route::list(true))?);
-        let present: Vec<_> =
-            present.iter().filter_map(|route| LinkRoute::of(route, index)).collect();
-        let is = |one: &LinkRoute, other: &LinkRoute| {
-            (one.dst, one.gateway, one.table, one.priority)
-                == (other.dst, other.gateway, other.table, other.priority)
-                && (other.source.is_none() || one.source == other.source)
-        };
-        for added in &wanted.added {
-            if !present.iter().any(|route| is(route, added)) {
-                all.push(format!("the route {} is missing", added.route(index)));
-            }
-        }
-        for removed in &wanted.removed {
-            let again = wanted.added.iter().any(|added| is(added, removed));
-            if !again && present.iter().any(|route| is(route, removed)) {
-                all.push(format!("the route {} is in the main table again", removed.route(index)));
-            }
-        }
-        Ok(all)
-    }
-
-    /// Takes the routing back, if it is there: this may be the namespace of another pod by now. Of a
-    /// link that is gone, or without a namespace, only what is left is removed. Goes on after errors.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub(crate) fn remove_source_routing(&mut self, routing: &SourceRouting) -> Result<()> {
-        if !self.has_pod() {
-            return Ok(());
-        }
-        let link = match self.link(Place::Pod, &routing.link) {
-            Err(crate::Error::Net(error)) if error.is_gone() => return Ok(()),
-            link => link?,
-        };
-        let socket = &mut self.pod()?.socket;
-        let mut first = Ok(());
-        let mut was_there = routing.rules.is_empty();
-        for (source, table) in &routing.rules {
-            match socket.set(&rule::del(*source, *table)) {
-                Ok(()) => was_there = true,
-                Err(error) if error.is_gone() || error.is_unsupported() => {}
-                Err(error) => first = first.and(Err(error)),
-            }
-        }
-        let Some(link) = link.filter(|_| was_there) else { return Ok(first?) };
-        for added in in_order(&routing.added).into_iter().rev() {
-            match socket.set(&route::del_one(&added.route(link.index))) {
-                Err(error) if !error.is_gone() => first = first.and(Err(error)),
-                _ => {}
-            }
-        }
-        let restored: Vec<_> = routing.removed.iter().chain(&routing.replaced).cloned().collect();
-        for route in in_order(&restored).into_iter().filter(|_| link.up) {
-            match socket.set(&route::create(&route.route(link.index))) {
-                Err(error) if !error.is_exists() && !error.is_gone() => {
-                    first = first.and(Err(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(first?)
-    }
-
-    /// Removes the rules for packets from an interface's addresses, to one table or to any, as the
-    /// reference's DEL does: nothing else tells whose they are.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn remove_rules_of(&mut self, link: &str, table: Option<u32>) -> Result<()> {
-        if !self.has_pod() {
-            return Ok(());
-        }
-        let addresses = match self.addresses(Place::Pod, link) {
-            Err(crate::Error::Net(error)) if error.is_gone() => return Ok(()),
-            addresses => addresses?,
-        };
-        let socket = &mut self.pod()?.socket;
-        for v6 in [false, true] {
-            for found in list_rules(socket, v6)? {
-                let source = found.source.filter(|source| {
-                    table.is_none_or(|table| table == found.table)
-                        && addresses.iter().any(|address| address.ip() == *source)
-                });
-                let Some(source) = source else { continue };
-                match socket.set(&rule::del(source, found.table)) {
-                    Err(error) if !error.is_gone() => return Err(error.into()),
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A kernel without IPv6 has no rules of it.
-fn list_rules(socket: &mut net::Socket, v6: bool) -> Result<Vec<rule::Rule>> {
-    match socket.list(&rule::list(v6)) {
-        Err(error) if error.is_unsupported() => Ok(Vec::new()),
-        rules => Ok(rules?),
-    }
 }

@@ -7,8 +7,8 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
     AfSpecBridge, BridgeBooleanOptionFlags, BridgeBooleanOptions, BridgeFlag, BridgeVlanInfo,
-    BridgeVlanInfoFlags, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask,
-    LinkMessage,
+    BridgeVlanInfoFlags, InfoBridge, InfoData, InfoKind, InfoVeth, InfoVrf, LinkAttribute,
+    LinkExtentMask, LinkMessage,
 };
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan};
 
@@ -98,6 +98,20 @@ pub fn add_ifb(name: &str, mac: Mac, mtu: u32) -> Verb<()> {
         .address(mac.0.to_vec())
         .mtu(mtu);
     new(ifb.build(), format!("create IFB device {name}"))
+}
+
+/// Makes a VRF device (drivers/net/vrf.c), up, with a routing table. EOPNOTSUPP: the kernel has none.
+pub fn add_vrf(name: &str, table: u32) -> Verb<()> {
+    let vrf = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Vrf)
+        .name(name)
+        .up()
+        .set_info_data(InfoData::Vrf(vec![InfoVrf::TableId(table)]));
+    new(vrf.build(), format!("create VRF device {name} with table {table}"))
+}
+
+/// Makes a link a port of another, or of none with 0.
+pub fn set_master(link: u32, master: u32, name: &str) -> Verb<()> {
+    change(unspec(link).controller(master).build(), format!("set the master of {name}"))
 }
 
 /// Makes a VLAN device over a link, up.

@@ -35,7 +35,13 @@ impl Plugin for Sbr {
             attach::del(request, &teardown(request, None))?;
         }
         let mut kernel = open(request)?;
-        let found = kernel.routing(&request.env.ifname).map_err(|error| failed(&error))?;
+        let mut found = kernel.routing(&request.env.ifname).map_err(|error| failed(&error))?;
+        if let Some(earlier) = plan::unrecorded(&config, &request.env.ifname, &ips, &found) {
+            let owned = Owned::SourceRouting { routing: earlier };
+            let released =
+                kernel.release(&owned, "").and_then(|_| kernel.routing(&request.env.ifname));
+            found = released.map_err(|error| failed(&error))?;
+        }
         let routing = plan::routing(&config, &request.env.ifname, &ips, &found);
         chain::add_with(request, &Sourced { config, routing }, || Ok(kernel))
     }

@@ -85,6 +85,26 @@ pub fn routing(config: &Config, link: &str, ips: &[&Ip], found: &Routing) -> Sou
     routing
 }
 
+/// What an earlier ADD made whose record is lost: rules for these addresses, and the routes of the
+/// interface in their tables. They were moved there.
+pub fn unrecorded(
+    config: &Config,
+    link: &str,
+    ips: &[&Ip],
+    found: &Routing,
+) -> Option<SourceRouting> {
+    let of_ours = |source: &IpAddr| ips.iter().any(|ip| ip.address.ip() == *source);
+    let mut rules = found.rules.clone();
+    rules.retain(|(source, table)| config.table != Some(*table) && of_ours(source));
+    if config.table.is_some() || rules.is_empty() {
+        return None;
+    }
+    let mut added = found.others.clone();
+    added.retain(|route| rules.iter().any(|(_, table)| *table == route.table));
+    let removed = added.iter().map(|route| LinkRoute { table: MAIN, ..route.clone() }).collect();
+    Some(SourceRouting { link: link.to_owned(), rules, added, removed, replaced: Vec::new() })
+}
+
 fn place(route: &LinkRoute) -> (IpNetwork, u32, u32) {
     (route.dst, route.table, route.priority)
 }

@@ -1,5 +1,5 @@
 //! What needs parts of the kernel that not every machine has: VLAN filtering and devices, dummies,
-//! bonds, netem, SCTP, br_netfilter. `scripts/test` runs this suite on Linux 6.1, by `scripts/vm`;
+//! bonds, netem, SCTP, br_netfilter, VRFs. `scripts/test` runs this suite on Linux 6.1, by `scripts/vm`;
 //! `cargo test` leaves it out.
 #![allow(
     clippy::unwrap_used,
@@ -13,3 +13,4 @@ mod rest;
 mod sctp;
 mod underlay;
 mod vlan;
+mod vrf;

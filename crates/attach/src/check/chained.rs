@@ -40,6 +40,24 @@ fn as_recorded(items: &mut [Item], run_dir: &Path, attachment: &Attachment) {
     }
 }
 
+/// Takes routes out of a plan that the sbr plugin moved out of the main table.
+pub(super) fn excuse_moved(items: &mut Vec<Item>, request: &Request, run_dir: &Path) {
+    let records = Records::new(run_dir, Maker::Chained("sbr"));
+    let record = records.peek(&request.attachment().hash());
+    let mut moved = Vec::new();
+    for owned in record.map(|record| record.owned).unwrap_or_default() {
+        if let Owned::SourceRouting { routing } = owned {
+            moved.extend(routing.removed.into_iter().chain(routing.replaced));
+        }
+    }
+    items.retain(|item| match item {
+        Item::Route(of) => {
+            !moved.iter().any(|moved| moved.dst == of.route.dst && moved.table == of.route.table)
+        }
+        _ => true,
+    });
+}
+
 fn is_set_by(item: &Item, set: &Setting) -> bool {
     match (item, set) {
         (Item::Sysctl(sysctl), Setting::Sysctl { key, .. }) => {

@@ -113,6 +113,7 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
         ]),
         Item::RateLimit(limit) => on_host(of_rate_limit(limit)),
         Item::Redirect(redirect) => on_host(of_redirect(redirect)),
+        Item::VrfPort(port) => vec![(Place::Pod, format!("ip link set {} nomaster", port.link))],
         Item::SourceRouting(routing) => {
             let of = |(source, table): &(IpAddr, u32)| {
                 format!("ip rule del from {source} lookup {table}")

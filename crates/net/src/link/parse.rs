@@ -62,6 +62,8 @@ pub struct Link {
     pub hairpin: bool,
     /// For a port of a bridge: it talks to ports that are not isolated only.
     pub isolated: bool,
+    /// For a VRF device its routing table.
+    pub vrf_table: Option<u32>,
     /// For a VXLAN device what it was made with.
     pub vxlan: Option<Box<VxlanInfo>>,
 }
@@ -123,6 +125,7 @@ const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
 const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VRF_TABLE: u16 = 1;
 pub(crate) const IFLA_VXLAN_ID: u16 = 1;
 pub(crate) const IFLA_VXLAN_LINK: u16 = 3;
 pub(crate) const IFLA_VXLAN_LOCAL: u16 = 4;
@@ -204,6 +207,9 @@ fn info(link: &mut Link, infos: &[u8]) {
             IFLA_INFO_DATA if link.kind == "vlan" => {
                 let id = find(value, IFLA_VLAN_ID).and_then(|value| value.try_into().ok());
                 link.vlan_id = id.map(u16::from_ne_bytes);
+            }
+            IFLA_INFO_DATA if link.kind == "vrf" => {
+                link.vrf_table = find(value, IFLA_VRF_TABLE).and_then(u32_of);
             }
             IFLA_INFO_DATA if link.kind == "vxlan" => link.vxlan = Some(Box::new(vxlan(value))),
             // A port's master is a bridge where this is used.

@@ -28,7 +28,7 @@ fn found() -> Routing {
         connected("fd00:1::/64", ""),
         connected("fe80::/64", ""),
     ];
-    Routing { tables: vec![254, 255, 100], routes, rules: Vec::new() }
+    Routing { tables: vec![254, 255, 100], routes, ..Routing::default() }
 }
 
 fn said(routes: &[LinkRoute]) -> Vec<String> {
