@@ -58,6 +58,13 @@ pub(crate) fn understood(request: &Request) {
         Err(error) => is_told(&error),
     }
     chained(request, tuning::Config::read(request));
+    chained(request, firewall::Config::read(request));
+    let previous = request.conf.prev_result.clone().unwrap_or_default();
+    let ports = portmap::Config::read(request);
+    chained(request, ports.map(|config| portmap::plan::Plan::new(config, request, &previous)));
+    if let Err(error) = bandwidth::Config::read(request) {
+        is_told(&error);
+    }
     let ipam = host_local::config::Config::load(request);
     let planned = ipam.as_ref().map_err(Clone::clone).and_then(|config| config.plan().map(drop));
     if let Err(error) = planned {
