@@ -5,12 +5,15 @@
 use std::net::IpAddr;
 use std::process::Command;
 
+use ferrule_tests::chain::Chain;
 use ferrule_tests::conf::{self, GATEWAY4};
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, NODE6, OUTSIDE4, OUTSIDE6};
 use ferrule_tests::packets::{ping, tcp_source, udp_source};
 use ferrule_tests::{Node, Outside, Pod, tool};
 use serde_json::{Value, json};
+
+use crate::peer::Server;
 
 /// A node where frames pass the hooks of IP, or not.
 fn node(passes_hooks: bool) -> Node {
@@ -62,5 +65,29 @@ fn pods_that_share_a_bridge_and_a_check_of_mac_addresses_talk() {
         ping(&one, "10.1.0.3");
         ping(&two, "fd00:1::2");
         assert_eq!(tcp_source(&two, &one, "10.1.0.2"), ip("10.1.0.3"));
+    }
+}
+
+/// From outside, from the node and from another pod of the same bridge.
+#[test]
+fn a_host_port_leads_to_its_pod() {
+    for passes_hooks in [true, false] {
+        let (node, pod, other) = (node(passes_hooks), Pod::new(), Pod::new());
+        let outside = Outside::beside(&node);
+        let ports = json!([{"hostPort": 8080, "containerPort": 5000, "protocol": "tcp"}]);
+        let portmap = json!({"type": "portmap", "capabilities": {"portMappings": true},
+            "runtimeConfig": {"portMappings": ports}});
+        let chain = Chain::new(&node, &pod, &masquerading(&json!({})), &[portmap]);
+        let result = chain.add();
+        node.attach(&masquerading(&json!({})), &other).add();
+        let server = Server::at(&pod, "TCP", 5000);
+        for (address, client) in [(NODE4, OUTSIDE4), (NODE6, OUTSIDE6)] {
+            assert_eq!(server.sees(&outside, address, 8080), client);
+            server.sees(&node, address, 8080);
+            server.sees(&other, address, 8080);
+        }
+        server.sees(&node, "127.0.0.1", 8080);
+        chain.check(&result);
+        chain.del(Some(&result));
     }
 }

@@ -9,6 +9,7 @@
 
 mod br_netfilter;
 mod losses;
+mod peer;
 mod rest;
 mod sctp;
 mod underlay;

@@ -1,38 +1,21 @@
 //! SCTP of pods.
 
+use ferrule_tests::chain::Chain;
 use ferrule_tests::conf;
-use ferrule_tests::node::{Place, words};
 use ferrule_tests::outside::{NODE4, NODE6, OUTSIDE4, OUTSIDE6};
-use ferrule_tests::{Background, Node, Outside, Pod, within};
+use ferrule_tests::{Node, Outside, Pod};
 use serde_json::json;
-use std::time::Duration;
 
-/// The address that an SCTP server at `address` in `to` sees when `from` connects: socat gives it
-/// to the program that it starts, which prints it to the client.
-fn source(from: &impl Place, to: &impl Place, address: &str) -> String {
-    let six = address.contains(':');
-    let (family, address) = if six { (6, format!("[{address}]")) } else { (4, address.to_owned()) };
-    let server = format!("socat -U SCTP{family}-LISTEN:5000,fork,reuseaddr EXEC:env");
-    let _server = Background::start(to.ns(), &words(&server));
-    let ask = || {
-        let done = from.try_run(&format!("socat -u SCTP{family}-CONNECT:{address}:5000 -"));
-        let peer = done.stdout.lines().find_map(|line| line.strip_prefix("SOCAT_PEERADDR="));
-        peer.map(|peer| peer.trim_matches(['[', ']']).to_owned())
-    };
-    within(Duration::from_secs(10), ask).expect("an SCTP connection")
-}
-
-/// socat writes IPv6 addresses in full.
-const NODE6_IN_FULL: &str = "2001:0db8:ffff:0000:0000:0000:0000:0001";
+use crate::peer::Server;
 
 #[test]
 fn an_association_across_the_masquerade_has_the_nodes_address() {
     let (node, pod) = (Node::new(), Pod::new());
     let outside = Outside::beside(&node);
     node.attach(&conf::with(&conf::dual(), &json!({"ipMasq": true})), &pod).add();
-    assert_eq!(source(&pod, &outside, OUTSIDE4), NODE4);
-    let six = source(&pod, &outside, OUTSIDE6);
-    assert!(six == NODE6 || six == NODE6_IN_FULL, "{six}");
+    let server = Server::at(&outside, "SCTP", 5000);
+    assert_eq!(server.sees(&pod, OUTSIDE4, 5000), NODE4);
+    assert_eq!(server.sees(&pod, OUTSIDE6, 5000), NODE6);
 }
 
 #[test]
@@ -41,5 +24,23 @@ fn an_association_between_pods_keeps_their_addresses() {
     let config = conf::with(&conf::v4(), &json!({"ipMasq": true}));
     node.attach(&config, &one).add();
     node.attach(&config, &two).add();
-    assert_eq!(source(&one, &two, "10.1.0.3"), "10.1.0.2");
+    assert_eq!(Server::at(&two, "SCTP", 5000).sees(&one, "10.1.0.3", 5000), "10.1.0.2");
+}
+
+#[test]
+fn a_host_port_leads_to_its_pod_until_del() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let outside = Outside::beside(&node);
+    let ports = json!([{"hostPort": 8080, "containerPort": 5000, "protocol": "SCTP"}]);
+    let portmap = json!({"type": "portmap", "capabilities": {"portMappings": true},
+        "runtimeConfig": {"portMappings": ports}});
+    let main = conf::with(&conf::dual(), &json!({"ipMasq": true}));
+    let chain = Chain::new(&node, &pod, &main, &[portmap]);
+    let result = chain.add();
+    let server = Server::at(&pod, "SCTP", 5000);
+    assert_eq!(server.sees(&outside, NODE4, 8080), OUTSIDE4);
+    assert_eq!(server.sees(&outside, NODE6, 8080), OUTSIDE6);
+    server.sees(&node, NODE4, 8080);
+    chain.check(&result);
+    chain.del(Some(&result));
 }
