@@ -23,7 +23,7 @@ pub struct Cleaned {
 /// nothing else.
 ///
 /// # Errors
-/// A daemon runs, or whether one does cannot be told: nothing is removed.
+/// A daemon runs, or it cannot be determined whether one does: nothing is removed.
 pub fn cleanup(config: &Config) -> Result<Cleaned, Error> {
     let io = |what: &str, error| Error::Io { what: what.to_owned(), error };
     let lock = Lock::take(&config.run_dir).map_err(|error| io("take the lock", error))?;

@@ -35,7 +35,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Reads a configuration and tells every error in it; exit code 0 or 1
+    /// Reads a configuration and prints every error in it; exit code 0 or 1
     CheckConfig {
         /// The configuration
         file: PathBuf,
@@ -55,7 +55,7 @@ enum Command {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The sessions with BGP peers and what they tell
+    /// The sessions with BGP peers and what they announce
     Bgp,
 }
 
@@ -131,7 +131,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
         let cli =
             Cli::try_parse_from(["route-sync", "status", "--config", "/x", "--json"]).unwrap();

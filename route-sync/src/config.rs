@@ -97,8 +97,8 @@ pub enum Source {
         /// `path`.
         path: PathBuf,
     },
-    /// `[node]`: this node alone, written in the configuration itself; of others the peers of BGP
-    /// tell.
+    /// `[node]`: this node alone, written in the configuration itself; BGP peers announce the
+    /// others' CIDRs.
     Node {
         /// `addresses`.
         addresses: Vec<IpAddr>,

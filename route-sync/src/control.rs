@@ -76,7 +76,7 @@ mod tests {
     async fn each_command_has_its_answer() {
         let dir = tempfile::tempdir().unwrap();
         let error = asked::<Report>(dir.path(), "status").await.unwrap_err().to_string();
-        assert!(error.starts_with("no route-sync runs: nobody listens at "), "{error}");
+        assert!(error.starts_with("no route-sync runs: no process listens at "), "{error}");
         assert!(error.ends_with("; see systemctl status route-sync"), "{error}");
         daemon(dir.path());
         assert_eq!(asked::<Report>(dir.path(), "status").await.unwrap(), report());

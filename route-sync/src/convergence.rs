@@ -1,6 +1,6 @@
-//! What may be deleted yet, and why not. Right after its start the daemon knows too little to tell
+//! What may be deleted yet, and why not. Right after its start the daemon knows too little to distinguish
 //! what an earlier run left and is still right from what must go: it learns the node set, this node's
-//! place in it, and the routes of BGP peers one after the other. [`Convergence`] is told each of these
+//! place in it, and the routes of BGP peers one after the other. [`Convergence`] receives each of these
 //! facts when it is learned, and decides from them alone.
 
 use ipnetwork::IpNetwork;

@@ -327,7 +327,7 @@ impl Daemon {
                     config.metrics = self.config.metrics;
                 }
                 // What of a set is accepted depends on the node's name and the cluster's and service ranges, and
-                // the set as it was told is not held twice.
+                // the set as the source gave it is not kept.
                 let of_set = |config: &Config| {
                     let (name, services) = (&config.node_name, &config.service_cidrs);
                     (

@@ -16,7 +16,7 @@ pub struct Facts {
     pub links: BTreeMap<u32, Link>,
     /// Next hops of routes that others made: those of [`GATEWAY_PROTOCOLS`].
     pub gateways: BTreeSet<IpAddr>,
-    /// Addresses among them that the kernel takes away by itself: temporary ones of IPv6 (RFC 8981),
+    /// Addresses among them that the kernel removes on its own: temporary ones of IPv6 (RFC 8981),
     /// and those that are deprecated.
     pub passing: BTreeSet<IpAddr>,
 }
@@ -151,8 +151,8 @@ impl Facts {
     }
 
     /// As [`Facts::on_shared_link`], where the other node finds one of `own`, this node's addresses in
-    /// the node set, on that link too: else its packets come through the tunnel, and of two ways
-    /// there and back the receiver takes one for forged.
+    /// the node set, on that link too: else its packets come through the tunnel, and with different
+    /// paths there and back a strict reverse-path filter drops packets.
     pub fn shared_both_ways(&self, address: IpAddr, own: &[IpAddr]) -> Option<u32> {
         self.on_shared_link(address).filter(|_| self.source(address, own).is_some())
     }

@@ -49,7 +49,7 @@ fn metrics(figures: &Figures) -> String {
     text.one("problems", "gauge", "What fails or is refused and is no CIDR's.", figures.problems);
     let objects = ["route", "neighbour", "fdb"].iter().zip(figures.desired);
     let objects = objects.map(|(object, count)| (format!("object=\"{object}\""), count));
-    text.family("desired_objects", "gauge", "Objects that shall exist in the kernel.", objects);
+    text.family("desired_objects", "gauge", "Objects that must exist in the kernel.", objects);
     text.one("passes_total", "counter", "Full passes over the kernel's state.", figures.passes);
     text.one(
         "last_pass_duration_seconds",
@@ -67,7 +67,7 @@ fn metrics(figures: &Figures) -> String {
         "Times that the kernel's notifications were lost.",
         figures.overruns,
     );
-    text.one("source_sets_total", "counter", "Node sets that the source told.", figures.sets);
+    text.one("source_sets_total", "counter", "Node sets that the source sent.", figures.sets);
     text.one(
         "source_failures_total",
         "counter",
@@ -110,7 +110,7 @@ fn bgp(text: &mut Text, peers: &[PeerReport]) {
     gauge("bgp_prefixes_max", "Prefixes of each family that end the session when exceeded.", |p| {
         p.max_prefixes.into()
     });
-    gauge("bgp_prefixes_out", "Prefixes that the peer was told.", |peer| peer.prefixes_out);
+    gauge("bgp_prefixes_out", "Prefixes announced to the peer.", |peer| peer.prefixes_out);
     gauge("bgp_prefixes_rejected", "Announcements of this session not admitted.", |peer| {
         peer.rejected.values().sum()
     });

@@ -1,5 +1,5 @@
 //! `[probe]`: whether other nodes' pod networks answer where the nodes themselves do. Networks that
-//! drop packets from pods' addresses tell no daemon.
+//! drop packets from pods' addresses report it to no daemon.
 
 mod memory;
 mod round;
@@ -22,7 +22,7 @@ use tracing::{info, warn};
 /// What of a round's news is logged one by one.
 const LOGGED: usize = 20;
 
-const WAITS: &str = "the probe asks nobody: this node has no address of its pod CIDRs yet; the \
+const WAITS: &str = "the probe asks no node: this node has no address of its pod CIDRs yet; the \
                      first pod on a bridge with isGateway brings one";
 
 /// What [`Prober::next_event`] waits for.
@@ -41,9 +41,9 @@ pub struct Prober {
     due: Instant,
     round: Option<JoinHandle<Vec<Answer>>>,
     memory: Memory,
-    /// Why the last round could not ask somebody.
+    /// Why the last round could not ask a node.
     unsent: Option<(String, u64)>,
-    /// The last round asked nobody for want of an address.
+    /// The last round asked no node, since this one has no address to ask from.
     waits: bool,
 }
 
@@ -68,7 +68,7 @@ impl Prober {
             Some(round) => {
                 let answers = round.await;
                 self.round = None;
-                // One that ended without a result asked nobody.
+                // One that ended without a result asked no node.
                 ProbeEvent::Answers(answers.unwrap_or_default())
             }
             None => {
@@ -128,7 +128,7 @@ impl Prober {
         }
     }
 
-    /// What is wrong. What was found of a way that packets do not take any more is not.
+    /// What is wrong. Results for a path that packets no longer take are left out.
     pub fn problems(&self, sync: &Sync) -> Vec<Problem> {
         let unsent = self.unsent.iter().map(|(error, since)| Problem {
             what: "probe".to_owned(),
@@ -149,7 +149,7 @@ impl Prober {
             .filter(|(target, _)| targets::of_name(sync, &target.node).contains(target))
     }
 
-    /// Why nobody is asked.
+    /// Why no node is asked.
     pub fn remark(&self) -> Option<String> {
         self.waits.then(|| WAITS.to_owned())
     }

@@ -4,7 +4,7 @@ use crate::bgp::report::{BgpReport, PeerReport};
 use crate::report::{Path, ProbeReport, Report, State};
 use tokio::sync::oneshot;
 
-/// A question to the daemon's loop; an answer nobody waits for any more is dropped.
+/// A question to the daemon's loop; an answer that is no longer awaited is dropped.
 #[derive(Debug)]
 pub enum Query {
     /// All of it.
@@ -34,7 +34,7 @@ pub struct Figures {
     pub passes: u64,
     /// Seconds that the last full pass took.
     pub pass_seconds: f64,
-    /// Repairs of what somebody else deleted or altered, by object.
+    /// Repairs of what other programs deleted or altered, by object.
     pub repairs: Vec<(&'static str, u64)>,
     /// Changes made in the kernel.
     pub changes: u64,
@@ -42,7 +42,7 @@ pub struct Figures {
     pub errors: u64,
     /// Notifications lost for want of buffer (ENOBUFS).
     pub overruns: u64,
-    /// Sets that the source told.
+    /// Node sets that the source sent.
     pub sets: u64,
     /// Times that the source failed.
     pub source_failures: u64,

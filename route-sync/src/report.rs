@@ -18,7 +18,7 @@ pub struct Report {
     pub mode: String,
     /// A complete node set, this run's or the kept one, was carried out once since the daemon's
     /// start: the tunnel's device and its guard are there, and every entry was tried. One that is
-    /// refused is shown, and tried again, and keeps nobody from the others.
+    /// refused is shown, and retried, and does not delay the others.
     pub synced: bool,
     /// What the node set comes from.
     pub source: SourceReport,
@@ -63,9 +63,9 @@ pub struct SourceReport {
     pub nodes: usize,
     /// When that set came, seconds since 1970; absent when there is none.
     pub since: Option<u64>,
-    /// The set is an earlier run's, the source having told none yet.
+    /// The set is an earlier run's: the source has sent none yet.
     pub kept: bool,
-    /// Why the source tells nothing newer.
+    /// Why the source has no newer set.
     pub error: Option<String>,
 }
 
@@ -126,7 +126,7 @@ impl fmt::Display for State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// The node that it is of; empty where only BGP tells of it.
+    /// Its node; empty if only BGP announces it.
     pub node: String,
     /// The CIDR.
     pub cidr: IpNetwork,

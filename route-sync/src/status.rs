@@ -43,7 +43,7 @@ fn head(report: &Report, now: u64) -> String {
             let kept = if source.kept { ", kept from an earlier run" } else { "" };
             format!("{} nodes for {}{kept}", source.nodes, age(since, now))
         }
-        None => "has told nothing yet".to_owned(),
+        None => "has sent nothing yet".to_owned(),
     };
     // A String takes whatever is written.
     let _ =

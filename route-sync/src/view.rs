@@ -111,7 +111,7 @@ impl View {
     /// What is left of earlier pod CIDRs, as problems of this node.
     fn add_earlier(&mut self) {
         for Earlier { cidr, left } in &self.earlier {
-            let remedy = "nobody routes to it any more: delete these pods, or what holds the \
+            let remedy = "no node routes to it any more: delete these pods, or what holds the \
                           address, or give the node that CIDR again";
             let problem = (format!("{cidr}, an earlier pod CIDR"), format!("{left}; {remedy}"));
             self.desired.problems.insert(problem);

@@ -37,7 +37,7 @@ fn version_and_help() {
 }
 
 #[test]
-fn check_config_tells_every_error() {
+fn check_config_prints_every_error() {
     let good = run(&["check-config", &conf("route-sync.toml")]);
     assert!(good.status.success(), "{}", text(&good.stderr));
     let line = text(&good.stdout);

@@ -15,7 +15,7 @@
 //! # What is as the RFC has it, and what was chosen
 //!
 //! - OPEN goes out as soon as TCP is connected; DelayOpen and its kin are not there.
-//! - A session that ended with an error rests in Idle before it starts again by itself: a second,
+//! - A session that ended with an error stays in Idle for a while before it restarts on its own: a second,
 //!   then twice as long each time, up to [`IDLE_HOLD_MAX`] (DampPeerOscillations). A session that
 //!   lived that long starts at a second again. Idle refuses connections.
 //! - Timers are multiplied by a random factor from 0.75 to 1 (section 10).
@@ -120,7 +120,7 @@ pub enum Event<'a> {
     /// The administrator does not want it; `subcode` is of Cease, see
     /// [`cease`](crate::codec::cease). Leads to Idle for good, until [`Event::Start`].
     Stop {
-        /// What the peer is told.
+        /// The NOTIFICATION sent to the peer.
         subcode: u8,
     },
     /// TCP is connected: what [`Action::Connect`] asked for, or one that the peer dialled.
@@ -187,7 +187,7 @@ pub enum Action {
         /// Which one.
         connection: ConnectionId,
     },
-    /// The session is established. Announce what shall be announced, ending in
+    /// The session is established. Announce all routes to announce, ending in
     /// [`Update::end_of_rib`] for each family.
     Up(Box<Negotiated>),
     /// The established session is over: all routes of the peer are withdrawn.

@@ -1,4 +1,4 @@
-//! A BGP-4 speaker (RFC 4271) for an end node: it announces its own CIDRs and hears of others'.
+//! A BGP-4 speaker (RFC 4271) for an end node: it announces its own CIDRs and learns others'.
 //! Nothing here does I/O: sockets, clocks and the kernel are the caller's.
 //!
 //! - [`codec`]: messages as bytes, and what of a broken one still counts.
@@ -27,7 +27,7 @@
 //!     own: &'static str,
 //!     session: Session,
 //!     rib: Rib,
-//!     told: AdjRibOut,
+//!     announced: AdjRibOut,
 //! }
 //!
 //! # fn main() -> Result<()> {
@@ -48,7 +48,7 @@
 //!             own,
 //!             session: Session::new(Config::new(asn, router_id, peer_asn), Instant::now()),
 //!             rib: Rib::new(policy),
-//!             told: AdjRibOut::new(),
+//!             announced: AdjRibOut::new(),
 //!         })
 //!     }
 //!
@@ -73,8 +73,8 @@
 //!                     let own = BTreeMap::from([(self.own.parse().unwrap(), Default::default())]);
 //!                     let asn = self.session.config().local_asn;
 //!                     let (exports, _) = exports(&own, asn, &local, &negotiated.context);
-//!                     self.told = AdjRibOut::new();
-//!                     let mut updates = self.told.sync(exports);
+//!                     self.announced = AdjRibOut::new();
+//!                     let mut updates = self.announced.sync(exports);
 //!                     updates.extend(AdjRibOut::end_of_rib(&negotiated.context.families));
 //!                     let event = Event::Advertise(&updates);
 //!                     actions.extend(self.session.handle(Instant::now(), random, event));

@@ -2,11 +2,11 @@
 //!
 //! [`Rib`] keeps what each peer announced (Adj-RIB-In), as far as the import [`Policy`] admits it:
 //! a peer that sends a full table costs nothing. [`select`] is the decision, a pure function.
-//! [`AdjRibOut`] is what one peer was told.
+//! [`AdjRibOut`] is what was announced to one peer.
 //!
-//! We are an end node and carry nobody's traffic but our pods': only our own CIDRs are announced,
-//! and nothing that was heard is passed on, to nobody. So iBGP's split horizon holds by itself,
-//! as do NO_EXPORT and its kin, and no loop can come of us.
+//! We are an end node and forward only our pods' traffic: we announce our own CIDRs, and pass no
+//! learned route on to any peer. So iBGP's split horizon and the communities NO_EXPORT,
+//! NO_ADVERTISE and NO_EXPORT_SUBCONFED are always obeyed, and we cannot cause a loop.
 
 mod best_path;
 mod export;
@@ -108,7 +108,7 @@ pub struct Rib {
 pub struct Decided {
     /// Which one.
     pub prefix: IpNetwork,
-    /// Its next hops, ascending; none where the route shall go.
+    /// Its next hops, ascending; none: remove the route.
     pub vias: Vec<Via>,
     /// They are others than before.
     pub changed: bool,
@@ -219,8 +219,8 @@ impl Rib {
         self.peers.values().flat_map(|peer| peer.by_via.keys().copied()).collect()
     }
 
-    /// Decides on what changed, and says which routes are now other than before: prefix → next
-    /// hops, ascending; without next hops the route shall go.
+    /// Decides on what changed, and returns the routes that are different now: prefix → next
+    /// hops, ascending; without next hops the route must be removed.
     ///
     /// `cost` is the cost to a next hop (RFC 4271 section 9.1.2.2 e), such as the metric of the
     /// route to it, or 0; `None` means that it must not be used: no route leads there but one of

@@ -1,4 +1,4 @@
-//! The codec against another one, `rustbgpd-wire`: of every UPDATE, broken in whatever way, both
+//! The codec against another one, `rustbgpd-wire`: of every UPDATE, however broken, both
 //! say whether the session goes on, which prefixes are withdrawn and announced, and with what.
 //!
 //! Where they differ on purpose, [`theirs`] and [`attributes`] make up for it:

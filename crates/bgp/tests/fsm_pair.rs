@@ -194,7 +194,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Two speakers that dial each other at once agree on the connection that stays, however the
-    /// bytes of both overtake each other: nobody is up and then down.
+    /// bytes of both overtake each other: no session comes up and goes down again.
     #[test]
     fn on_a_good_network_no_session_comes_and_goes(
         configs in configs(), random: u64, choices in prop::collection::vec(any::<u16>(), 100),

@@ -1,4 +1,4 @@
-//! The decision, the policy, what is told to whom.
+//! The decision, the policy, and what is announced to which peer.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation fails the test")]
 
 use bgp_speaker::codec::{
@@ -451,30 +451,30 @@ fn we_announce_ourselves() {
         ipv6: None,
         link_local: None,
     };
-    let (told, none) = exports(&own, 65000, &local, &context);
+    let (wanted, none) = exports(&own, 65000, &local, &context);
     assert!(none.is_empty());
-    assert!(told.values().all(|export| export.next_hop.address == local.session));
-    assert!(told.values().all(|export| export.attributes.as_path == [65000]));
+    assert!(wanted.values().all(|export| export.next_hop.address == local.session));
+    assert!(wanted.values().all(|export| export.attributes.as_path == [65000]));
     let mut out = AdjRibOut::new();
-    assert_eq!(out.sync(told.clone()).len(), 1, "one set of attributes and one next hop");
-    assert_eq!(out.sync(told.clone()), []);
+    assert_eq!(out.sync(wanted.clone()).len(), 1, "one set of attributes and one next hop");
+    assert_eq!(out.sync(wanted.clone()), []);
     // RFC 2918: that family, and no other.
     out.forget(Family::Ipv6);
-    let again = out.sync(told);
+    let again = out.sync(wanted);
     let prefixes: Vec<_> =
         again.iter().flat_map(|u| &u.announced).flat_map(|a| &a.prefixes).collect();
     assert!(matches!(prefixes[..], [IpNetwork::V6(_)]), "{prefixes:?}");
 
     (context.extended_next_hop, context.internal) = (false, true);
-    let (told, _) = exports(&own, 65000, &local, &context);
-    let v4 = &told[&"10.244.0.0/24".parse().unwrap()];
+    let (wanted, _) = exports(&own, 65000, &local, &context);
+    let v4 = &wanted[&"10.244.0.0/24".parse().unwrap()];
     assert_eq!(v4.next_hop.address, Ipv4Addr::new(192, 0, 2, 1));
     assert_eq!((v4.attributes.as_path.as_slice(), v4.attributes.local_pref), (&[][..], Some(100)));
     let going = Communities { standard: vec![GRACEFUL_SHUTDOWN], large: vec![] };
     let going = own.keys().map(|cidr| (*cidr, going.clone())).collect();
     let (going, _) = exports(&going, 65000, &local, &context);
     assert!(going.values().all(|export| export.attributes.local_pref == Some(0)), "{going:?}");
-    let changed = out.sync(told);
+    let changed = out.sync(wanted);
     assert_eq!(changed.iter().flat_map(|update| &update.announced).count(), 2);
     assert_eq!(out.sync(BTreeMap::new())[0].withdrawn.len(), 2);
 

@@ -96,7 +96,7 @@ pub fn document<T: Serialize>(report: Option<T>) -> io::Result<Vec<u8>> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No daemon listens.
-    #[error("no {daemon} runs: nobody listens at {socket}; see systemctl status {daemon}")]
+    #[error("no {daemon} runs: no process listens at {socket}; see systemctl status {daemon}")]
     NoDaemon {
         /// The daemon's name.
         daemon: &'static str,
@@ -205,7 +205,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = asked(dir.path(), "status").await.unwrap_err();
         let place = dir.path().join(SOCKET);
-        let text = format!("no x runs: nobody listens at {}; see", place.display());
+        let text = format!("no x runs: no process listens at {}; see", place.display());
         assert!(error.to_string().starts_with(&text), "{error}");
         // A socket that an earlier daemon left.
         drop(UnixListener::bind(&place).unwrap());

@@ -41,7 +41,9 @@ impl io::Write for Lines {
         let dropped = stderr::newly_dropped();
         if dropped > 0 {
             let begin = if self.journal { "<4>" } else { "WARN  " };
-            write(format_args!("{begin}{dropped} lines of this log were dropped: nobody read it"));
+            write(format_args!(
+                "{begin}{dropped} lines of this log were dropped: stderr was not read"
+            ));
         }
         stderr::line(line);
         Ok(line.len())

@@ -49,7 +49,7 @@ impl Text {
         self.one(
             "log_lines_dropped_total",
             "counter",
-            "Lines of the log that nobody read in time.",
+            "Lines of the log that were dropped, because stderr was not read.",
             logs::dropped(),
         );
         self.one(

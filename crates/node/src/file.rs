@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_damage_are_told_apart() {
+    fn another_version_and_damage_are_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
         fs::write(&path, r#"{"version": 2, "what": "ever"}"#).unwrap();

@@ -82,7 +82,7 @@ const MAX_PREFIXES: u32 = 200_000;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub Vec<u8>);
 
-/// Logs and panics do not tell it.
+/// Logs and panics do not show it.
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(…)")
@@ -206,7 +206,7 @@ fn seconds(table: &mut Table, key: &'static str, faults: &mut Faults, default: u
     Duration::from_secs(seconds.into())
 }
 
-/// 0 is of nobody (RFC 7607), 23456 stands for larger ones (RFC 6793), 65535 and 4294967295 are
+/// 0 must not be used (RFC 7607), 23456 stands for larger ones (RFC 6793), 65535 and 4294967295 are
 /// reserved (RFC 7300).
 fn asn(value: &Value) -> Result<u32, String> {
     let asn = number(1, u32::MAX - 1)(value)?;

@@ -1,4 +1,4 @@
-//! Dialling: from which address, and whether there is any way to a peer.
+//! Dialling: from which address, and whether any route leads to a peer.
 
 use super::driver::Speaker;
 use super::tcp;
@@ -45,7 +45,7 @@ impl Speaker {
         let mut look = self.lookup.look(false);
         let route = look.toward(peer, &self.facts);
         self.moved |= look.end();
-        // What somebody wrote into a route stands.
+        // The source that another program gave a route is used.
         let route = route.filter(|route| {
             route.source.is_none_or(|source| self.facts.passing.contains(&source))
         })?;

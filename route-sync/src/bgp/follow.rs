@@ -1,4 +1,4 @@
-//! From what peers tell to what the kernel is told.
+//! From the routes that peers announce to the routes for the kernel.
 
 use super::driver::Speaker;
 use super::table::Resolver;
@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use std::collections::BTreeMap;
 
 impl Speaker {
-    /// Looks where next hops lead, and tells which routes changed: prefix → hops, `None` for what
+    /// Looks where next hops lead, and returns the routes that changed: prefix → hops, `None` for what
     /// is gone.
     pub fn follow(&mut self) -> BTreeMap<IpNetwork, Option<Hops>> {
         let moved = std::mem::take(&mut self.moved);

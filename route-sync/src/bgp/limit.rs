@@ -7,7 +7,7 @@ use bgp_speaker::fsm::Event;
 use std::net::IpAddr;
 use tracing::warn;
 
-/// Whether so many prefixes are near to what a peer may announce: more than three quarters.
+/// Whether `count` prefixes are close to `most`, a peer's `max-prefixes`: more than three quarters.
 pub fn is_near(count: u64, most: u32) -> bool {
     count * 4 > u64::from(most) * 3
 }
@@ -29,7 +29,7 @@ impl Speaker {
             {
                 warn!(
                     peer = %address,
-                    "{count} {family} prefixes are near to max-prefixes, {most}: above it the \
+                    "{count} {family} prefixes are close to max-prefixes, {most}: above it the \
                      session ends{end}"
                 );
             }

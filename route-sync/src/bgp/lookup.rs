@@ -9,8 +9,8 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use tracing::debug;
 
-/// Next hops that may be known beside twice those of the last whole look: then those that nobody
-/// names any more are forgotten, by another.
+/// Next hops that may be known beside twice those of the last whole look: beyond it a whole
+/// look forgets those that no peer names any more.
 const SPARE: usize = 1024;
 
 /// Looks routes up, and remembers the answers.
@@ -71,8 +71,8 @@ pub struct Look<'a> {
 impl Look<'_> {
     /// The route that leads to a next hop, with those of its hops whose links carry packets, as far
     /// as [`Facts`] lack the links. One that was learned does not count: it may follow from
-    /// this very next hop, and would come and go with each look. Where the kernel cannot tell, it
-    /// is the last one.
+    /// this very next hop, and would come and go with each look. Where the kernel does not answer,
+    /// it is the last one.
     pub fn toward(&mut self, address: IpAddr, facts: &Facts) -> Option<Route> {
         let found = self.ask(address);
         let mut route = self.remember(address, found)?;
@@ -158,7 +158,7 @@ mod tests {
 
     /// Whatever the order of the kernel's dump.
     #[test]
-    fn what_was_heard_leads_to_no_next_hop() {
+    fn learned_routes_do_not_resolve_next_hops() {
         let address = "10.244.9.1".parse().unwrap();
         let route = |dst: &str, protocol, priority, table| {
             let route = Route::new(dst.parse().unwrap(), None, 2);
@@ -182,7 +182,7 @@ mod tests {
 
     /// An error of netlink says nothing of the next hop; that no route leads there does.
     #[test]
-    fn what_the_kernel_cannot_tell_stays_and_is_looked_for_again() {
+    fn a_failed_lookup_keeps_the_last_route_and_is_retried() {
         netns::enter();
         let mut lookup = Lookup::open().unwrap();
         let address: IpAddr = "203.0.113.7".parse().unwrap();
@@ -208,7 +208,7 @@ mod tests {
 
     /// Next hops that come and go do not pile up.
     #[test]
-    fn next_hops_that_nobody_names_are_forgotten() {
+    fn next_hops_that_no_peer_names_are_forgotten() {
         netns::enter();
         let mut lookup = Lookup::open().unwrap();
         let mut look = lookup.look(false);

@@ -65,8 +65,8 @@ impl Speaker {
     /// Listens where the configuration says. Where it cannot, it goes on where it did, and tries
     /// again.
     pub(super) fn listen(&mut self) {
-        // Listening, the old sockets would be in the way of new ones at their ports; bound, they
-        // are not, and keep the ports.
+        // While the old sockets listen, new ones cannot bind their ports; while they are only
+        // bound, new ones can, and the ports stay ours.
         self.listeners.pause();
         let opened = Listeners::open(&self.bgp.listen).map(|opened| self.listeners = opened);
         let served = self.serve();
@@ -97,7 +97,7 @@ impl Speaker {
     /// # Errors
     /// As [`Listeners::serve`].
     fn serve(&mut self) -> io::Result<()> {
-        // Keys first: whoever connects before is not asked for one.
+        // Keys first: a peer that connects before needs none.
         let peers = &self.bgp.peers;
         self.keyless.retain(|keyless, _| peers.iter().any(|peer| peer.address == *keyless));
         self.bgp.peers.clone().iter().for_each(|peer| self.set_key(peer));
@@ -216,7 +216,7 @@ impl Speaker {
             }
         };
         if timeout(GOODBYE, all).await.is_err() {
-            warn!("a peer takes in nothing: it is not told of the stop");
+            warn!("a peer reads nothing: the stop cannot be announced to it");
         }
     }
 }

@@ -21,7 +21,7 @@ impl Neighbor {
             false if !update.disabled.is_empty() => "its family is disabled",
             false => "ignored",
         };
-        let text = format!("an UPDATE is not sound, {outcome}: {}", update.faults.join("; "));
+        let text = format!("an UPDATE is malformed, {outcome}: {}", update.faults.join("; "));
         if self.is_news(&text)
             && let Some(end) = self.lines.line()
         {

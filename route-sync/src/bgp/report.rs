@@ -19,7 +19,7 @@ use std::time::Instant;
 pub struct BgpReport {
     /// AS number.
     pub asn: u32,
-    /// BGP Identifier; absent until the node set tells of this node.
+    /// BGP Identifier; absent until this node is in the node set.
     pub router_id: Option<Ipv4Addr>,
     /// What of the configuration cannot be meant, with the remedy.
     #[serde(default)]
@@ -79,9 +79,9 @@ pub struct PeerReport {
     /// Why such prefixes are refused, and what to do; of the first 1,000.
     #[serde(default)]
     pub refused: BTreeMap<IpNetwork, String>,
-    /// Prefixes that it was told.
+    /// Prefixes announced to it.
     pub prefixes_out: u64,
-    /// Prefixes that it cannot be told, and why.
+    /// Prefixes that cannot be announced to it, and why.
     pub unannounced: BTreeMap<IpNetwork, String>,
     /// Counters of messages and sessions.
     pub counters: Counters,
@@ -328,7 +328,7 @@ impl Speaker {
                     "the node set gives this node no IPv4 address to take the router ID from: set \
                      router-id under [bgp]"
                 }
-                false => "no session begins before the node set tells of this node",
+                false => "no session begins before this node is in the node set",
             };
             let (what, error) = ("bgp".to_owned(), error.to_owned());
             return listen_failure.chain([Problem { what, error, since: self.begun }]).collect();

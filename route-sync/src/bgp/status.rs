@@ -5,14 +5,14 @@ use bgp_speaker::rib::COMMUNITIES_MAX;
 use daemon::table::{age, columns, plain};
 use std::fmt::Write;
 
-/// Whether BGP is configured, every session established with all its families, and each prefix told to some peer: of two
-/// sessions with one switch, each may be of one family.
+/// Whether BGP is configured, every session is established with all its families, and each prefix
+/// is announced to at least one peer: two sessions with one switch may carry one family each.
 pub fn is_well(report: &Option<BgpReport>) -> bool {
     let Some(report) = report else { return false };
-    let told = |prefix| report.peers.iter().any(|peer| !peer.unannounced.contains_key(prefix));
+    let announced = |prefix| report.peers.iter().any(|peer| !peer.unannounced.contains_key(prefix));
     report.complete
         && report.peers.iter().all(PeerReport::is_whole)
-        && report.announce.iter().all(told)
+        && report.announce.iter().all(announced)
 }
 
 /// The report for people, as of `now` in seconds since 1970.
@@ -82,7 +82,7 @@ fn sessions(text: &mut String, report: &BgpReport) {
     }
 }
 
-/// What is not taken, not told, not sound.
+/// What is not accepted, not announced, or malformed.
 fn remarks(text: &mut String, report: &BgpReport) {
     let mut rows = vec![["PEER".to_owned(), "REMARK".to_owned()]];
     for peer in &report.peers {
@@ -109,7 +109,7 @@ fn remarks(text: &mut String, report: &BgpReport) {
         }
         for (family, count) in &peer.near_limit {
             let most = peer.max_prefixes;
-            remark(format!("{count} {family} prefixes: near to max-prefixes, {most}"));
+            remark(format!("{count} {family} prefixes: close to max-prefixes, {most}"));
         }
         for (prefix, why) in &peer.refused {
             remark(format!("{prefix} refused: {why}"));

@@ -22,22 +22,22 @@ pub struct Resolver<'a> {
     facts: &'a Facts,
     reserved: &'a Reserved,
     lookup: &'a mut dyn FnMut(IpAddr) -> Option<Route>,
-    known: Ways,
-    /// Next hops that this round found not to be of use.
+    known: Resolutions,
+    /// Next hops that this round found unusable.
     fresh: Vec<(Via, Unusable)>,
     /// Hops by the next hops that lead there and the family: prefixes share them.
     shared: HashMap<(bool, Vec<Via>), Option<Hops>>,
 }
 
 /// How next hops are reached, or why they are not used.
-type Ways = HashMap<Via, Result<Way, Unusable>>;
+type Resolutions = HashMap<Via, Result<Resolved, Unusable>>;
 
 /// Why a next hop must not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
     /// It is this node's own address, on the link of this name.
     Own(String),
-    /// Nothing leads there.
+    /// No route leads there.
     Unreachable,
     /// It is on no link, where it has to be.
     OffLink,
@@ -67,15 +67,15 @@ fn is_strict(bgp: &Bgp, peer: &Source) -> bool {
     !peer.internal && !known.any(|known| known.multihop.is_some())
 }
 
-/// Lines in a minute about what is not used; `status bgp` tells of it too.
+/// Lines in a minute about what is not used; `status bgp` shows it too.
 const LOGGED: u32 = 20;
 
 /// RTPROT_KERNEL: what follows from a link's address.
 const KERNEL: u8 = 2;
 
-/// How one is reached.
+/// How a next hop is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Way {
+struct Resolved {
     /// The metric of the route to it; 0 on a link.
     cost: u32,
     /// It is on a link of this node.
@@ -84,8 +84,8 @@ struct Way {
 }
 
 impl<'a> Resolver<'a> {
-    /// By the links as they are now; `lookup` tells the kernel's route to an address, of links that
-    /// `facts` lack without the hops that carry no packets. `reserved`: what no route may take.
+    /// By the links as they are now; `lookup` asks the kernel for its route to an address; on links
+    /// that `facts` lack, it leaves out hops that carry no packets. `reserved`: what no route may take.
     pub fn new(
         bgp: &'a Bgp,
         facts: &'a Facts,
@@ -105,41 +105,41 @@ impl<'a> Resolver<'a> {
 
     /// The cost to a next hop, as [`Rib::changes`] asks; `None` where it must not be used.
     fn cost(&mut self, via: &Via, source: &Source) -> Option<u32> {
-        let way = self.way(via).ok()?;
-        (way.connected || !is_strict(self.bgp, source)).then_some(way.cost)
+        let resolved = self.resolved(via).ok()?;
+        (resolved.connected || !is_strict(self.bgp, source)).then_some(resolved.cost)
     }
 
-    fn way(&mut self, via: &Via) -> Result<Way, Unusable> {
+    fn resolved(&mut self, via: &Via) -> Result<Resolved, Unusable> {
         if let Some(known) = self.known.get(via) {
             return known.clone();
         }
-        let way = self.find(via);
-        self.fresh.extend(way.as_ref().err().map(|why| (*via, why.clone())));
-        self.known.insert(*via, way.clone());
-        way
+        let resolved = self.find(via);
+        self.fresh.extend(resolved.as_ref().err().map(|why| (*via, why.clone())));
+        self.known.insert(*via, resolved.clone());
+        resolved
     }
 
-    fn find(&mut self, via: &Via) -> Result<Way, Unusable> {
+    fn find(&mut self, via: &Via) -> Result<Resolved, Unusable> {
         let gateway = via.address;
         if let Some((_, link)) = self.facts.holder(gateway) {
             return Err(Unusable::Own(link.name.clone()));
         }
-        let direct = |link| Way {
+        let direct = |link| Resolved {
             cost: 0,
             connected: true,
             hops: vec![Hop { gateway: Some(gateway), link, onlink: false }],
         };
         // A link-local address is on the link of the peer that named it, or nowhere.
-        let way = match self.facts.on_live_link(via.peer.unwrap_or(gateway)) {
+        let resolved = match self.facts.on_live_link(via.peer.unwrap_or(gateway)) {
             None if via.peer.is_none() => self.across(gateway),
             link => link.map(direct),
         };
-        way.ok_or(Unusable::Unreachable)
+        resolved.ok_or(Unusable::Unreachable)
     }
 
-    /// Across a router, or on a link by a route that somebody wrote: by the route that the kernel has
-    /// to it, unless that is one of ours, or the kernel's own, which [`Facts`] know better.
-    fn across(&mut self, address: IpAddr) -> Option<Way> {
+    /// Across a router, or on a link by a route of another program: by the kernel's route to it,
+    /// unless that is one of ours, or one the kernel made from an address, which [`Facts`] hold.
+    fn across(&mut self, address: IpAddr) -> Option<Resolved> {
         let found = (self.lookup)(address)?;
         let ours = protocols::is_ours(found.protocol) || found.protocol == protocols::POD;
         let connected = found.protocol == KERNEL;
@@ -152,7 +152,7 @@ impl<'a> Resolver<'a> {
         let hops: Vec<Hop> = found.hops.into_iter().filter(live).map(toward).collect();
         let usable = found.kind == Kind::Unicast && !ours && !hops.is_empty();
         // 0 is for what is on a link.
-        usable.then_some(Way { cost: found.priority.max(1), connected: false, hops })
+        usable.then_some(Resolved { cost: found.priority.max(1), connected: false, hops })
     }
 
     /// The kernel's hops of next hops.
@@ -171,7 +171,7 @@ impl<'a> Resolver<'a> {
 
     fn find_hops(&mut self, prefix: &IpNetwork, vias: &[Via]) -> Option<Hops> {
         let mut hops: Vec<Hop> =
-            vias.iter().filter_map(|via| self.way(via).ok()).flat_map(|w| w.hops).collect();
+            vias.iter().filter_map(|via| self.resolved(via).ok()).flat_map(|w| w.hops).collect();
         // IPv6 by a next hop of IPv4 there is not.
         hops.retain(|hop| prefix.is_ipv4() || hop.gateway.is_some_and(|gateway| gateway.is_ipv6()));
         hops.sort_unstable_by_key(|hop| (hop.gateway, hop.link));
@@ -188,7 +188,7 @@ pub const AT_ONCE: usize = 8192;
 pub struct Table {
     learned: Learned,
     /// How next hops are reached, as it was found last.
-    ways: Ways,
+    resolutions: Resolutions,
     /// How many of them peers named when they were counted last.
     named: usize,
     /// Lines about what is not used.
@@ -199,8 +199,8 @@ pub struct Table {
 
 impl Default for Table {
     fn default() -> Table {
-        let (learned, ways, named, refusals) = Default::default();
-        Table { learned, ways, named, lines: Allowance::new(LOGGED), refusals }
+        let (learned, resolutions, named, refusals) = Default::default();
+        Table { learned, resolutions, named, lines: Allowance::new(LOGGED), refusals }
     }
 }
 
@@ -208,7 +208,7 @@ impl Default for Table {
 const SPARE: usize = 1024;
 
 impl Table {
-    /// Brings it in step with the RIB, [`AT_ONCE`] prefixes at most, and tells what changed: prefix
+    /// Brings it in step with the RIB, [`AT_ONCE`] prefixes at most, and returns what changed: prefix
     /// → hops, `None` for what is gone. `all`: links or routes changed, so every next hop may be
     /// reached otherwise; prefixes are decided on again only by next hops that are.
     pub fn follow(
@@ -235,17 +235,17 @@ impl Table {
         }
         self.warn_of(std::mem::take(&mut resolver.fresh), &before);
         self.warn_of_families(&incapable);
-        self.ways = std::mem::take(&mut resolver.known);
-        if self.ways.len() > 2 * self.named + SPARE {
+        self.resolutions = std::mem::take(&mut resolver.known);
+        if self.resolutions.len() > 2 * self.named + SPARE {
             let named = rib.next_hops();
-            self.ways.retain(|via, _| named.contains(via));
+            self.resolutions.retain(|via, _| named.contains(via));
             self.named = named.len();
         }
         new
     }
 
     /// Logs which next hops are not used any more.
-    fn warn_of(&mut self, fresh: Vec<(Via, Unusable)>, before: &Ways) {
+    fn warn_of(&mut self, fresh: Vec<(Via, Unusable)>, before: &Resolutions) {
         let new = |(via, why): &(Via, Unusable)| before.get(via) != Some(&Err(why.clone()));
         for (via, why) in fresh.into_iter().filter(new) {
             if let Some(end) = self.lines.line() {
@@ -260,20 +260,20 @@ impl Table {
             && let Some(end) = self.lines.line()
         {
             let count = prefixes.len();
-            warn!(%prefix, count, "heard, and not used: next hops cannot carry its family{end}");
+            warn!(%prefix, count, "learned, and not used: next hops cannot carry its family{end}");
         }
     }
 
-    /// Finds the ways to next hops again, where they may be others; gives those of before then.
-    fn find(&mut self, rib: &mut Rib, resolver: &mut Resolver<'_>, all: bool) -> Ways {
-        let before = std::mem::take(&mut self.ways);
+    /// Resolves next hops again where that may have changed; returns the earlier answers then.
+    fn find(&mut self, rib: &mut Rib, resolver: &mut Resolver<'_>, all: bool) -> Resolutions {
+        let before = std::mem::take(&mut self.resolutions);
         if !all {
             resolver.known = before;
-            return Ways::new();
+            return Resolutions::new();
         }
         for via in rib.next_hops() {
-            let way = resolver.way(&via);
-            if before.get(&via).is_none_or(|before| *before != way) {
+            let resolved = resolver.resolved(&via);
+            if before.get(&via).is_none_or(|before| *before != resolved) {
                 rib.recheck(&via);
             }
         }
@@ -282,8 +282,8 @@ impl Table {
 
     /// Why the next hop of a path is not used.
     pub fn unusable(&self, bgp: &Bgp, path: &rib::Path) -> Option<Unusable> {
-        match self.ways.get(&path.via)? {
-            Ok(way) if way.connected || !is_strict(bgp, &path.source) => None,
+        match self.resolutions.get(&path.via)? {
+            Ok(resolved) if resolved.connected || !is_strict(bgp, &path.source) => None,
             Ok(_) => Some(Unusable::OffLink),
             Err(why) => Some(why.clone()),
         }

@@ -26,7 +26,7 @@ pub const GOODBYE: Duration = Duration::from_secs(2);
 pub(super) const PART: usize = 16 << 10;
 /// What any event costs.
 const LEAST: usize = 256;
-/// Messages that may wait for a peer that takes in nothing.
+/// Messages that may wait for a peer that reads nothing.
 const WAITING: usize = 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -256,9 +256,9 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds them: the addresses are ours, but nobody can connect before [`Listeners::serve`]. The
-    /// keys are to be set between: who connects to a socket without them is asked for none, even if
-    /// it is accepted after they are set.
+    /// Binds them: the addresses are ours, but no peer can connect before [`Listeners::serve`]. The
+    /// keys must be set in between: a peer that connects to a socket without them needs none, even
+    /// if it is accepted after they are set.
     ///
     /// # Errors
     /// An address is not this node's or is taken, by its name.
@@ -273,7 +273,7 @@ impl Listeners {
     /// Stops listening, and resets connections that wait to be accepted. The addresses stay ours.
     pub fn pause(&mut self) {
         self.tasks = JoinSet::new();
-        // One that does not listen would be shut down for good, and with it whoever connects later.
+        // One that does not listen would be shut down for good, and later connections with it.
         let listens = |socket: &&std::net::TcpListener| getsockopt(socket, sockopt::AcceptConn);
         for socket in self.sockets.iter().filter(|socket| listens(socket).unwrap_or(true)) {
             // The kernel makes it what it was before listen(2) (inet_shutdown), for all its
@@ -391,16 +391,16 @@ mod tests {
 
     /// A handshake before the keys are set would never be asked for one.
     #[tokio::test]
-    async fn nobody_connects_before_the_keys_are_set() {
+    async fn no_peer_connects_before_the_keys_are_set() {
         netns::enter();
         let mut listeners = Listeners::open(&["127.0.0.1:179".parse().unwrap()]).unwrap();
         let address = listeners.sockets[0].local_addr().unwrap();
         let refused = TcpStream::connect(address).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        let (events, mut heard) = mpsc::channel(1);
+        let (events, mut received) = mpsc::channel(1);
         listeners.serve(&events, 0).unwrap();
         let _stream = TcpStream::connect(address).await.unwrap();
-        assert!(matches!(heard.recv().await, Some(NetworkEvent::Accepted(..))));
+        assert!(matches!(received.recv().await, Some(NetworkEvent::Accepted(..))));
     }
 
     /// What is being written when a connection is dropped waits no longer than what follows.
@@ -410,7 +410,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:179").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let _peer = listener.accept().await.unwrap();
-        let (events, _heard) = mpsc::channel(1);
+        let (events, _received) = mpsc::channel(1);
         let mut connection = Connection::start(ConnectionId(0), stream, &events).unwrap();
         // More than the kernel holds. The writing task has its turn, and is at it at the drop.
         connection.send(vec![0; 64 << 20]);
@@ -420,17 +420,17 @@ mod tests {
         timeout(PATIENCE / 3, written).await.unwrap().unwrap();
     }
 
-    /// The kernel would reset whoever connects to a socket that was shut down before it listened.
+    /// The kernel resets connections to a socket that was shut down before it listened.
     #[tokio::test]
     async fn a_pause_before_it_listens_does_nothing() {
         netns::enter();
         let mut listeners = Listeners::open(&["127.0.0.1:179".parse().unwrap()]).unwrap();
         let address = listeners.sockets[0].local_addr().unwrap();
         listeners.pause();
-        let (events, mut heard) = mpsc::channel(1);
+        let (events, mut received) = mpsc::channel(1);
         listeners.serve(&events, 0).unwrap();
         let mut peer = TcpStream::connect(address).await.unwrap();
-        let Some(NetworkEvent::Accepted(mut stream, ..)) = heard.recv().await else { panic!() };
+        let Some(NetworkEvent::Accepted(mut stream, ..)) = received.recv().await else { panic!() };
         stream.write_all(b"OPEN").await.unwrap();
         let mut read = [0; 4];
         peer.read_exact(&mut read).await.unwrap();
@@ -445,11 +445,11 @@ mod tests {
         let mut listeners = Listeners::open(&addresses).unwrap();
         let [first, second] = [0, 1].map(|at| listeners.sockets[at].local_addr().unwrap());
         let _somebody = std::net::TcpListener::bind(first).unwrap();
-        let (events, mut heard) = mpsc::channel(1);
+        let (events, mut received) = mpsc::channel(1);
         let error = listeners.serve(&events, 0).unwrap_err();
         assert_eq!(error.to_string(), format!("{first}: Address already in use"));
         let _stream = TcpStream::connect(second).await.unwrap();
-        assert!(matches!(heard.recv().await, Some(NetworkEvent::Accepted(..))));
+        assert!(matches!(received.recv().await, Some(NetworkEvent::Accepted(..))));
     }
 
     /// What a peer sends beyond that waits in the kernel, whose buffers are bounded.
@@ -459,18 +459,20 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:179").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
-        let (events, mut heard) = mpsc::channel(8);
+        let (events, mut received) = mpsc::channel(8);
         let _connection = Connection::start(ConnectionId(0), stream, &events).unwrap();
         peer.write_all(&[0; 4 * PART]).await.unwrap();
         let mut read = 0;
         while read < 4 * PART {
-            let Some(NetworkEvent::Bytes(_, bytes, again)) = heard.recv().await else { panic!() };
+            let Some(NetworkEvent::Bytes(_, bytes, again)) = received.recv().await else {
+                panic!()
+            };
             assert!(bytes.len() <= PART);
             read += bytes.len();
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
-            assert!(heard.try_recv().is_err(), "read ahead");
+            assert!(received.try_recv().is_err(), "read ahead");
             drop(again);
         }
     }

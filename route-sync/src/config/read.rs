@@ -50,7 +50,7 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
     let metrics = figures.read("listen", faults, listen);
     figures.finish(faults);
     if mode == Mode::Vxlan && matches!(source, Some(Source::Node { .. })) {
-        faults.add_whole("mode is \"vxlan\" and [node] tells of no other node: write a [source]");
+        faults.add_whole("mode is \"vxlan\" and [node] names no other node: write a [source]");
     }
     if masquerade.enabled && cluster_cidrs.is_empty() && !listed {
         faults.add_whole(
@@ -119,10 +119,10 @@ fn own(top: &mut Table, speaks: bool, faults: &mut Faults) -> Option<Source> {
     table.finish(faults);
     if top.has("source") {
         let mut source = top.table("source", faults);
-        faults.add(source.at(), "[source] tells of this node as well as [node] does: write one");
+        faults.add(source.at(), "[source] describes this node, and [node] too: write one");
         let _ = (source.read("type", faults, |_| Ok(())), source.read("path", faults, |_| Ok(())));
     } else if !speaks {
-        faults.add(at, "[node] alone tells of no other node: write [bgp] too, or [source] instead");
+        faults.add(at, "[node] alone names no other node: write [bgp] too, or [source] instead");
     }
     Some(Source::Node { addresses, pod_cidrs })
 }

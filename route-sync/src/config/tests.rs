@@ -9,7 +9,7 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_left_out_has_defaults() {
+fn omitted_keys_have_defaults() {
     let config = parse(SOURCE, Some("host")).unwrap();
     let path = PathBuf::from("/etc/ferrule/nodes.toml");
     assert_eq!(
@@ -65,7 +65,7 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn all_faults_are_told_at_once_with_line_key_value_and_remedy() {
+fn all_faults_are_reported_at_once_with_line_key_value_and_remedy() {
     let text = "mode = \"host-gw\"\ncluster-cidrs = [\n  \"10.244.1.0/16\",\n  \"10.0.0.1\",\n]\n\
                 typo = 1\n[source]\ntype = \"etcd\"\npath = \"nodes.toml\"\n[vxlan]\nvni = 16777216\n\
                 port = \"4789\"\nMTU = 1400\n";

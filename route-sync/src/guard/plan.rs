@@ -16,9 +16,9 @@ pub fn rules(config: &Config, nodes: &Accepted, facts: &Facts, desired: &Desired
     let mut cluster: BTreeSet<IpNetwork> = config.cluster_cidrs.iter().copied().collect();
     cluster.extend(&config.masquerade.exclude_cidrs);
     cluster.extend(all().flat_map(|node| &node.pod_cidrs));
-    // A node that is not on the link answers a pod through the tunnel, but hears it on its
-    // underlay: a strict reverse-path filter drops that, and so do networks that know the nodes'
-    // addresses alone. So it hears this node instead.
+    // A node that is not on the link answers a pod through the tunnel, but would receive the pod's
+    // packets on its underlay: a strict reverse-path filter drops them, and so do networks that know
+    // only nodes' addresses. So packets to such a node carry this node's address.
     let plainly = |address: &IpAddr| match config.mode {
         Mode::Direct => true,
         Mode::Auto => facts.shared_both_ways(*address, &desired.addresses).is_some(),

@@ -7,8 +7,8 @@ use crate::source::nodes::Accepted;
 use ipnetwork::IpNetwork;
 use nft::PodSources;
 
-/// What nftables holds packets to pods against; `None` while no other node's pods are known. Where
-/// BGP tells the way, packets may come another way than they go, and are not held against it.
+/// The sources that nftables requires of packets to pods; `None` while no other node's pods are
+/// known. With BGP, packets may arrive by another path than the route back: they are not checked.
 pub(super) fn pod_sources(
     nodes: &Accepted,
     facts: &Facts,

@@ -1,4 +1,4 @@
-//! Whom to ask next, and what the answers mean. It asks nobody itself.
+//! Which nodes to ask next, and what the answers mean. No I/O.
 
 use super::round::Answer;
 use super::targets::Target;
@@ -175,7 +175,7 @@ mod tests {
 
     fn next(memory: &mut Memory, nodes: &[Node], limit: usize) -> Vec<String> {
         let one = |node: &Node| match node.name.as_str() {
-            "nobody" => vec![],
+            "unasked" => vec![],
             name => vec![target(name)],
         };
         memory.next(nodes, limit, one).into_iter().map(|target| target.node).collect()
@@ -190,18 +190,22 @@ mod tests {
         let mut memory = Memory::default();
         let target = target("two");
         let silence = answer("two", true, false);
-        let mut tell = |answer: &Answer, now| {
+        let mut take = |answer: &Answer, now| {
             let news = memory.take(std::slice::from_ref(answer), now);
             let news = news.first().map(|news| matches!(news, News::Silent(of) if **of == target));
             (news, memory.silent().map(|(_, since)| since).next())
         };
-        assert_eq!(tell(&silence, 1), (None, None));
-        assert_eq!(tell(&silence, 2), (Some(true), Some(2)));
-        assert_eq!(tell(&silence, 3), (None, Some(2)), "it is told once");
-        assert_eq!(tell(&answer("two", true, true), 4), (Some(false), None));
-        assert_eq!(tell(&silence, 5), (None, None));
-        assert_eq!(tell(&answer("two", false, true), 6), (None, None), "nobody was told");
-        assert_eq!(tell(&silence, 7), (None, None), "not in a row");
+        assert_eq!(take(&silence, 1), (None, None));
+        assert_eq!(take(&silence, 2), (Some(true), Some(2)));
+        assert_eq!(take(&silence, 3), (None, Some(2)), "it is reported once");
+        assert_eq!(take(&answer("two", true, true), 4), (Some(false), None));
+        assert_eq!(take(&silence, 5), (None, None));
+        assert_eq!(
+            take(&answer("two", false, true), 6),
+            (None, None),
+            "the silence was not reported"
+        );
+        assert_eq!(take(&silence, 7), (None, None), "not in a row");
     }
 
     #[test]
@@ -212,8 +216,8 @@ mod tests {
             memory.take(std::slice::from_ref(&lost), 1);
         }
         assert_eq!(silent(&memory), []);
-        for told in [&silence, &lost, &silence] {
-            memory.take(std::slice::from_ref(told), 2);
+        for answer in [&silence, &lost, &silence] {
+            memory.take(std::slice::from_ref(answer), 2);
         }
         assert_eq!(silent(&memory), [], "not in a row");
         memory.take(std::slice::from_ref(&silence), 3);
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_sent_is_no_verdict() {
+    fn a_failed_send_is_no_verdict() {
         let mut memory = Memory::default();
         for _ in 0..3 {
             let unsent = Some("send: no address".to_owned());
@@ -236,7 +240,7 @@ mod tests {
     #[test]
     fn every_node_has_its_turn() {
         let mut memory = Memory::default();
-        let nodes = nodes(&["a", "b", "c", "nobody", "x"]);
+        let nodes = nodes(&["a", "b", "c", "unasked", "x"]);
         assert_eq!(next(&mut memory, &nodes, 2), ["a", "b"]);
         assert_eq!(next(&mut memory, &nodes, 2), ["c", "x"]);
         assert_eq!(next(&mut memory, &nodes, 3), ["a", "b", "c"]);

@@ -61,7 +61,7 @@ enum Unsent {
 
 #[expect(deprecated, reason = "the other constructor is unsafe; Echo keeps its promise")]
 fn send(Question { from, to }: Question) -> Result<AsyncFd<Echo>, Unsent> {
-    // Replies of earlier rounds are none of this one's, and nobody guesses them.
+    // A random token: replies to earlier rounds do not match, and none can be forged blindly.
     let token = RandomState::new().build_hasher().finish();
     let echo = Echo::open(to.is_ipv4(), token).map_err(Unsent::NoSocket)?;
     echo.send(from, to).map_err(Unsent::Refused)?;

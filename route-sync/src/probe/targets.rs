@@ -25,7 +25,7 @@ pub struct Target {
     /// From this node's address to the other's.
     pub of_node: Question,
     /// From an address of this node's pod CIDR to one of the other's, or in mode `"direct"`, where
-    /// nobody knows whether the other has such an address, to the node's own.
+    /// it is unknown whether the other has such an address, to the node's own.
     pub of_pods: Question,
 }
 
@@ -41,8 +41,8 @@ pub struct Question {
 /// Why another node is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unasked {
-    /// It has no pods, none that packets get to directly or through the tunnel, or what leads to
-    /// them fails and is told already.
+    /// It has no pods, none that packets get to directly or through the tunnel, or the route to
+    /// them fails, which is reported already.
     NoWay,
     /// This node has no address inside of its pod CIDRs.
     NoSource,
@@ -93,8 +93,8 @@ fn target(
 ) -> Result<Target, Unasked> {
     let cidr = first(node, v4).ok_or(Unasked::NoWay)?;
     let path = desired.path_to(cidr).ok_or(Unasked::NoWay)?;
-    let way = desired.routes.get(&cidr).filter(|_| path.node == node.name);
-    let Some(RouteTo::Direct { source, .. } | RouteTo::Tunnel { source, .. }) = way else {
+    let route = desired.routes.get(&cidr).filter(|_| path.node == node.name);
+    let Some(RouteTo::Direct { source, .. } | RouteTo::Tunnel { source, .. }) = route else {
         return Err(Unasked::NoWay);
     };
     let remote = path.via.ok_or(Unasked::NoWay)?;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_goes_the_way_of_pods() {
+    fn questions_take_the_path_of_pods_packets() {
         let near = [
             ["direct", "192.0.2.1", "192.0.2.2", "10.1.1.0", "10.1.2.0"],
             ["direct", "2001:db8::1", "2001:db8::2", "fd00:1::", "fd00:2::"],

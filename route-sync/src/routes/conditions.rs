@@ -23,7 +23,7 @@ fn place(path: &PathTo) -> Place {
     (path.cidr, path.refused.as_ref().map(|_| path.node.as_str().into()))
 }
 
-/// The place of a CIDR, if packets get there in any way.
+/// The place of a CIDR, if packets get there at all.
 pub fn place_of(view: &View, cidr: IpNetwork) -> Option<Place> {
     view.desired.path_to(cidr).map(|path| place(&path))
 }

@@ -38,11 +38,11 @@ pub struct Desired {
     pub paths: Vec<PathTo>,
     /// Where in `paths` a CIDR is. Of nodes that list the same one the first has it.
     pub(crate) places: HashMap<IpNetwork, usize>,
-    /// What the node set says of CIDRs that go as BGP tells.
+    /// What the node set says about CIDRs that are routed as learned by BGP.
     pub(crate) covered: BTreeMap<IpNetwork, (Option<RouteTo>, PathTo)>,
-    /// SourceAddress of what this node itself sends by what BGP tells.
+    /// Source address of what this node itself sends by routes learned by BGP.
     pub source: SourceAddress,
-    /// What is not well, and what it is about.
+    /// Problems: what each is about, and the text.
     pub problems: BTreeSet<(String, String)>,
     /// What is known of this node. Unless it is all, what exists in the kernel remains.
     pub node: ThisNode,
@@ -98,7 +98,7 @@ pub struct PathTo {
 }
 
 /// The source of what this node itself sends to pods of others, for each family: inside its own
-/// pod CIDR, so that it comes back the way that the pods' packets do.
+/// pod CIDR, so that answers take the path of the pods' packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceAddress([Option<IpAddr>; 2]);
 
@@ -140,8 +140,8 @@ fn gateway(hops: &Hops) -> Option<IpAddr> {
 }
 
 /// The path to a CIDR that no node of the set has.
-fn by_bgp_alone(cidr: IpNetwork, way: &RouteTo) -> Option<PathTo> {
-    let RouteTo::Learned { hops, .. } = way else { return None };
+fn by_bgp_alone(cidr: IpNetwork, route: &RouteTo) -> Option<PathTo> {
+    let RouteTo::Learned { hops, .. } = route else { return None };
     let (node, via) = (String::new(), gateway(hops));
     Some(PathTo { node, cidr, path: Path::Bgp, via, refused: None, conflict: false })
 }
@@ -167,7 +167,7 @@ impl Desired {
         self.paths.iter().any(|path| path.conflict && path.cidr.contains(address))
     }
 
-    /// A CIDR goes as BGP tells; but this node's own do not, nor those of nodes in mode `vxlan`.
+    /// A CIDR is routed as learned by BGP, except this node's own and, in mode `vxlan`, those of the node set.
     pub fn learn(&mut self, mode: Mode, cidr: IpNetwork, hops: &Hops) {
         let place = self.places.get(&cidr).and_then(|at| self.paths.get_mut(*at));
         if let Some(path) = place {
@@ -175,26 +175,26 @@ impl Desired {
                 return;
             }
             if path.path != Path::Bgp {
-                let way = self.routes.get(&cidr).cloned();
-                self.covered.insert(cidr, (way, path.clone()));
+                let route = self.routes.get(&cidr).cloned();
+                self.covered.insert(cidr, (route, path.clone()));
             }
             (path.path, path.via, path.refused) = (Path::Bgp, gateway(hops), None);
         }
         self.routes.insert(cidr, self.source.learned(cidr, hops));
     }
 
-    /// What BGP told of a CIDR is over: it goes as the node set says, if that says anything.
+    /// BGP no longer announces a CIDR: it is routed as the node set says, if it is there.
     pub fn unlearn(&mut self, cidr: IpNetwork) {
         if !matches!(self.routes.get(&cidr), Some(RouteTo::Learned { .. })) {
             return;
         }
         self.routes.remove(&cidr);
-        let Some((way, before)) = self.covered.remove(&cidr) else { return };
+        let Some((route, before)) = self.covered.remove(&cidr) else { return };
         if let Some(path) = self.places.get(&cidr).and_then(|at| self.paths.get_mut(*at)) {
             *path = before;
         }
-        if let Some(way) = way {
-            self.routes.insert(cidr, way);
+        if let Some(route) = route {
+            self.routes.insert(cidr, route);
         }
     }
 
@@ -208,25 +208,27 @@ impl Desired {
     pub fn path_to(&self, cidr: IpNetwork) -> Option<Cow<'_, PathTo>> {
         match self.places.get(&cidr).and_then(|at| self.paths.get(*at)) {
             Some(path) => Some(Cow::Borrowed(path)),
-            None => self.routes.get(&cidr).and_then(|way| by_bgp_alone(cidr, way)).map(Cow::Owned),
+            None => {
+                self.routes.get(&cidr).and_then(|route| by_bgp_alone(cidr, route)).map(Cow::Owned)
+            }
         }
     }
 
-    /// How packets get to each CIDR, those that BGP alone tells of last.
+    /// How packets get to each CIDR, those that only BGP announces last.
     pub fn all_paths(&self) -> impl Iterator<Item = Cow<'_, PathTo>> {
         let alone = self.routes.iter().filter(|(cidr, _)| !self.places.contains_key(cidr));
-        let alone = alone.filter_map(|(cidr, way)| by_bgp_alone(*cidr, way)).map(Cow::Owned);
+        let alone = alone.filter_map(|(cidr, route)| by_bgp_alone(*cidr, route)).map(Cow::Owned);
         self.paths.iter().map(Cow::Borrowed).chain(alone)
     }
 
     /// Routes have no source but those that are held.
     pub fn keep_sources(&mut self, held: impl Fn(IpAddr) -> bool) {
         self.source.0 = self.source.0.map(|source| source.filter(|source| held(*source)));
-        let covered = self.covered.values_mut().filter_map(|(way, _)| way.as_mut());
-        for way in self.routes.values_mut().chain(covered) {
+        let covered = self.covered.values_mut().filter_map(|(route, _)| route.as_mut());
+        for route in self.routes.values_mut().chain(covered) {
             let (RouteTo::Direct { source, .. }
             | RouteTo::Tunnel { source, .. }
-            | RouteTo::Learned { source, .. }) = way
+            | RouteTo::Learned { source, .. }) = route
             else {
                 continue;
             };

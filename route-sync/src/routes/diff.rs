@@ -25,7 +25,7 @@ pub enum Object {
     Fdb(Mac),
 }
 
-/// What tells a route from others. First the destination: all of one follow each other.
+/// What identifies a route. The destination is first, so all routes of one are adjacent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteKey {
     /// Where it leads.

@@ -26,7 +26,7 @@ pub struct Failures {
     of: BTreeMap<Aim, Failure>,
     /// When each is tried again, the next first.
     times: BTreeSet<(Instant, Aim)>,
-    /// Where other programs' routes were in the way of ours, until they are gone: also while ours is
+    /// Where other programs' routes had the place of ours, until they are gone: also while ours is
     /// not wanted, so that a peer that announces and withdraws it costs no full pass each time.
     others: BTreeSet<Place>,
     /// Lines about changes for BGP.
@@ -126,7 +126,7 @@ impl Failures {
         is_conflict(change, error) && !known && !self.others.contains(&place(&key))
     }
 
-    /// Another program's route was in the way, and is gone.
+    /// Another program's route had the place of ours, and is gone.
     pub fn other_is_gone(&mut self, route: &Route) {
         self.others.remove(&place(&RouteKey::of(route)));
     }

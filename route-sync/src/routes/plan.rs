@@ -18,13 +18,13 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
     let mut desired = Desired::default();
     let Some(own) = &nodes.own else {
         let what = format!("node {}", config.node_name);
-        let advice = match &nodes.near {
+        let advice = match &nodes.similar {
             None => "it is not in the node set: give it an entry, or set node-name to the name \
                      that it has there"
                 .to_owned(),
-            Some(near) => format!(
-                "it is not in the node set, and {near} is: set node-name = \"{near}\", or name \
-                 the entry {}",
+            Some(similar) => format!(
+                "it is not in the node set, and {similar} is: set node-name = \"{similar}\", or \
+                 name the entry {}",
                 config.node_name
             ),
         };
@@ -49,12 +49,12 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
     let source = SourceAddress::of(own, desired.tunnel.is_some(), facts);
     let reserved = Reserved::of(facts);
     for other in &nodes.others {
-        let sound = desired.sound(other, facts);
-        let sound = sound.as_ref().unwrap_or(other);
+        let valid = desired.valid(other, facts);
+        let valid = valid.as_ref().unwrap_or(other);
         for cidr in &other.pod_cidrs {
             match reserved.fault(*cidr) {
                 Some(refusal) => desired.conflict(&other.name, *cidr, refusal),
-                None => desired.serve(config, other, sound, facts, *cidr, source.to(*cidr)),
+                None => desired.serve(config, other, valid, facts, *cidr, source.to(*cidr)),
             }
         }
     }
@@ -68,39 +68,38 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
 }
 
 impl Desired {
-    /// Another node without those of its addresses that cannot be one's; `None`: all can.
-    fn sound(&mut self, other: &Node, facts: &Facts) -> Option<Node> {
+    /// Another node without those of its addresses that are invalid; `None`: all are valid.
+    fn valid(&mut self, other: &Node, facts: &Facts) -> Option<Node> {
         let fault = |address: &IpAddr| Some((*address, facts.fault(*address)?));
         let faults: Vec<_> = other.addresses.iter().filter_map(fault).collect();
         if faults.is_empty() {
             return None;
         }
-        let mut sound = other.clone();
+        let mut valid = other.clone();
         for (address, reason) in faults {
-            sound.addresses.retain(|held| *held != address);
+            valid.addresses.retain(|held| *held != address);
             self.problems.insert((format!("node {}", other.name), reason));
         }
-        Some(sound)
+        Some(valid)
     }
 
-    /// The route to another node's CIDR; `sound`: the node with those addresses alone that can be
-    /// one's.
+    /// The route to another node's CIDR; `valid`: the node with only its valid addresses.
     fn serve(
         &mut self,
         config: &Config,
         other: &Node,
-        sound: &Node,
+        valid: &Node,
         facts: &Facts,
         cidr: IpNetwork,
         source: Option<IpAddr>,
     ) {
-        match self.direct(config, sound, facts, cidr) {
+        match self.direct(config, valid, facts, cidr) {
             Some((gateway, link)) => {
                 self.routes.insert(cidr, RouteTo::Direct { gateway, link, source });
                 self.path(other, cidr, Path::Direct, Some(gateway));
             }
             None if config.mode == Mode::Direct => self.unreachable(other, cidr),
-            None => self.through_tunnel(other, sound, cidr, source),
+            None => self.through_tunnel(other, valid, cidr, source),
         }
     }
 
@@ -131,8 +130,8 @@ impl Desired {
         self.refuse(&other.name, cidr, reason);
     }
 
-    /// What BGP announces beside this node's pod CIDRs leads nowhere from here on, or it would go
-    /// round between this node and whoever believes it.
+    /// What BGP announces beside this node's pod CIDRs leads nowhere from here on, or packets to it
+    /// would loop between this node and the peers that route it here.
     fn announced(&mut self, config: &Config, own: &Node) {
         let announced = config.bgp.iter().flat_map(|bgp| bgp.announce.iter().flatten());
         for cidr in announced {
@@ -143,8 +142,8 @@ impl Desired {
         }
     }
 
-    /// What BGP tells wins over what follows from the node set, whose nodes may be away; but
-    /// `vxlan` means the tunnel, always.
+    /// A route learned by BGP wins over the node set, whose nodes may be down; but mode `vxlan`
+    /// always means the tunnel.
     fn learned(&mut self, config: &Config, learned: &Learned) {
         for (cidr, hops) in learned {
             self.learn(config.mode, *cidr, hops);

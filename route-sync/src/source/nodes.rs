@@ -1,4 +1,4 @@
-//! The node set as a source tells it.
+//! The node set as a source gives it.
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub struct Accepted {
     /// This node; `None` when it is not in the set.
     pub own: Option<Node>,
     /// Where it is not: a node of the set whose name differs by case or domain alone.
-    pub near: Option<String>,
+    pub similar: Option<String>,
     /// The others, by name.
     pub others: Vec<Node>,
     /// The first node by name that has an address and none of IPv6.

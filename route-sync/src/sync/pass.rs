@@ -30,8 +30,8 @@ impl Sync {
             return;
         }
         let failed = self.problems.has(NFTABLES);
-        let guarded = self.rules("somebody changed nftables");
-        self.limit_neighbours("somebody changed nftables");
+        let guarded = self.rules("another program changed nftables");
+        self.limit_neighbours("another program changed nftables");
         // Without the guard no tunnel was made, nor an existing one mended.
         if failed && guarded {
             self.work.full("the guard can be put now");

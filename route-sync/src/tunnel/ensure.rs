@@ -7,7 +7,7 @@ use net::{Link, Socket, link, vxlan};
 use node::vtep;
 
 /// Why a tunnel is not made.
-pub const UNGUARDED: &str = "it is not made: its port cannot be guarded, and whoever reaches it could \
+pub const UNGUARDED: &str = "it is not made: its port cannot be guarded, and any host that reaches it could \
                              send into the pods' network; the problem `nftables` or `device …` says why";
 
 /// The key of the problem of a device that is wanted.

@@ -45,11 +45,11 @@ pub(crate) fn underlay(
     found.map(|((index, _), address)| (index, address))
 }
 
-/// Where another node's tunnel ends, as that node itself has it, or why there is no way to it from
-/// this one's, at `local`; `sound`: the node with those addresses alone that can be one's.
-fn far_end(local: IpAddr, other: &Node, sound: &Node, over_ipv6: bool) -> Result<IpAddr, String> {
+/// Where another node's tunnel ends, as that node itself has it, or why it cannot be reached from
+/// this one's, at `local`; `valid`: the node with only its valid addresses.
+fn far_end(local: IpAddr, other: &Node, valid: &Node, over_ipv6: bool) -> Result<IpAddr, String> {
     let Some(remote) = other.tunnel_end(over_ipv6) else {
-        return Err("the node set gives the node no address of use; give it one that other nodes \
+        return Err("the node set gives the node no usable address; give it one that other nodes \
                     reach"
             .to_owned());
     };
@@ -59,8 +59,8 @@ fn far_end(local: IpAddr, other: &Node, sound: &Node, over_ipv6: bool) -> Result
              carries one family; give every node an IPv4 address, or none"
         ));
     }
-    if !sound.addresses.contains(&remote) {
-        return Err(format!("the node's tunnel ends at {remote}, which is of no use here"));
+    if !valid.addresses.contains(&remote) {
+        return Err(format!("the node's tunnel ends at {remote}, which is not usable here"));
     }
     Ok(remote)
 }
@@ -101,7 +101,7 @@ impl Desired {
         let routed = link.leads_nowhere;
         let most = underlay.saturating_sub(vtep::overhead(local));
         let mtu = config.vxlan.mtu.unwrap_or(most);
-        // Which of the links the routes take, whoever asks may know better.
+        // On a routed underlay it is unknown which link packets take: a larger configured MTU stands.
         let mtu = if mtu > most && !routed {
             self.problem_of_mtu(mtu, most, &link.name);
             most
@@ -131,13 +131,13 @@ impl Desired {
     pub(crate) fn through_tunnel(
         &mut self,
         other: &Node,
-        sound: &Node,
+        valid: &Node,
         cidr: IpNetwork,
         source: Option<IpAddr>,
     ) {
         // Without this node's own end nothing is known of the way, and what is there stays.
         let Some(Tunnel::Vxlan(own)) = &self.tunnel else { return };
-        let remote = match far_end(own.local, other, sound, self.over_ipv6) {
+        let remote = match far_end(own.local, other, valid, self.over_ipv6) {
             Ok(remote) => remote,
             Err(reason) => return self.refuse(&other.name, cidr, reason),
         };

@@ -92,7 +92,7 @@ fn nothing_outside_of_the_clusters_cidrs_is_routed() {
 
 /// Pods of the plugin bgp have no bridge: each has a route.
 #[test]
-fn routed_pods_of_an_earlier_cidr_are_told_until_they_are_gone() {
+fn routed_pods_of_an_earlier_cidr_are_reported_until_they_are_gone() {
     on_a_node(|| {
         let mut node = Node1::new(&cluster(0));
         ip("link add veth1 type veth peer name pod1");

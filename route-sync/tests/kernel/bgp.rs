@@ -105,7 +105,7 @@ fn in_mode_vxlan_other_nodes_keep_the_tunnel_while_this_one_is_not_in_its_set() 
 
 /// One's own deletion is heard of after one's own creation: nobody else's route is there.
 #[test]
-fn what_is_withdrawn_and_announced_at_once_is_nobody_elses() {
+fn a_route_withdrawn_and_announced_at_once_is_no_other_programs() {
     on_a_node(|| {
         let (mut node, _) = node();
         let flaps = prefix("10.9.0.0/24");
@@ -123,7 +123,7 @@ fn what_is_withdrawn_and_announced_at_once_is_nobody_elses() {
 
 /// Even if the deletion is heard of alone: the full pass that follows sees whose the route is.
 #[test]
-fn a_conflict_is_told_once_a_full_pass_has_seen_it() {
+fn a_conflict_is_reported_after_a_full_pass_has_seen_it() {
     on_a_node(|| {
         let (mut node, _) = node();
         let flaps = prefix("10.9.0.0/24");

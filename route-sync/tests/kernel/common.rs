@@ -140,7 +140,7 @@ impl Node1 {
             } else {
                 quiet = Instant::now();
             }
-            self.hear(events);
+            self.receive(events);
         }
     }
 
@@ -151,7 +151,7 @@ impl Node1 {
         self.sync.work();
     }
 
-    fn hear(&mut self, events: Vec<Event>) {
+    fn receive(&mut self, events: Vec<Event>) {
         self.sync.events(events);
         self.sync.work();
     }

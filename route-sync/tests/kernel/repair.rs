@@ -34,7 +34,7 @@ fn the_first_pass_makes_all() {
 /// What somebody altered is a repair; what the daemon makes first, or otherwise since its own
 /// wishes changed, is none.
 #[test]
-fn repairs_are_of_what_somebody_altered() {
+fn only_changes_by_other_programs_count_as_repairs() {
     on_a_node(|| {
         let mut node = Node1::new(&cluster(0));
         ip("link set eth0 mtu 1400");
@@ -97,7 +97,7 @@ const HARM: &[&str] = &[
 ];
 
 #[test]
-fn every_harm_is_mended() {
+fn every_change_by_another_program_is_repaired() {
     on_a_node(|| {
         let mut node = Node1::new(&cluster(0));
         let before = state();

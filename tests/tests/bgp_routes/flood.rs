@@ -103,7 +103,7 @@ fn a_peer_that_announces_too_much_loses_its_session() {
     // The same once more is no more.
     announce(&mut raw, 20..24);
     pair.node.until("a warning", |s| {
-        s.command("status bgp").stdout.contains("4 IPv4 prefixes: near to max-prefixes, 4")
+        s.command("status bgp").stdout.contains("4 IPv4 prefixes: close to max-prefixes, 4")
     });
     announce(&mut raw, 24..25);
     assert_eq!(raw.expect(NOTIFICATION), [6, 1, 0, 1, 1, 0, 0, 0, 4]);
@@ -143,7 +143,7 @@ fn broken_updates_do_not_fill_the_log() {
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 7));
     pair.node.hears("10.244.7.0/24", 1);
     let log = pair.node.log();
-    let lines = log.lines().filter(|line| line.contains("an UPDATE is not sound")).count();
+    let lines = log.lines().filter(|line| line.contains("an UPDATE is malformed")).count();
     assert!((4..=40).contains(&lines), "{lines} lines: {log}");
     assert!(log.contains("more like it are counted and not logged for a minute"), "{log}");
     let counters = &pair.node.peer(ROUTER)["counters"];

@@ -57,7 +57,7 @@ fn broken_attributes_withdraw_their_routes_alone() {
     // An attribute of no consequence is dropped alone (attribute discard).
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP, &[0xc0, 7, 1, 0]], 7));
     pair.node.hears("10.244.7.0/24", 1);
-    assert!(pair.node.log().contains("an UPDATE is not sound"));
+    assert!(pair.node.log().contains("an UPDATE is malformed"));
     let shown = pair.node.command("status bgp").stdout;
     assert!(shown.contains("UPDATEs treated as withdrawals; last fault: "), "{shown}");
 }
@@ -170,7 +170,7 @@ fn what_cannot_be_read_ends_the_session() {
         assert_eq!(told[..2], expected, "{what}");
         pair.node.until(what, |s| s.learned().is_empty());
         let error = pair.node.peer(ROUTER)["lastError"].as_str().unwrap_or_default().to_owned();
-        assert!(error.contains("told the peer"), "{what}: {error}");
+        assert!(error.contains("sent the peer"), "{what}: {error}");
         raw.open(90);
         raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
         pair.node.hears(CIDR, 1);

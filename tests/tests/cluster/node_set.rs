@@ -42,10 +42,10 @@ fn what_contradicts_itself_is_refused_and_the_others_are_served() {
     let member = &cluster.members[0];
     let status = member.status_when(|status| status["source"]["nodes"] == 10);
     for (node, cidr, part) in [
-        ("z-broadcast", "10.244.10.0/24", "ends at 192.0.2.255, which is of no use here"),
-        ("z-loop", "10.244.11.0/24", "gives the node no address of use"),
+        ("z-broadcast", "10.244.10.0/24", "ends at 192.0.2.255, which is not usable here"),
+        ("z-loop", "10.244.11.0/24", "gives the node no usable address"),
         ("z-overlap", "10.244.3.128/25", "it overlaps 10.244.3.0/24 of node three"),
-        ("z-own", "10.244.13.0/24", "gives the node no address of use"),
+        ("z-own", "10.244.13.0/24", "gives the node no usable address"),
         ("z-under", "192.0.2.0/24", "which is a node's address"),
     ] {
         let refused = entry(&status, node, cidr);

@@ -109,7 +109,7 @@ fn mode_direct_is_probed_from_the_pods_bridge() {
     assert_eq!(waits["problems"], serde_json::json!([]));
     let shown = one.node.try_run(&one.command("status"));
     assert_eq!(shown.status.code(), Some(0), "{}", shown.stdout);
-    assert!(shown.stdout.contains("the probe asks nobody: "), "{}", shown.stdout);
+    assert!(shown.stdout.contains("the probe asks no node: "), "{}", shown.stdout);
     let plain = serde_json::json!({
         "cniVersion": "1.1.0", "name": "plain", "type": "bridge", "isGateway": true,
         "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.1.0/24"}],

@@ -23,7 +23,7 @@ pub(super) struct Connection {
     pub(super) hold: Option<Instant>,
     /// KeepaliveTimer.
     pub(super) keepalive: Option<Instant>,
-    /// The peer has sent all its routes, as far as its silence tells.
+    /// The peer has sent all its routes, judging by its silence.
     pub(super) ended: bool,
     /// The beginning of a message.
     pub(super) unread: Vec<u8>,
@@ -49,7 +49,7 @@ impl Connection {
 
     /// A message came: the hold timer starts anew. With a hold time of zero, the peer's KEEPALIVE
     /// may still not take for ever; RFC 4271 would wait.
-    pub(super) fn heard(&mut self, now: Instant) {
+    pub(super) fn received(&mut self, now: Instant) {
         let Some(hold) = self.negotiated().map(|negotiated| negotiated.hold_time) else { return };
         self.hold = match self.phase {
             Phase::OpenConfirm(_) if hold.is_zero() => Some(now + OPEN_HOLD),

@@ -16,7 +16,7 @@ pub enum Reason {
     ConnectionLost(String),
     /// We ended it.
     Sent {
-        /// What the peer was told.
+        /// The NOTIFICATION sent to the peer.
         notification: Notification,
         /// Why, with the offending value.
         why: String,
@@ -32,7 +32,7 @@ impl fmt::Display for Reason {
             Reason::Unreachable(error) => write!(f, "cannot connect: {error}"),
             Reason::ConnectTimeout => write!(f, "cannot connect: no answer"),
             Reason::ConnectionLost(error) => write!(f, "connection lost: {error}"),
-            Reason::Sent { notification, why } => write!(f, "{why}; told the peer {notification}"),
+            Reason::Sent { notification, why } => write!(f, "{why}; sent the peer {notification}"),
             Reason::Received(notification) => write!(f, "the peer says {notification}"),
         }
     }

@@ -199,7 +199,7 @@ impl Session {
         self.actions.push(Action::Close { connection });
     }
 
-    /// The connection is gone from the list: tells why.
+    /// Reports why a connection ended; it is no longer in the list.
     fn over(&mut self, connection: &Connection, reason: Reason) {
         self.note_error(&reason);
         if connection.state() == State::Established {
@@ -300,9 +300,9 @@ impl Session {
     fn message(&mut self, id: ConnectionId, message: Message) {
         let now = self.now;
         let Some(connection) = self.find(id) else { return };
-        connection.heard(now);
+        connection.received(now);
         match (connection.state(), message) {
-            (_, Message::Notification(notification)) => self.told(id, notification),
+            (_, Message::Notification(notification)) => self.notification(id, notification),
             (State::OpenSent, Message::Open(open)) => self.opened(id, &open),
             (State::OpenConfirm, Message::Keepalive) => self.establish(id),
             (State::Established, Message::Keepalive) => self.kept_alive(id),
@@ -322,7 +322,7 @@ impl Session {
         }
     }
 
-    /// However often it was asked for in what was received at once.
+    /// One action for each family, however often one read asked for it.
     fn resend(&mut self, family: Family) {
         let resend = Action::Resend(family);
         if !self.actions.contains(&resend) {
@@ -330,10 +330,10 @@ impl Session {
         }
     }
 
-    fn told(&mut self, id: ConnectionId, notification: Notification) {
+    fn notification(&mut self, id: ConnectionId, notification: Notification) {
         let Some(connection) = self.remove(id) else { return };
         self.actions.push(Action::Close { connection: id });
-        // The peer rests after an error, and may be dialled again soon, as when nobody listens.
+        // The peer waits in Idle after an error; dial again soon, as after a refused connection.
         let refused = (notification.code, notification.subcode) == (code::CEASE, cease::REJECTED);
         if refused && connection.state() == State::OpenSent {
             return self.lost(&connection, Reason::Received(notification));
@@ -355,7 +355,7 @@ impl Session {
         let Phase::OpenConfirm(negotiated) = &connection.phase else { return };
         let negotiated = negotiated.clone();
         connection.phase = Phase::Established(negotiated.clone());
-        connection.heard(now);
+        connection.received(now);
         self.since = Some(self.now);
         self.disabled.clear();
         self.forget_errors();

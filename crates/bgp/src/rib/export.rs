@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// LOCAL_PREF that we tell iBGP peers.
+/// LOCAL_PREF that we send to iBGP peers.
 const LOCAL_PREF: u32 = 100;
 
 /// Our own addresses as one peer should use them.
@@ -63,8 +63,8 @@ impl LocalAddresses {
     }
 }
 
-/// What one peer should be told of `own`, our CIDRs and the communities of each; and what cannot
-/// be told, and why. `context` is the session's.
+/// What to announce to one peer of `own`, our CIDRs and the communities of each; and what cannot
+/// be announced, and why. `context` is the session's.
 pub fn exports(
     own: &BTreeMap<IpNetwork, Communities>,
     local_asn: u32,
@@ -99,25 +99,26 @@ pub fn exports(
     (exports, unannounced)
 }
 
-/// What one peer was told in this session (Adj-RIB-Out). Begin with a new one when the session
+/// What was announced to one peer in this session (Adj-RIB-Out). Begin with a new one when the session
 /// comes up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdjRibOut {
-    told: BTreeMap<IpNetwork, Export>,
+    announced: BTreeMap<IpNetwork, Export>,
 }
 
 impl AdjRibOut {
-    /// Nothing was told.
+    /// Nothing was announced.
     pub fn new() -> AdjRibOut {
         AdjRibOut::default()
     }
 
-    /// What the peer has to be told so that it knows exactly `exports`; for
+    /// The UPDATEs after which the peer has exactly `exports`; for
     /// [`Event::Advertise`](crate::fsm::Event::Advertise).
     pub fn sync(&mut self, exports: BTreeMap<IpNetwork, Export>) -> Vec<Update> {
-        let gone = self.told.keys().filter(|prefix| !exports.contains_key(prefix));
+        let gone = self.announced.keys().filter(|prefix| !exports.contains_key(prefix));
         let withdrawn: Vec<IpNetwork> = gone.copied().collect();
-        let new = exports.iter().filter(|(prefix, export)| self.told.get(prefix) != Some(export));
+        let new =
+            exports.iter().filter(|(prefix, export)| self.announced.get(prefix) != Some(export));
         let mut updates: Vec<Update> = vec![];
         for (prefix, Export { next_hop, attributes }) in new {
             let same = updates.iter_mut().filter(|update| update.attributes == *attributes);
@@ -134,13 +135,13 @@ impl AdjRibOut {
         if !withdrawn.is_empty() {
             updates.insert(0, Update { withdrawn, ..Update::default() });
         }
-        self.told = exports;
+        self.announced = exports;
         updates
     }
 
     /// The peer asks for a family again: it knows nothing of it.
     pub fn forget(&mut self, family: Family) {
-        self.told.retain(|prefix, _| Family::of(prefix) != family);
+        self.announced.retain(|prefix, _| Family::of(prefix) != family);
     }
 
     /// What ends the first round of a session: End-of-RIB for each family (RFC 4724 section 2).
@@ -151,11 +152,11 @@ impl AdjRibOut {
 
     /// How many prefixes the peer knows of us.
     pub fn len(&self) -> usize {
-        self.told.len()
+        self.announced.len()
     }
 
     /// The peer knows none.
     pub fn is_empty(&self) -> bool {
-        self.told.is_empty()
+        self.announced.is_empty()
     }
 }

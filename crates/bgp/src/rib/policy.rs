@@ -86,7 +86,7 @@ impl Rejected {
                 "if the nodes have one AS number, write allowas-in = 1 for this peer, or as-override \
                  at the peer"
             }
-            Rejected::OriginatorLoop => "nothing; a reflector sends back what it was told",
+            Rejected::OriginatorLoop => "nothing; a reflector sends back what was announced to it",
         }
     }
 }

@@ -82,9 +82,9 @@ fn both_families_both_ways() {
         // Route refresh: it asks us, we ask it.
         bird.ask("reload in ferrule");
         speaker.until("a refresh", |s| s.resends.len() == 2);
-        let heard = speaker.heard;
+        let received = speaker.received;
         speaker.event(Event::Refresh(Family::Ipv4));
-        speaker.until("the refreshed route", |s| s.heard == heard + 1);
+        speaker.until("the refreshed route", |s| s.received == received + 1);
 
         // Withdrawn there, withdrawn here.
         bird.ask("disable static4");
@@ -102,8 +102,10 @@ fn both_families_both_ways() {
         // Its shutdown reaches us in words.
         bird.ask("disable ferrule \"maintenance\"");
         speaker.until("down", |s| !s.downs.is_empty());
-        let Reason::Received(told) = &speaker.downs[0] else { panic!("{:?}", speaker.downs) };
-        assert_eq!((told.code, told.subcode), (6, cease::SHUTDOWN));
+        let Reason::Received(notification) = &speaker.downs[0] else {
+            panic!("{:?}", speaker.downs)
+        };
+        assert_eq!((notification.code, notification.subcode), (6, cease::SHUTDOWN));
         assert!(speaker.routes().is_empty());
         bird.ask("enable ferrule");
         speaker.until("established again", |s| s.session.state() == State::Established);
@@ -196,7 +198,7 @@ fn a_dead_peer_is_noticed() {
     });
 }
 
-/// RFC 4271 section 6.8: both dial, whoever has the higher identifier; one session stays.
+/// RFC 4271 section 6.8: both dial, and one session stays, whichever identifier is higher.
 #[test]
 fn both_sides_dial() {
     for id in ["1.1.1.1", "250.1.1.1"] {

@@ -23,8 +23,8 @@ pub struct Speaker {
     pub ends_of_rib: Vec<Family>,
     pub resends: Vec<Family>,
     /// Prefixes in all UPDATEs.
-    pub heard: usize,
-    told: AdjRibOut,
+    pub received: usize,
+    announced: AdjRibOut,
     peer: IpAddr,
     listener: TcpListener,
     streams: BTreeMap<ConnectionId, TcpStream>,
@@ -58,8 +58,8 @@ impl Speaker {
             downs: vec![],
             ends_of_rib: vec![],
             resends: vec![],
-            heard: 0,
-            told: AdjRibOut::new(),
+            received: 0,
+            announced: AdjRibOut::new(),
             peer,
             listener,
             streams: BTreeMap::new(),
@@ -146,7 +146,8 @@ impl Speaker {
                 }
                 Action::Update(update) => {
                     self.ends_of_rib.extend(update.end_of_rib);
-                    self.heard += update.announced.iter().map(|a| a.prefixes.len()).sum::<usize>();
+                    self.received +=
+                        update.announced.iter().map(|a| a.prefixes.len()).sum::<usize>();
                     self.rib.update(self.peer, &update);
                 }
                 Action::Resend(family) => self.resends.push(family),
@@ -171,15 +172,15 @@ impl Speaker {
         let own = [OWN4, OWN6].map(|cidr| (cidr.parse().unwrap(), communities.clone()));
         let asn = self.session.config().local_asn;
         let (exports, _) = exports(&BTreeMap::from(own), asn, &local, &up.context);
-        self.told = AdjRibOut::new();
-        let mut updates = self.told.sync(exports);
+        self.announced = AdjRibOut::new();
+        let mut updates = self.announced.sync(exports);
         updates.extend(AdjRibOut::end_of_rib(&up.context.families));
         self.event(Event::Advertise(&updates));
     }
 
     /// Announces nothing any more.
     pub fn withdraw(&mut self) {
-        let updates = self.told.sync(BTreeMap::new());
+        let updates = self.announced.sync(BTreeMap::new());
         self.event(Event::Advertise(&updates));
     }
 }

@@ -48,7 +48,7 @@ fn too_many_prefixes_end_the_session_for_a_while() {
     let family = Family::Ipv6;
     let actions = bench.event(Event::TooManyPrefixes { family, most: 1000 });
     assert_eq!(refusal(&actions), (6, 1));
-    assert_eq!(told(&actions).data, [0, 2, 1, 0, 0, 3, 232]);
+    assert_eq!(sent(&actions).data, [0, 2, 1, 0, 0, 3, 232]);
     assert!(matches!(actions.last(), Some(Action::Down(_))), "{actions:?}");
     assert_eq!(bench.session.state(), State::Idle);
     assert_eq!(bench.later(200), []);

@@ -90,15 +90,15 @@ impl Bench {
 
 /// The NOTIFICATION that was sent, and that the connection was closed right after.
 fn refusal(actions: &[Action]) -> (u8, u8) {
-    let told = told(actions);
-    (told.code, told.subcode)
+    let sent = sent(actions);
+    (sent.code, sent.subcode)
 }
 
-fn told(actions: &[Action]) -> Notification {
+fn sent(actions: &[Action]) -> Notification {
     let at = actions.iter().position(|action| matches!(action, Action::Close { .. })).unwrap();
     let Action::Send { bytes, .. } = &actions[at - 1] else { panic!("{actions:?}") };
-    let Ok(Message::Notification(told)) = decode(bytes, &context()) else { panic!("{bytes:?}") };
-    told
+    let Ok(Message::Notification(sent)) = decode(bytes, &context()) else { panic!("{bytes:?}") };
+    sent
 }
 
 /// A message of any type and length field.
@@ -113,13 +113,13 @@ fn whole(kind: u8, body: &[u8]) -> Vec<u8> {
 /// RFC 4486: also the subcode of a collision ends a session that is established, although the peer
 /// has connected once more.
 #[test]
-fn a_collision_told_of_an_established_session_ends_it() {
+fn a_collision_cease_ends_an_established_session() {
     let mut bench = Bench::in_state(State::Established);
     let again = ConnectionId(2);
     bench.event(Event::Connected { connection: again, incoming: true });
-    let told = Notification::cease(cease::COLLISION);
-    let actions = bench.receive(&codec::notification(&told));
-    assert_eq!(actions, [Action::Close { connection: IT }, Action::Down(Reason::Received(told))]);
+    let sent = Notification::cease(cease::COLLISION);
+    let actions = bench.receive(&codec::notification(&sent));
+    assert_eq!(actions, [Action::Close { connection: IT }, Action::Down(Reason::Received(sent))]);
     let gone = Event::Closed { connection: again, error: "reset".into() };
     let actions = bench.event(gone);
     assert!(matches!(actions[..], [Action::Failed(_)]), "{actions:?}");
@@ -197,16 +197,16 @@ fn opens_that_are_refused() {
     bench.receive(&codec::open(&Open { asn: 65003, ..open() }));
     let error = bench.session.last_error().unwrap().to_string();
     let said = "the peer says that it is AS 65003, configured is 65002";
-    assert_eq!(error, format!("{said}; told the peer OPEN Message Error: Bad Peer AS (2/2)"));
+    assert_eq!(error, format!("{said}; sent the peer OPEN Message Error: Bad Peer AS (2/2)"));
 }
 
 /// The version that is spoken (RFC 4271 section 6.2), the capabilities that the peer lacks (RFC 5492
 /// section 5), as an OPEN has them.
 #[test]
-fn a_refused_open_is_told_what_would_do() {
+fn a_refusal_of_an_open_names_what_is_acceptable() {
     let refused = |config: Config, bytes: &[u8]| {
-        let told = told(&Bench::of(config, State::OpenSent).receive(bytes));
-        ((told.code, told.subcode), told.data)
+        let sent = sent(&Bench::of(config, State::OpenSent).receive(bytes));
+        ((sent.code, sent.subcode), sent.data)
     };
     let mut version = codec::open(&peers_open());
     version[19] = 5;
@@ -309,9 +309,9 @@ fn a_stop_says_so() {
 fn the_peers_words_are_kept() {
     let mut bench = Bench::in_state(State::Established);
     let data = [&[11], &b"maintenance"[..]].concat();
-    let told = Notification { code: 6, subcode: 2, data };
-    let actions = bench.receive(&codec::notification(&told));
-    assert_eq!(actions, [Action::Close { connection: IT }, Action::Down(Reason::Received(told))]);
+    let sent = Notification { code: 6, subcode: 2, data };
+    let actions = bench.receive(&codec::notification(&sent));
+    assert_eq!(actions, [Action::Close { connection: IT }, Action::Down(Reason::Received(sent))]);
     let error = bench.session.last_error().unwrap().to_string();
     assert_eq!(error, "the peer says Cease: Administrative Shutdown (6/2): \"maintenance\"");
 }

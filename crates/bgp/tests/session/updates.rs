@@ -36,7 +36,7 @@ fn broken_attributes_withdraw_and_the_session_stays() {
     }
 }
 
-/// RFC 4271 section 6.3: the path that a peer of another AS tells begins with its own AS, unless it
+/// RFC 4271 section 6.3: the path that a peer of another AS announces begins with its own AS, unless it
 /// is a route server (RFC 7947).
 #[test]
 fn a_path_begins_with_the_peers_as() {

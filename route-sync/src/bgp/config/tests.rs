@@ -16,7 +16,7 @@ fn with(bgp: &str, peer: &str) -> Result<Config, Vec<String>> {
 }
 
 #[test]
-fn what_is_left_out_has_defaults() {
+fn omitted_keys_have_defaults() {
     let cluster = "cluster-cidrs = [\"10.244.0.0/16\"]\n";
     let config = read(&format!("{cluster}[bgp]\nasn = 65001\n{PEER}{NODE}")).unwrap();
     let peer = Peer {
@@ -95,8 +95,8 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn each_fault_is_told_with_line_key_value_and_remedy() {
-    for (bgp, peer, told) in [
+fn each_fault_is_reported_with_line_key_value_and_remedy() {
+    for (bgp, peer, expected) in [
         ("asn = 1", "", "duplicate key"),
         (
             "router-id = \"0.0.0.0\"",
@@ -120,17 +120,17 @@ fn each_fault_is_told_with_line_key_value_and_remedy() {
         ("", "next-hop = \"self\"", "bgp.peer.next-hop is no key: write one of address"),
     ] {
         let faults = with(bgp, peer).unwrap_err();
-        assert!(faults.len() == 1 && faults[0].contains(told), "{told}: {faults:?}");
+        assert!(faults.len() == 1 && faults[0].contains(expected), "{expected}: {faults:?}");
     }
 }
 
 #[test]
-fn what_is_missing_or_twice_is_told_all_at_once() {
+fn missing_and_duplicate_keys_are_reported_all_at_once() {
     let text = format!(
         "[bgp]\n[[bgp.peer]]\naddress = \"fe80::1\"\n[[bgp.peer]]\nasn = 23456\n{PEER}{PEER}{NODE}"
     );
     let faults = read(&text).unwrap_err();
-    let told = [
+    let expected = [
         "line 1: bgp.asn is missing: write it, as asn = 65001",
         "line 2: bgp.peer.asn is missing",
         "line 3: bgp.peer.address is \"fe80::1\": write an address that identifies one host",
@@ -138,9 +138,9 @@ fn what_is_missing_or_twice_is_told_all_at_once() {
         "line 5: bgp.peer.asn is 23456: it is reserved",
         "line 10: bgp.peer.address is \"192.0.2.254\": it is another peer's too",
     ];
-    assert_eq!(faults.len(), told.len(), "{faults:#?}");
-    for (fault, told) in faults.iter().zip(told) {
-        assert!(fault.starts_with(told), "{fault}\n{told}");
+    assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+    for (fault, expected) in faults.iter().zip(expected) {
+        assert!(fault.starts_with(expected), "{fault}\n{expected}");
     }
     assert!(read(&format!("[bgp]\nasn = 1\n{NODE}")).unwrap_err()[0].contains("has no peer"));
     assert!(read(&format!("bgp = 1\n{NODE}")).unwrap_err()[0].contains("write a table [bgp]"));
@@ -160,9 +160,9 @@ fn a_node_stands_in_for_a_source_with_bgp_only() {
     let source = "[source]\ntype = \"file\"\npath = \"/nodes\"\n";
     assert!(read(&format!("[bgp]\nasn = 1\n{PEER}{source}")).is_ok());
     let faults = read(&format!("[bgp]\nasn = 1\n{PEER}{source}{NODE}")).unwrap_err();
-    assert!(faults[0].contains("[source] tells of this node as well"), "{faults:?}");
+    assert!(faults[0].contains("[source] describes this node, and [node] too"), "{faults:?}");
     let faults = read(NODE).unwrap_err();
-    assert!(faults[0].starts_with("line 1: [node] alone tells of no other node"), "{faults:?}");
+    assert!(faults[0].starts_with("line 1: [node] alone names no other node"), "{faults:?}");
     let faults = read(&format!("mode = \"vxlan\"\n[bgp]\nasn = 1\n{PEER}{NODE}")).unwrap_err();
     assert!(faults[0].contains("mode is \"vxlan\" and [node]"), "{faults:?}");
     let faults = read(&format!("[bgp]\nasn = 1\n{PEER}[node]\n")).unwrap_err();

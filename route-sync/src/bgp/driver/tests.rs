@@ -27,7 +27,7 @@ fn node() -> Node {
     Node { name, addresses: vec![address.into()], pod_cidrs: vec![] }
 }
 
-/// A password that cannot be asked for lets nobody in, and is told.
+/// While the kernel does not take a password, no peer can connect, and a problem is reported.
 #[tokio::test]
 async fn a_peer_whose_key_cannot_be_set_is_refused() {
     for (length, read) in [(81, 0), (0, 1)] {
@@ -36,18 +36,18 @@ async fn a_peer_whose_key_cannot_be_set_is_refused() {
             bgp.peers[0].password = (length > 0).then(|| Password(vec![b'x'; length]));
         });
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let heard = speaker.next_event().await;
-        assert!(matches!(heard, Some(NetworkEvent::Accepted(..))), "{heard:?}");
-        speaker.act(heard);
+        let received = speaker.next_event().await;
+        assert!(matches!(received, Some(NetworkEvent::Accepted(..))), "{received:?}");
+        speaker.act(received);
         assert_eq!(stream.read(&mut [0]).await.unwrap(), read);
-        let told = |problem: &crate::report::Problem| problem.what.starts_with("password");
-        assert_eq!(speaker.problems().iter().any(told), read == 0);
+        let of_password = |problem: &crate::report::Problem| problem.what.starts_with("password");
+        assert_eq!(speaker.problems().iter().any(of_password), read == 0);
     }
 }
 
 /// Neither being asked nor another's password makes a problem new.
 #[tokio::test]
-async fn a_problem_is_as_old_as_it_is() {
+async fn a_problem_keeps_its_age() {
     netns::enter();
     let (mut speaker, _) = speaker(|bgp| {
         bgp.peers[0].password = Some(Password(vec![b'x'; 81]));
@@ -68,14 +68,14 @@ async fn a_problem_is_as_old_as_it_is() {
     assert_eq!(since(&speaker, "bgp"), 8);
 }
 
-/// Who connected before a peer's key was there was not asked for it: closed, be it accepted or not
-/// yet. From then on the key is asked for.
+/// Connections made before a peer's key was set needed no key: they are closed, accepted or not.
+/// From then on the key is required.
 #[tokio::test]
-async fn a_key_that_comes_later_is_asked_of_all() {
+async fn a_key_added_later_is_required_of_every_peer() {
     netns::enter();
     let (mut speaker, address) = speaker(|bgp| bgp.peers[0].address = "127.0.0.2".parse().unwrap());
     let mut accepted = TcpStream::connect(address).await.unwrap();
-    let heard = speaker.next_event().await;
+    let received = speaker.next_event().await;
     // Blocks the runtime: the kernel alone knows of it.
     let waiting = std::net::TcpStream::connect(address).unwrap();
     let mut bgp = speaker.bgp.clone();
@@ -84,7 +84,7 @@ async fn a_key_that_comes_later_is_asked_of_all() {
     peer.password = Some(Password(b"secret".to_vec()));
     bgp.peers.push(peer);
     speaker.reconfigure(bgp);
-    speaker.act(heard);
+    speaker.act(received);
     assert_eq!(accepted.read(&mut [0]).await.unwrap(), 0);
     waiting.set_nonblocking(true).unwrap();
     let mut waiting = TcpStream::from_std(waiting).unwrap();
@@ -96,14 +96,14 @@ async fn a_key_that_comes_later_is_asked_of_all() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     net::tcp::set_md5_key(&socket, address.ip(), b"secret").unwrap();
     let _signed = socket.connect(address).await.unwrap();
-    let heard = speaker.next_event().await;
-    speaker.act(heard);
+    let received = speaker.next_event().await;
+    speaker.act(received);
     assert_eq!(speaker.connections.len(), 1);
 }
 
-/// A dial of the session before had no password, and its failure is not that of the new one's.
+/// A dial of the previous session had no password; its failure is not one of the new session.
 #[tokio::test]
-async fn a_dial_of_the_session_before_is_not_the_new_ones() {
+async fn a_dial_of_the_previous_session_does_not_count_for_the_new_one() {
     for listens in [true, false] {
         netns::enter();
         let port = 1790;
@@ -113,14 +113,14 @@ async fn a_dial_of_the_session_before_is_not_the_new_ones() {
             let peer = &mut bgp.peers[0];
             (peer.passive, peer.port) = (false, port);
         });
-        let heard = speaker.next_event().await;
+        let received = speaker.next_event().await;
         assert!(
-            matches!(&heard, Some(NetworkEvent::Dialled(_, _, dialled)) if dialled.is_ok() == listens)
+            matches!(&received, Some(NetworkEvent::Dialled(_, _, dialled)) if dialled.is_ok() == listens)
         );
         let mut bgp = speaker.bgp.clone();
         bgp.peers[0].password = Some(Password(b"secret".to_vec()));
         speaker.reconfigure(bgp);
-        speaker.act(heard);
+        speaker.act(received);
         assert!(speaker.connections.is_empty());
         let peer = speaker.peers.values().next().unwrap();
         assert_eq!((peer.session.state(), peer.session.last_error()), (State::Connect, None));
@@ -142,9 +142,9 @@ async fn it_listens_at_the_same_port_again() {
     TcpStream::connect(address).await.unwrap();
 }
 
-/// What cannot be listened on is told and tried again, and takes nothing away.
+/// An address that cannot be listened on is reported and retried; the old listeners remain.
 #[tokio::test]
-async fn where_it_cannot_listen_it_goes_on_where_it_did() {
+async fn a_failed_listen_keeps_the_old_listeners() {
     netns::enter();
     let (mut speaker, address) = speaker(|_| {});
     let mut bgp = speaker.bgp.clone();
@@ -166,14 +166,14 @@ async fn where_it_cannot_listen_it_goes_on_where_it_did() {
         );
         let again = speaker.listen_failure.as_ref().unwrap().again;
         while speaker.listen_failure.as_ref().unwrap().again == again {
-            let heard = speaker.next_event().await;
-            speaker.act(heard);
+            let received = speaker.next_event().await;
+            speaker.act(received);
         }
     }
     drop(taken);
     while of_it(&speaker).is_some() {
-        let heard = timeout(Duration::from_secs(20), speaker.next_event()).await.unwrap();
-        speaker.act(heard);
+        let received = timeout(Duration::from_secs(20), speaker.next_event()).await.unwrap();
+        speaker.act(received);
     }
     TcpStream::connect(wanted).await.unwrap();
     TcpStream::connect(address).await.unwrap();
@@ -181,7 +181,7 @@ async fn where_it_cannot_listen_it_goes_on_where_it_did() {
 
 /// An address may come later than the daemon: it listens there once it can.
 #[tokio::test]
-async fn it_listens_where_it_can_once_it_can() {
+async fn it_listens_once_the_address_is_free() {
     netns::enter();
     let later: SocketAddr = "192.0.2.1:179".parse().unwrap();
     let (mut speaker, _) = speaker(|bgp| {
@@ -193,8 +193,8 @@ async fn it_listens_where_it_can_once_it_can() {
     let address = net::address::add(1, later.ip().into(), false);
     net::Socket::open().unwrap().set(&address).unwrap();
     while speaker.listen_failure.is_some() {
-        let heard = timeout(Duration::from_secs(20), speaker.next_event()).await.unwrap();
-        speaker.act(heard);
+        let received = timeout(Duration::from_secs(20), speaker.next_event()).await.unwrap();
+        speaker.act(received);
     }
     TcpStream::connect(later).await.unwrap();
 }
@@ -202,7 +202,7 @@ async fn it_listens_where_it_can_once_it_can() {
 /// The kernel's routes to pods and the link-local ones of their links come and go all the time and
 /// lead to no next hop.
 #[tokio::test]
-async fn routes_to_pods_make_no_next_hop_be_looked_for() {
+async fn routes_to_pods_cause_no_lookup_of_next_hops() {
     netns::enter();
     let (mut speaker, _) = speaker(|_| {});
     for (dst, protocol, moved) in [
@@ -223,15 +223,15 @@ async fn connected() -> (Speaker, std::net::TcpStream) {
     let (mut speaker, address) = speaker(|_| ());
     let peer = std::net::TcpStream::connect(address).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let heard = speaker.next_event().await;
-    speaker.act(heard);
+    let received = speaker.next_event().await;
+    speaker.act(received);
     assert_eq!(speaker.connections.len(), 1);
     (speaker, peer)
 }
 
 /// Nothing else of the runtime runs after the stop.
 #[tokio::test]
-async fn a_stop_ends_when_the_peers_are_told() {
+async fn a_stop_ends_when_the_peers_are_notified() {
     netns::enter();
     let (mut speaker, mut peer) = connected().await;
     speaker.stop().await;
@@ -242,7 +242,7 @@ async fn a_stop_ends_when_the_peers_are_told() {
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_no_peer_that_takes_in_nothing() {
+async fn a_stop_does_not_wait_for_a_peer_that_reads_nothing() {
     netns::enter();
     let (mut speaker, _peer) = connected().await;
     // More than the kernel holds.

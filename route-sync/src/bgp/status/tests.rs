@@ -149,7 +149,7 @@ PREFIX         VIA          HEARD FROM   COMMUNITIES
 }
 
 #[test]
-fn well_is_what_is_up_and_told_whole() {
+fn it_is_well_when_every_session_is_up_and_every_prefix_announced() {
     assert!(!is_well(&None) && !is_well(&Some(report())));
     let mut well = report();
     well.complete = true;
@@ -169,9 +169,9 @@ fn well_is_what_is_up_and_told_whole() {
 }
 
 #[test]
-fn who_is_near_the_limit_is_shown() {
+fn a_peer_close_to_its_limit_is_shown() {
     let mut report = report();
     report.peers[0].near_limit.insert("IPv4".to_owned(), 160_000);
     let text = table(&Some(report), 0);
-    assert!(text.contains("160000 IPv4 prefixes: near to max-prefixes, 200000"), "{text}");
+    assert!(text.contains("160000 IPv4 prefixes: close to max-prefixes, 200000"), "{text}");
 }

@@ -26,9 +26,9 @@ fn facts(live: [bool; 2]) -> Facts {
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         ..Link::default()
     };
-    let near = link("eth0", live[0], &["192.0.2.1/24", "2001:db8::1/64"]);
+    let near_link = link("eth0", live[0], &["192.0.2.1/24", "2001:db8::1/64"]);
     let far = link("eth1", live[1], &["198.51.100.1/24"]);
-    Facts { links: [(2, near), (3, far)].into(), ..Facts::default() }
+    Facts { links: [(2, near_link), (3, far)].into(), ..Facts::default() }
 }
 
 fn rib() -> Rib {
@@ -75,7 +75,7 @@ fn expected(prefix: usize, next_hop: usize, live: [bool; 2]) -> Option<Hop> {
 #[derive(Clone, Debug)]
 enum Step {
     /// A peer announces a prefix by a next hop, or withdraws it.
-    Tell(usize, usize, Option<usize>),
+    Announce(usize, usize, Option<usize>),
     /// A session is over.
     Down(usize),
     /// Which links have a carrier.
@@ -85,16 +85,16 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..3_usize, 0..3_usize, proptest::option::weighted(0.8, 0..6_usize))
-            .prop_map(|(peer, prefix, via)| Step::Tell(peer, prefix, via)),
+            .prop_map(|(peer, prefix, via)| Step::Announce(peer, prefix, via)),
         1 => (0..3_usize).prop_map(Step::Down),
         2 => any::<[bool; 2]>().prop_map(Step::Links),
     ]
 }
 
-/// A next hop that is on no link is reached as somebody else's route says, by peers that may be
+/// A next hop that is on no link is reached by another program's route, for peers that may be
 /// across a router.
 #[test]
-fn next_hops_across_a_router_take_the_route_of_somebody_else() {
+fn next_hops_across_a_router_take_another_programs_route() {
     let mut bgp = bgp();
     let facts = facts([true, false]);
     let gateway = |link| Hop { gateway: Some("192.0.2.9".parse().unwrap()), link, onlink: false };
@@ -167,29 +167,29 @@ fn a_prefix_is_refused_while_this_node_needs_what_it_covers() {
 }
 
 proptest! {
-    /// What is told of the changes adds up to what is learned, and that is what the peers tell,
+    /// The reported changes add up to what is learned, and that is what the peers announce,
     /// over the links that carry packets.
     #[test]
     fn it_follows_peers_and_links(steps in prop::collection::vec(step(), 1..40)) {
         let bgp = bgp();
         let (mut rib, mut table, mut live) = (rib(), Table::default(), [true; 2]);
-        let mut told: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        let mut announced: BTreeMap<(usize, usize), usize> = BTreeMap::new();
         let mut up = [true; 3];
         let mut kernel = Learned::new();
         for step in steps {
             let all = matches!(step, Step::Links(_));
             match step {
-                Step::Tell(peer, prefix, via) => {
+                Step::Announce(peer, prefix, via) => {
                     rib.update(PEERS[peer].parse().unwrap(), &update(prefix, via));
                     match via.filter(|_| up[peer]) {
-                        Some(via) => drop(told.insert((prefix, peer), via)),
-                        None => drop(told.remove(&(prefix, peer))),
+                        Some(via) => drop(announced.insert((prefix, peer), via)),
+                        None => drop(announced.remove(&(prefix, peer))),
                     }
                 }
                 Step::Down(peer) => {
                     rib.down(PEERS[peer].parse().unwrap());
                     up[peer] = false;
-                    told.retain(|(_, of), _| *of != peer);
+                    announced.retain(|(_, of), _| *of != peer);
                 }
                 Step::Links(now) => live = now,
             }
@@ -204,7 +204,7 @@ proptest! {
             }
             prop_assert_eq!(table.learned(), &kernel);
             for (at, prefix) in PREFIXES.iter().enumerate() {
-                let of_it = told.iter().filter(|((prefix, _), _)| *prefix == at);
+                let of_it = announced.iter().filter(|((prefix, _), _)| *prefix == at);
                 let mut wanted: Vec<Hop> = of_it.filter_map(|(_, via)| expected(at, *via, live)).collect();
                 wanted.sort_by_key(|hop| (hop.gateway, hop.link));
                 wanted.dedup();

@@ -80,7 +80,7 @@ pub const CLUSTER: &str = "
 ";
 
 #[test]
-fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
+fn auto_routes_directly_where_it_can_and_else_through_the_tunnel() {
     let desired = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &Learned::new());
     let mac = Mac([0x02, 0x56, 203, 0, 113, 3]);
     let local = vtep::link_local(mac.0).into();
@@ -110,7 +110,7 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
     assert_eq!(desired.routes, expected);
     assert_eq!(desired.neighbours, [(ip("10.1.3.0"), mac), (local, mac)].into());
     assert_eq!(desired.fdb, [(mac, ip("203.0.113.3"))].into());
-    // The near one too: it may take this node for far.
+    // The node on this link too: it may send through the tunnel.
     let guard = rules(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &desired).guard.unwrap();
     let peers = ["192.0.2.2", "2001:db8::2", "203.0.113.3"];
     assert_eq!(guard.peers, peers.map(ip).into());
@@ -123,7 +123,7 @@ fn auto_goes_plainly_where_it_can_and_else_through_the_tunnel() {
 }
 
 #[test]
-fn direct_has_no_tunnel_and_reports_who_is_far() {
+fn direct_has_no_tunnel_and_reports_nodes_on_other_links() {
     let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts(), &Learned::new());
     assert_eq!((desired.tunnel, desired.mtu), (None, 1500));
     assert_eq!(desired.routes.len(), 4);
@@ -133,7 +133,7 @@ fn direct_has_no_tunnel_and_reports_who_is_far() {
 }
 
 #[test]
-fn vxlan_takes_the_tunnel_always() {
+fn vxlan_always_takes_the_tunnel() {
     let desired = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts(), &Learned::new());
     assert!(!desired.routes.values().any(|way| matches!(way, RouteTo::Direct { .. })));
     assert_eq!(desired.fdb.len(), 2);
@@ -159,7 +159,7 @@ fn a_tunnel_over_ipv6_costs_more_and_takes_no_ipv4() {
 }
 
 #[test]
-fn what_is_not_known_of_this_node_is_said_and_nothing_removed() {
+fn what_is_unknown_about_this_node_is_reported_and_nothing_removed() {
     let cases = [
         ("near 192.0.2.2 10.1.2.0/24", "node own", "not in the node set"),
         ("Own 192.0.2.2 10.1.2.0/24", "node own", "set node-name = \"Own\""),
@@ -191,7 +191,7 @@ fn the_underlay_may_be_named() {
 /// The others derive the MAC address of a node's tunnel from its first address of the family: one
 /// that is made of another would get frames with a foreign one, and drop them.
 #[test]
-fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
+fn both_ends_of_a_tunnel_are_derived_from_the_first_address() {
     let own = |addresses: &str, underlay: Option<&str>, mode| {
         let mut config = config(mode);
         config.vxlan.underlay = underlay.map(str::to_owned);
@@ -207,7 +207,7 @@ fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
         assert_eq!((&wanted.tunnel, wanted.node), (&None, ThisNode::Unplaced), "{addresses}");
         let problem = &wanted.problems.first().unwrap().1;
         assert!(problem.contains(reason), "{problem}");
-        // Without a tunnel nobody derives anything.
+        // Without a tunnel no node derives anything from it.
         assert_eq!(own(addresses, underlay, Mode::Direct).node, ThisNode::Known);
     }
     // 198.51.100.255 is no host's as seen from here; there it may be.
@@ -218,7 +218,7 @@ fn both_ends_of_a_tunnel_are_made_of_the_first_address() {
     let wanted = desired(&config(Mode::Auto), &other, &facts(), &Learned::new());
     assert_eq!((wanted.fdb, wanted.routes.len()), (BTreeMap::new(), 1));
     let refused = wanted.paths[1].refused.as_ref().unwrap();
-    assert!(refused.contains("ends at 198.51.100.255, which is of no use here"), "{refused}");
+    assert!(refused.contains("ends at 198.51.100.255, which is not usable here"), "{refused}");
 }
 
 /// What a node holds: every address that the node set lists for it, on a link with no other node.
@@ -249,7 +249,7 @@ fn views(set: &NodeSet) -> Vec<Desired> {
 
 /// Both list 192.0.2.1: "a" has it, and "b" has its second address, in each one's view.
 #[test]
-fn who_loses_an_address_uses_it_nowhere() {
+fn a_node_that_loses_an_address_uses_it_nowhere() {
     let node = |name: &str, addresses: &[&str], cidr_: &str| Node {
         name: name.to_owned(),
         addresses: addresses.iter().map(|address| ip(address)).collect(),
@@ -321,7 +321,7 @@ fn a_tunnels_mtu_is_never_more_than_fits() {
 
 /// The kernel would refuse such a gateway again and again.
 #[test]
-fn an_address_that_cannot_be_anothers_is_refused_once_and_the_next_one_taken() {
+fn an_invalid_address_of_another_node_is_refused_once_and_the_next_one_used() {
     let nodes = nodes(
         "own  192.0.2.1,2001:db8::1 10.1.1.0/24
          all  192.0.2.255           10.1.2.0/24
@@ -349,7 +349,7 @@ fn an_address_that_cannot_be_anothers_is_refused_once_and_the_next_one_taken() {
 
 /// Without a tunnel there may be a bridge of pods that has one.
 #[test]
-fn the_source_is_inside_the_own_pod_cidr_where_one_is_held() {
+fn the_source_is_inside_this_nodes_pod_cidr_where_it_has_such_an_address() {
     let source = |facts: &Facts| {
         let desired = desired(&config(Mode::Direct), &nodes(CLUSTER), facts, &Learned::new());
         match &desired.routes[&cidr("10.1.2.0/24")] {
@@ -375,21 +375,21 @@ fn the_source_is_inside_the_own_pod_cidr_where_one_is_held() {
 }
 
 #[test]
-fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_for() {
+fn a_learned_route_wins_over_the_node_set_but_not_over_mode_vxlan() {
     let hops: Hops =
         vec![net::route::Hop { gateway: Some(ip("192.0.2.254")), link: 2, onlink: false }].into();
-    let heard = ["10.1.1.0/24", "10.1.3.0/24", "10.9.0.0/16", "fd00:3::/64"];
-    let learned: Learned = heard.iter().map(|c| (cidr(c), Hops::clone(&hops))).collect();
+    let announced = ["10.1.1.0/24", "10.1.3.0/24", "10.9.0.0/16", "fd00:3::/64"];
+    let learned: Learned = announced.iter().map(|c| (cidr(c), Hops::clone(&hops))).collect();
     let way = |desired: &Desired, c: &str| desired.routes.get(&cidr(c)).cloned();
-    let told = |source: &str| {
+    let by_bgp = |source: &str| {
         Some(RouteTo::Learned { hops: Hops::clone(&hops), source: Some(ip(source)) })
     };
 
     let auto = desired(&config(Mode::Auto), &nodes(CLUSTER), &facts(), &learned);
     assert_eq!(way(&auto, "10.1.1.0/24"), Some(RouteTo::Blackhole));
-    assert_eq!(way(&auto, "10.1.3.0/24"), told("10.1.1.0"));
-    assert_eq!(way(&auto, "fd00:3::/64"), told("fd00:1::"));
-    assert_eq!(way(&auto, "10.9.0.0/16"), told("10.1.1.0"));
+    assert_eq!(way(&auto, "10.1.3.0/24"), by_bgp("10.1.1.0"));
+    assert_eq!(way(&auto, "fd00:3::/64"), by_bgp("fd00:1::"));
+    assert_eq!(way(&auto, "10.9.0.0/16"), by_bgp("10.1.1.0"));
     let path = |c: &str| auto.path_to(cidr(c)).unwrap();
     assert_eq!((path("10.1.3.0/24").path, path("10.1.3.0/24").node.as_str()), (Path::Bgp, "far"));
     assert_eq!((path("10.9.0.0/16").path, path("10.9.0.0/16").node.as_str()), (Path::Bgp, ""));
@@ -399,16 +399,16 @@ fn what_bgp_tells_wins_over_the_node_set_but_not_over_the_tunnel_that_was_asked_
 
     let vxlan = desired(&config(Mode::Vxlan), &nodes(CLUSTER), &facts(), &learned);
     assert!(matches!(way(&vxlan, "10.1.3.0/24"), Some(RouteTo::Tunnel { .. })));
-    assert_eq!(way(&vxlan, "10.9.0.0/16"), told("10.1.1.0"));
+    assert_eq!(way(&vxlan, "10.9.0.0/16"), by_bgp("10.1.1.0"));
     let direct = desired(&config(Mode::Direct), &nodes(CLUSTER), &facts(), &learned);
-    assert_eq!(way(&direct, "10.1.3.0/24"), told("192.0.2.1"));
+    assert_eq!(way(&direct, "10.1.3.0/24"), by_bgp("192.0.2.1"));
     let far = direct.paths.iter().find(|path| path.cidr == cidr("10.1.3.0/24")).unwrap();
     assert_eq!(far.refused, None);
 }
 
 /// The node whose it is goes where BGP says, and the other one is still refused.
 #[test]
-fn what_bgp_tells_is_of_the_first_of_two_nodes_that_list_a_cidr() {
+fn a_learned_route_belongs_to_the_first_of_two_nodes_that_list_its_cidr() {
     let hops: Hops =
         vec![net::route::Hop { gateway: Some(ip("192.0.2.254")), link: 2, onlink: false }].into();
     let learned = ["10.1.1.0/24", "10.1.3.0/24"].map(|c| (cidr(c), Hops::clone(&hops)));

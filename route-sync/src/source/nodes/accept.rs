@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 impl NodeSet {
-    /// Takes what is sound and refuses the rest. Of two nodes with one address the first by name
+    /// Takes what is valid and refuses the rest. Of two nodes with one address the first by name
     /// has it, on every node that sees the same set, the other one of the two too: what a node
     /// takes for its own is what the others send to. Of two CIDRs that overlap this node's own
     /// wins, since its pods are there; then the first by name. `cluster`: what all pod CIDRs are
@@ -38,7 +38,7 @@ impl NodeSet {
                 refusals.refuse(node, None, reason.to_owned());
                 continue;
             }
-            known.push((node, refusals.sound_addresses(node)));
+            known.push((node, refusals.valid_addresses(node)));
         }
         let lacks =
             |(_, has): &&(&Node, Vec<IpAddr>)| !has.is_empty() && !has.iter().any(IpAddr::is_ipv6);
@@ -46,17 +46,17 @@ impl NodeSet {
         known.sort_by_key(|(node, _)| node.name != own);
         let mut accepted = Accepted { without_ipv6, ..Accepted::default() };
         for (node, addresses) in known {
-            let pod_cidrs = refusals.sound_cidrs(node);
-            let sound = Node { name: node.name.clone(), addresses, pod_cidrs };
+            let pod_cidrs = refusals.valid_cidrs(node);
+            let valid = Node { name: node.name.clone(), addresses, pod_cidrs };
             if node.name == own {
-                accepted.own = Some(sound);
+                accepted.own = Some(valid);
             } else {
-                accepted.others.push(sound);
+                accepted.others.push(valid);
             }
         }
         accepted.refused = refusals.refused;
         if accepted.own.is_none() {
-            accepted.near = similar::name(own, self.nodes.iter().map(|node| node.name.as_str()));
+            accepted.similar = similar::name(own, self.nodes.iter().map(|node| node.name.as_str()));
         }
         accepted
     }
@@ -117,26 +117,26 @@ impl<'a> Refusals<'a> {
         self.refused.push(Refused { node: printable(&node.name), cidr, reason });
     }
 
-    fn sound_addresses(&mut self, node: &'a Node) -> Vec<IpAddr> {
-        let mut sound = Vec::with_capacity(node.addresses.len());
+    fn valid_addresses(&mut self, node: &'a Node) -> Vec<IpAddr> {
+        let mut valid = Vec::with_capacity(node.addresses.len());
         for address in &node.addresses {
             match self.fault_of_address(node, *address) {
                 Some(reason) => self.refuse(node, None, reason),
-                None => sound.push(*address),
+                None => valid.push(*address),
             }
         }
-        sound
+        valid
     }
 
-    fn sound_cidrs(&mut self, node: &'a Node) -> Vec<IpNetwork> {
-        let mut sound = Vec::with_capacity(node.pod_cidrs.len());
+    fn valid_cidrs(&mut self, node: &'a Node) -> Vec<IpNetwork> {
+        let mut valid = Vec::with_capacity(node.pod_cidrs.len());
         for cidr in &node.pod_cidrs {
             match self.fault_of_cidr(node, *cidr) {
                 Some(reason) => self.refuse(node, Some(*cidr), reason),
-                None => sound.push(*cidr),
+                None => valid.push(*cidr),
             }
         }
-        sound
+        valid
     }
 
     fn fault_of_address(&mut self, node: &'a Node, address: IpAddr) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The name of the node set that is probably meant, where none is this node's.
 
-/// Of several that are near, one in other case goes before one with or without a domain.
+/// A name that differs by case wins over one that differs by its domain.
 pub(super) fn name<'a>(own: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let host = |name: &'a str| name.split('.').next().unwrap_or_default();
     let own_host = own.split('.').next().unwrap_or_default();
@@ -15,9 +15,9 @@ pub(super) fn name<'a>(own: &str, names: impl Iterator<Item = &'a str> + Clone) 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn case_and_domain_are_near_and_nothing_else() {
+    fn only_case_and_domain_make_names_similar() {
         let set = ["node-2", "Node-1", "node-3.example.com", "node-30"];
-        for (own, near) in [
+        for (own, similar) in [
             ("node-1", Some("Node-1")),
             ("NODE-2", Some("node-2")),
             ("node-2.example.com", Some("node-2")),
@@ -27,7 +27,7 @@ mod tests {
             ("node", None),
             ("", None),
         ] {
-            assert_eq!(super::name(own, set.into_iter()).as_deref(), near, "{own}");
+            assert_eq!(super::name(own, set.into_iter()).as_deref(), similar, "{own}");
         }
     }
 }

@@ -24,19 +24,20 @@ fn refusal(nodes: Vec<Node>) -> String {
 }
 
 #[test]
-fn a_sound_set_is_taken_whole() {
+fn a_valid_set_is_taken_whole() {
     let own = node("own", &["192.0.2.1"], &["10.1.1.0/24", "fd00:1::/64"]);
     let b = node("b", &["192.0.2.2", "2001:db8::2"], &["10.1.2.0/24"]);
     let a = node("a", &["192.0.2.3"], &[]);
     let accepted = accept(vec![b.clone(), own.clone(), a.clone()]);
     let without_ipv6 = Some("a".to_owned());
     let others = vec![a, b];
-    let expected = Accepted { own: Some(own), near: None, others, without_ipv6, refused: vec![] };
+    let expected =
+        Accepted { own: Some(own), similar: None, others, without_ipv6, refused: vec![] };
     assert_eq!(accepted, expected);
     assert_eq!(accept(vec![]).own, None);
 }
 
-/// What of a node is accepted counts, on every node alike; one without an address is in nobody's way.
+/// Only accepted addresses count, equally on every node; a node without an address has no effect.
 #[test]
 fn who_lacks_ipv6_is_the_same_wherever_one_looks_from() {
     let both = |name: &str, at: &str| {
@@ -127,7 +128,7 @@ fn the_others_are_served_all_the_same() {
 
 /// Whoever asks: of two nodes with one address both say the same of whose it is.
 #[test]
-fn an_address_has_one_node_whoever_asks() {
+fn every_node_gives_an_address_to_the_same_node() {
     let set = NodeSet {
         nodes: vec![
             node("b", &["192.0.2.1", "192.0.2.2"], &["10.1.2.0/24"]),
@@ -147,7 +148,7 @@ fn an_address_has_one_node_whoever_asks() {
 
 /// Whose entry is wrong, where a node's address is inside another's pod CIDR.
 #[test]
-fn one_entry_removes_nobody_elses_pods() {
+fn one_entry_removes_no_other_nodes_pods() {
     let honest = || {
         let of = |at: u8| {
             let address = format!("192.0.2.{at}");

@@ -1,4 +1,4 @@
-//! What BGP tells, as it comes to the kernel.
+//! Routes learned by BGP, as they reach the kernel.
 
 use super::*;
 use crate::report::{Path, State};
@@ -17,9 +17,9 @@ fn cidr(third: usize) -> IpNetwork {
 fn check(sync: &mut Sync, routes: usize) {
     assert_eq!(run("ip route show proto 119").lines().count(), routes);
     let counted = sync.figures().cidrs;
-    let heard =
+    let learned =
         counted.iter().find(|(path, state, _)| (*path, *state) == (Path::Bgp, State::Synced));
-    assert_eq!(heard.map_or(0, |(.., count)| *count), routes as u64, "{counted:?}");
+    assert_eq!(learned.map_or(0, |(.., count)| *count), routes as u64, "{counted:?}");
     sync.conditions.note_all(&sync.view, &sync.failures);
     assert_eq!(sync.figures().cidrs, counted);
     assert_eq!(sync.report().cidrs.len() as u64, counted.iter().map(|(.., n)| n).sum::<u64>());
@@ -61,8 +61,8 @@ fn a_conflict_of_one_route_is_that_routes_alone() {
         let (_dir, mut sync, _) = in_step(Mode::Auto);
         sync.learn(all_sent(BTreeMap::new()));
         run("ip route add 10.50.0.0/24 via 192.0.2.9");
-        let told: BTreeMap<_, _> = (0..3).map(|n| (cidr(n), Some(hops(&sync, 7)))).collect();
-        sync.learn(all_sent(told));
+        let announced: BTreeMap<_, _> = (0..3).map(|n| (cidr(n), Some(hops(&sync, 7)))).collect();
+        sync.learn(all_sent(announced));
         sync.work();
         check(&mut sync, 2);
         let conflict = sync.report().cidrs.into_iter().find(|entry| entry.cidr == cidr(0)).unwrap();
@@ -74,8 +74,8 @@ fn a_conflict_of_one_route_is_that_routes_alone() {
     });
 }
 
-/// Routes of an earlier run are taken over one by one as peers tell of them, and the rest goes at
-/// the end.
+/// Routes of an earlier run are taken over one by one as peers announce them; the rest is removed
+/// at the end.
 #[test]
 fn routes_of_an_earlier_run_are_taken_over_without_a_pass_for_each() {
     on_a_node(|| {

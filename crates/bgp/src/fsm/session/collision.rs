@@ -74,7 +74,7 @@ impl Session {
         let (now, random) = (self.now, self.random);
         if let Some(connection) = self.find(id) {
             connection.phase = Phase::OpenConfirm(Box::new(negotiated));
-            connection.heard(now);
+            connection.received(now);
             connection.said(now, random);
             self.send(id, codec::keepalive());
         }

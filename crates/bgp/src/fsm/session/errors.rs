@@ -33,8 +33,8 @@ impl Session {
     }
 }
 
-/// How much a reason tells of the cause. A peer that rests after an error refuses connections with
-/// a Cease that says nothing of the error, or resets them.
+/// How much a reason says about the cause. A peer that waits in Idle after an error refuses
+/// connections with a Cease that does not name the error, or resets them.
 fn weight(reason: &Reason) -> u8 {
     match reason {
         Reason::Received(n) | Reason::Sent { notification: n, .. } => {

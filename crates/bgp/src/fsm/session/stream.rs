@@ -55,7 +55,7 @@ impl Session {
     }
 }
 
-/// RFC 6608: messages that nobody waits for in OpenSent.
+/// RFC 6608: messages that are not expected in OpenSent.
 fn impatient(bytes: usize) -> Malformed {
     let notification = Notification { code: code::FSM, subcode: 1, data: vec![] };
     let why = format!("the peer sent {bytes} bytes before its OPEN was answered");

@@ -1,4 +1,4 @@
-//! What BGP tells, taken in one by one.
+//! Routes learned by BGP, applied one by one.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn hops(last: u8) -> Hops {
 proptest! {
     /// Each change by itself comes to the same as all of them at once, in any order.
     #[test]
-    fn one_by_one_is_as_all_at_once(
+    fn one_by_one_equals_all_at_once(
         mode in prop_oneof![Just(Mode::Auto), Just(Mode::Direct), Just(Mode::Vxlan)],
         twin in any::<bool>(),
         changes in proptest::collection::vec((0..7_usize, proptest::option::of(200..203_u8)), 0..30),

@@ -8,7 +8,7 @@ fn six() -> Config {
 }
 
 #[test]
-fn ipv6_is_taken_where_every_node_has_it() {
+fn ipv6_is_used_where_every_node_has_it() {
     let all = "own 192.0.2.1,2001:db8::1 10.1.1.0/24
         far 203.0.113.3,2001:db8:1::3 10.1.3.0/24,fd00:3::/64
         six 2001:db8:1::6 10.1.6.0/24";
@@ -25,7 +25,7 @@ fn ipv6_is_taken_where_every_node_has_it() {
 
 /// A device carries one family, so all take the other one.
 #[test]
-fn a_node_without_it_is_named_and_all_go_over_ipv4() {
+fn a_node_without_ipv6_is_named_and_all_use_ipv4() {
     let all = "own 192.0.2.1,2001:db8::1 10.1.1.0/24
         far 203.0.113.3,2001:db8:1::3 10.1.3.0/24
         four 203.0.113.4 10.1.4.0/24";
@@ -43,7 +43,7 @@ fn a_node_without_it_is_named_and_all_go_over_ipv4() {
 
 /// The other node, which knows this one by no address on their link, sends through the tunnel.
 #[test]
-fn a_family_goes_plainly_both_ways_or_neither() {
+fn a_family_is_routed_directly_in_both_directions_or_neither() {
     let paths = |own: &str| {
         let lines = format!(
             "own {own} 10.1.1.0/24,fd00:1::/64
