@@ -5,6 +5,7 @@ use crate::kernel::{Kernel, Result};
 use crate::place::Place;
 use crate::sourced::{LinkRoute, Routing, SourceRouting};
 use net::{route, rule};
+use std::net::IpAddr;
 
 /// Routes without a next hop first: the others' next hops are reached by them.
 fn in_order(routes: &[LinkRoute]) -> Vec<&LinkRoute> {
@@ -94,8 +95,9 @@ impl Kernel {
         Ok(all)
     }
 
-    /// Takes the routing back, if it is there: this may be the namespace of another pod by now. Of a
-    /// link that is gone, or without a namespace, only what is left is removed. Goes on after errors.
+    /// Takes the routing back, if its rules are there: this may be the namespace of another pod by now.
+    /// They go last, so that a second try finds them after an error. Of a link that is gone only the
+    /// rules are left.
     ///
     /// # Errors
     /// The kernel's.
@@ -108,36 +110,27 @@ impl Kernel {
             link => link?,
         };
         let socket = &mut self.pod()?.socket;
-        let mut first = Ok(());
-        let mut was_there = routing.rules.is_empty();
-        for (source, table) in &routing.rules {
+        let mut present = list_rules(socket, false)?;
+        present.extend(list_rules(socket, true)?);
+        let is_there = |(source, table): &&(IpAddr, u32)| {
+            present.contains(&rule::Rule { source: Some(*source), table: *table })
+        };
+        let rules: Vec<_> = routing.rules.iter().filter(is_there).collect();
+        if let (Some(link), false) = (&link, rules.is_empty()) {
+            put_back(socket, routing, link)?;
+        }
+        for (source, table) in rules {
             match socket.set(&rule::del(*source, *table)) {
-                Ok(()) => was_there = true,
-                Err(error) if error.is_gone() || error.is_unsupported() => {}
-                Err(error) => first = first.and(Err(error)),
-            }
-        }
-        let Some(link) = link.filter(|_| was_there) else { return Ok(first?) };
-        for added in in_order(&routing.added).into_iter().rev() {
-            match socket.set(&route::del_one(&added.route(link.index))) {
-                Err(error) if !error.is_gone() => first = first.and(Err(error)),
+                Err(error) if !error.is_gone() => return Err(error.into()),
                 _ => {}
             }
         }
-        let restored: Vec<_> = routing.removed.iter().chain(&routing.replaced).cloned().collect();
-        for route in in_order(&restored).into_iter().filter(|_| link.up) {
-            match socket.set(&route::create(&route.route(link.index))) {
-                Err(error) if !error.is_exists() && !error.is_gone() => {
-                    first = first.and(Err(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(first?)
+        Ok(())
     }
 
-    /// Removes the rules for packets from an interface's addresses, to one table or to any, as the
-    /// reference's DEL does: nothing else tells whose they are.
+    /// Removes the rules for packets from an interface's addresses, to one table or to any: without a
+    /// record nothing else tells whose they are. The interface's routes in their tables, unless a table
+    /// is given, go back into the main table.
     ///
     /// # Errors
     /// The kernel's.
@@ -149,21 +142,19 @@ impl Kernel {
             Err(crate::kernel::Error::Net(error)) if error.is_gone() => return Ok(()),
             addresses => addresses?,
         };
-        let socket = &mut self.pod()?.socket;
-        for v6 in [false, true] {
-            for found in list_rules(socket, v6)? {
-                let source = found.source.filter(|source| {
-                    table.is_none_or(|table| table == found.table)
-                        && addresses.iter().any(|address| address.ip() == *source)
-                });
-                let Some(source) = source else { continue };
-                match socket.set(&rule::del(source, found.table)) {
-                    Err(error) if !error.is_gone() => return Err(error.into()),
-                    _ => {}
-                }
-            }
+        let Routing { mut rules, others, .. } = self.routing(link)?;
+        rules.retain(|(source, found)| {
+            table.is_none_or(|table| table == *found)
+                && addresses.iter().any(|address| address.ip() == *source)
+        });
+        let mut routing = SourceRouting { link: link.to_owned(), rules, ..Default::default() };
+        if table.is_none() {
+            let in_tables = |route: &LinkRoute| routing.rules.iter().any(|r| r.1 == route.table);
+            routing.added = others.into_iter().filter(in_tables).collect();
+            let back = |route: &LinkRoute| LinkRoute { table: route::MAIN, ..route.clone() };
+            routing.removed = routing.added.iter().map(back).collect();
         }
-        Ok(())
+        self.remove_source_routing(&routing)
     }
 }
 
@@ -173,4 +164,22 @@ fn list_rules(socket: &mut net::Socket, v6: bool) -> Result<Vec<rule::Rule>> {
         Err(error) if error.is_unsupported() => Ok(Vec::new()),
         rules => Ok(rules?),
     }
+}
+
+/// Removes the routes that were added, and restores the others, which a link that is down cannot have.
+fn put_back(socket: &mut net::Socket, routing: &SourceRouting, link: &net::Link) -> Result<()> {
+    for added in in_order(&routing.added).into_iter().rev() {
+        match socket.set(&route::del_one(&added.route(link.index))) {
+            Err(error) if !error.is_gone() => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let before: Vec<_> = routing.removed.iter().chain(&routing.replaced).cloned().collect();
+    for route in in_order(&before).into_iter().filter(|_| link.up) {
+        match socket.set(&route::create(&route.route(link.index))) {
+            Err(error) if !error.is_exists() && !error.is_gone() => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -62,6 +62,10 @@ pub fn routing(config: &Config, link: &str, ips: &[&Ip], found: &Routing) -> Sou
         routing.rules = ips.iter().map(|ip| (ip.address.ip(), table)).collect();
         return routing;
     }
+    // Without a rule to their table, routes are of no use there.
+    if ips.is_empty() {
+        return routing;
+    }
     let routes: Vec<&LinkRoute> = found.routes.iter().filter(|route| moves(route)).collect();
     let mut table = free_table(FIRST_TABLE, found);
     for ip in ips {
