@@ -24,7 +24,7 @@ fn enter(netns: &str) {
 fn serve(listener: TcpListener, source: IpAddr) {
     for mut stream in listener.incoming().flatten() {
         let peer = stream.peer_addr().map(|peer| peer.ip());
-        // Reset already: then there is nobody to ask. A panic closes the port to the client.
+        // Reset already: no peer is left to ask. A panic closes the port to the client.
         assert!(peer.is_err() || peer.is_ok_and(|peer| peer == source), "not masqueraded");
         // The client's reset ends it.
         let _ = stream.read(&mut [0]);

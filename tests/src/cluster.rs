@@ -39,7 +39,7 @@ pub struct Cluster {
     underlay: Underlay,
 }
 
-/// The families of the addresses that the node set tells of each node.
+/// The families of the addresses that the node set lists for each node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Underlay {
     /// Both.
@@ -141,7 +141,7 @@ impl Cluster {
         for &(name, link, at) in nodes.clone() {
             cluster.join(name, link, at, keys);
         }
-        cluster.tell(names);
+        cluster.set_nodes(names);
         for at in 0..cluster.members.len() {
             cluster.members[at].start();
         }
@@ -191,14 +191,14 @@ impl Cluster {
             list = list.replace(&format!("\"{four}.{at}\""), &format!("\"10.255.0.{at}\""));
             list = list.replace(&format!("\"{six}{at}\""), &format!("\"2001:db8:ff::{at}\""));
         }
-        cluster.tell_text(&list);
+        cluster.write_nodes(&list);
         let prefix = if underlay == Underlay::Dual { "10.255.0." } else { "2001:db8:ff::" };
-        let told = |entry: &Value| {
+        let reported = |entry: &Value| {
             let via = entry["via"].as_str();
             via.map_or(entry["path"] == "local", |via| via.starts_with(prefix))
         };
         for member in &cluster.members {
-            member.status_when(|status| status["cidrs"].as_array().unwrap().iter().all(told));
+            member.status_when(|status| status["cidrs"].as_array().unwrap().iter().all(reported));
             member.in_sync();
         }
         cluster
@@ -237,13 +237,13 @@ impl Cluster {
     }
 
     /// Gives every node a node list.
-    pub fn tell(&self, names: &[&str]) {
-        self.tell_text(&node_list_over(self.underlay, names));
+    pub fn set_nodes(&self, names: &[&str]) {
+        self.write_nodes(&node_list_over(self.underlay, names));
     }
 
     /// Gives every node a node list of this text.
-    pub fn tell_text(&self, text: &str) {
-        self.members.iter().for_each(|member| member.told(text));
+    pub fn write_nodes(&self, text: &str) {
+        self.members.iter().for_each(|member| member.write_nodes(text));
     }
 
     /// Packets of the tunnel that passed the router, and that passed a switch.
@@ -297,7 +297,7 @@ impl Member {
     }
 
     /// Gives this node a node list of this text, renamed into its place.
-    pub fn told(&self, text: &str) {
+    pub fn write_nodes(&self, text: &str) {
         self.node.write("/run/nodes.toml.new", text);
         self.node.run("mv /run/nodes.toml.new /run/nodes.toml");
     }

@@ -1,4 +1,4 @@
-//! Input that nobody sends in good faith, as strategies of proptest.
+//! Malicious input, as strategies of proptest.
 
 use std::collections::BTreeMap;
 

@@ -44,7 +44,7 @@ pub use snapshot::Snapshot;
 
 use std::time::{Duration, Instant};
 
-/// Whether the tests shall take as long as they can: `scripts/test --long`.
+/// Whether the tests run at full length: `scripts/test --long`.
 pub fn long() -> bool {
     std::env::var_os("FERRULE_LONG").is_some_and(|set| !set.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Frames of a host that passes for a router: advertisements and redirects, which nobody should
+//! Frames of a host that pretends to be a router: advertisements and redirects, which no pod should
 //! take from a pod.
 
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -97,7 +97,7 @@ fn an_old_tutorials_configuration() {
     assert_eq!(node.sh("ls /var/lib/cni/networks/mynet | grep -v -e ^last -e lock || true"), "");
 }
 
-/// A failure's text reaches whoever runs cnitool.
+/// A failure's text reaches the user of cnitool.
 #[test]
 fn an_error_reaches_the_user() {
     let (node, pod) = (Node::new(), Pod::new());

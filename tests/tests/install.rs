@@ -62,7 +62,7 @@ fn plugins_and_daemon_come_and_go() {
     wanted.extend(DAEMON.map(str::to_owned));
     wanted.sort_unstable();
     assert_eq!(files(&node), wanted);
-    // The unit starts what was installed, with the configuration that was, which is sound.
+    // The unit starts what was installed, with the configuration that was, which is valid.
     let unit = node.read("/run/image/etc/systemd/system/route-sync.service");
     assert!(unit.contains(
         "\nExecStart=/usr/local/sbin/route-sync --config /etc/ferrule/route-sync.toml\n"
@@ -123,7 +123,7 @@ fn another_users_lock_holds_nothing_up() {
 }
 
 #[test]
-fn nobody_else_can_write_what_is_installed_whatever_the_umask() {
+fn no_other_user_can_write_what_is_installed_whatever_the_umask() {
     for umask in ["0000", "0077"] {
         let node = Node::new();
         // As an earlier version made it.

@@ -43,14 +43,14 @@ fn the_device_joins_the_result_in_every_version_as_in_the_references() {
 }
 
 #[test]
-fn the_device_has_the_name_and_the_mac_address_that_the_result_tells() {
+fn the_device_has_the_name_and_the_mac_address_of_the_result() {
     let (node, pod) = (Node::new(), Pod::new());
     let result = Chain::new(&node, &conf::v4(), &both(), &pod).add(&node);
-    let told = result["interfaces"].as_array().unwrap().last().unwrap();
-    assert_eq!(ifbs(&node), [told["name"].as_str().unwrap()]);
+    let listed = result["interfaces"].as_array().unwrap().last().unwrap();
+    assert_eq!(ifbs(&node), [listed["name"].as_str().unwrap()]);
     use ferrule_tests::node::Place;
     let link = node.link(&ifbs(&node)[0]).unwrap();
-    assert_eq!((&link["address"], &link["linkinfo"]["info_kind"]), (&told["mac"], &json!("ifb")));
+    assert_eq!((&link["address"], &link["linkinfo"]["info_kind"]), (&listed["mac"], &json!("ifb")));
     let alias = link["ifalias"].as_str().unwrap();
     assert!(alias.starts_with("ferrule.bandwidth ") && alias.ends_with(" eth0"), "{alias}");
     // It has no addresses, which would cost others time.

@@ -21,7 +21,7 @@ struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     fn new(node: &'a Node, pod: &Pod, others: &[Value]) -> Self {
-        // Since 1.1.0 results tell the MTU, and the reference's tuning leaves ours in them.
+        // Since 1.1.0 results contain the MTU, and the reference's tuning leaves ours in them.
         let old = json!({"cniVersion": "1.0.0"});
         let mut links = vec![node.attach(&with(&full(), &old), pod)];
         links.extend(others.iter().map(|keys| {
@@ -59,7 +59,7 @@ fn talk(from: &impl Place, to: &str, server: &impl Place, port: u16) -> Result<S
     let mut client =
         from.ns().enter(|| TcpStream::connect_timeout(&target, limit)).map_err(text)?;
     let accepted = ferrule_tests::within(limit, || listener.accept().ok());
-    let (mut served, seen) = accepted.ok_or("nobody comes")?;
+    let (mut served, seen) = accepted.ok_or("no client connects")?;
     served.set_nonblocking(false).map_err(text)?;
     client.set_read_timeout(Some(limit)).map_err(text)?;
     served.write_all(b"hello").map_err(text)?;

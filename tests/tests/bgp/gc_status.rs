@@ -6,7 +6,7 @@ use ferrule_tests::{Node, Pod};
 use crate::full;
 
 #[test]
-fn status_tells_that_there_is_no_daemon() {
+fn status_reports_that_there_is_no_daemon() {
     let (node, pod) = (Node::new(), Pod::new());
     let error = node.attach(&full(), &pod).status().err();
     error.expect(50, "route-sync has not said yet what this node is");

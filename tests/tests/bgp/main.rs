@@ -1,4 +1,4 @@
-//! The bgp plugin as a runtime and the pods see it. What other nodes hear of them is not its matter.
+//! The bgp plugin as a runtime and the pods see it. What other nodes learn of them is not tested here.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

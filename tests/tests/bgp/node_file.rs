@@ -21,7 +21,7 @@ fn file() -> Value {
     })
 }
 
-fn tell(node: &Node, over: &Value) {
+fn write_node_file(node: &Node, over: &Value) {
     node.write("/run/ferrule/node.json", &with(&file(), over).to_string());
 }
 
@@ -42,7 +42,7 @@ fn bare() -> Value {
 #[test]
 fn ranges_and_mtu_are_the_nodes() {
     let (node, pod) = (Node::new(), Pod::new());
-    tell(&node, &json!({}));
+    write_node_file(&node, &json!({}));
     let before = steady(&node);
     let attachment = node.attach(&bare(), &pod);
     let result = attachment.add();
@@ -55,10 +55,10 @@ fn ranges_and_mtu_are_the_nodes() {
     ping(&node, "fd00:10:244:1::2");
     attachment.check(&result);
     // The daemon says another MTU: pods that live keep theirs.
-    tell(&node, &json!({"mtu": 1380}));
+    write_node_file(&node, &json!({"mtu": 1380}));
     attachment.check(&result);
     attachment.del(Some(&result));
-    tell(&node, &json!({}));
+    write_node_file(&node, &json!({}));
     assert_same(&before, &steady(&node));
     let own = json!({"mtu": 1300, "ipam": {"ranges": [[{"subnet": "10.9.0.0/24"}]]}});
     let result = attachment.with(&own).add();
@@ -72,7 +72,7 @@ fn the_example_attaches_a_pod() {
     let text = std::fs::read_to_string(workspace().join("conf/10-bgp.conflist")).unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     let (node, pod) = (Node::new(), Pod::new());
-    tell(&node, &json!({}));
+    write_node_file(&node, &json!({}));
     let shared = json!({"name": list["name"], "cniVersion": list["cniVersion"]});
     let of = |nth: usize| with(&list["plugins"][nth], &shared);
     let ours = node.attach(&of(0), &pod);
@@ -94,7 +94,7 @@ fn del_and_gc_need_no_file() {
     for gc in [false, true] {
         let (node, pod) = (Node::new(), Pod::new());
         let before = steady(&node);
-        tell(&node, &json!({}));
+        write_node_file(&node, &json!({}));
         let attachment = node.attach(&bare(), &pod);
         attachment.add();
         node.run("rm /run/ferrule/node.json");
@@ -105,7 +105,7 @@ fn del_and_gc_need_no_file() {
         }
         assert_eq!(node.links(), Vec::<String>::new());
         let left = before.difference(&steady(&node));
-        // host-local without ranges cannot tell which lease is whose network's.
+        // host-local without ranges cannot know which network a lease belongs to.
         assert!(left.is_empty(), "{left}");
     }
 }
@@ -114,17 +114,17 @@ fn del_and_gc_need_no_file() {
 fn status_is_well_after_a_daemon_with_bgp() {
     let (node, pod) = (Node::new(), Pod::new());
     let attachment = node.attach(&bare(), &pod);
-    tell(&node, &json!({}));
+    write_node_file(&node, &json!({}));
     attachment.status().err().expect(50, "route-sync does not run");
     let running = daemon(&node);
     attachment.status().ok();
-    tell(&node, &json!({"bgp": null}));
+    write_node_file(&node, &json!({"bgp": null}));
     attachment.status().err().expect(50, "route-sync runs without BGP");
-    tell(&node, &json!({"synced": false}));
+    write_node_file(&node, &json!({"synced": false}));
     attachment.status().err().expect(50, "route-sync has not installed the routes");
     node.run("rm /run/ferrule/node.json");
     attachment.status().err().expect(50, "route-sync has not said yet what this node is");
-    tell(&node, &json!({}));
+    write_node_file(&node, &json!({}));
     attachment.status().ok();
     attachment.add();
     drop(running);

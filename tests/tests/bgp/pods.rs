@@ -49,7 +49,7 @@ fn one_family_needs_nothing_of_the_other() {
         attachment.check(&result);
         let switch =
             if to.contains(':') { "net/ipv4/ip_forward" } else { "net/ipv6/conf/all/forwarding" };
-        assert_eq!(node.sysctl(switch), "0", "nobody asked for it");
+        assert_eq!(node.sysctl(switch), "0", "no pod needs it");
     }
 }
 

@@ -44,7 +44,7 @@ fn a_pod_takes_no_router_advertisement_and_no_redirect() {
                 .all(|part| all.iter().any(|line| line.contains(part)))
                 .then_some(())
         });
-        assert!(took.is_some(), "one that was told to takes it: {:?}", taken(&open, astray));
+        assert!(took.is_some(), "a pod with acceptRa takes it: {:?}", taken(&open, astray));
         assert_eq!(taken(&pod, astray), [""; 0], "a pod took what it should not");
         attachment.check(&result);
         accepting.check(&accepted);

@@ -25,7 +25,7 @@ fn arrives(from: &Pod, source: &str, at: &impl Place, to: &str) -> bool {
     arrived
 }
 
-/// Sources that are another pod's, the node's, the outside's, and nobody's.
+/// Sources that are another pod's, the node's, the outside's, and unused.
 fn sources(node: &Node) -> Vec<(&'static str, &'static str)> {
     node.sh("ip addr add 192.0.2.1/32 dev lo; ip addr add 2001:db8::1/128 dev lo");
     vec![

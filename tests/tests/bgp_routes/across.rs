@@ -1,13 +1,13 @@
 //! Next hops that are on no link of the node.
 
 use crate::bird::Bird;
-use crate::pair::{Pair, TOLD, router};
+use crate::pair::{ANNOUNCED, Pair, router};
 use crate::stream::Stream;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::ping;
 
 /// A peer of another AS two hops away wants `multihop`; the next hops that it names are reached as
-/// somebody else's routes say, and follow them.
+/// other programs' routes say, and follow them.
 #[test]
 fn a_peer_across_a_router_wants_multihop() {
     let pair = Pair::new();
@@ -45,42 +45,43 @@ fn a_peer_across_a_router_wants_multihop() {
     });
     configure(&node, "multihop = 3");
     node.is_up();
-    node.hears(cidr, 1);
+    node.learns(cidr, 1);
     let shown = || node.run(&format!("ip route show {cidr} proto 119"));
     assert!(shown().contains("via 172.16.0.2 dev up0"), "{}", shown());
     node.run("ip route replace default via 172.16.0.22");
     node.until("the other gateway", |_| shown().contains("via 172.16.0.22 dev up0"));
     node.run("ip route del default");
-    node.hears(cidr, 0);
+    node.learns(cidr, 0);
     node.run("ip route add default via 172.16.0.2");
     node.until("back", |_| shown().contains("via 172.16.0.2 dev up0"));
 }
 
-/// A router that tells its prefix with this next hop, which it answers for.
+/// A router that announces its prefix with this next hop, for which it answers ARP.
 fn telling(next_hop: &str) -> Pair {
     let mut pair = Pair::new();
     pair.router.run(&format!("ip address add {next_hop}/32 dev lo"));
     pair.router.run("ip address add 10.244.9.2/32 dev lo");
     pair.router.run("ip route add 192.0.2.1 via 172.16.0.1");
-    let told = format!("ipv4 {{ import all; next hop address {next_hop};");
-    pair.router.start("192.0.2.254", &router("").replace("ipv4 { import all;", &told));
+    let announced = format!("ipv4 {{ import all; next hop address {next_hop};");
+    pair.router.start("192.0.2.254", &router("").replace("ipv4 { import all;", &announced));
     pair
 }
 
-/// RFC 4271 section 9.1.2.1: what is heard leads to no next hop. One inside of the prefix that is
-/// heard by it is reached as others say, and stays whatever moves.
+/// RFC 4271 section 9.1.2.1: learned routes resolve no next hop. A next hop inside of the prefix
+/// announced with it is reached by other routes, and stays whatever changes.
 #[test]
-fn a_next_hop_inside_of_what_is_heard_stays() {
+fn a_next_hop_inside_a_learned_prefix_stays() {
     let mut pair = telling("10.244.9.1");
     pair.router.run("ip address add 172.16.0.22/24 dev node1");
     pair.node.run("ip route add default via 172.16.0.2");
     pair.start_node("", "multihop = 2");
     pair.node.is_up();
-    pair.node.hears(TOLD, 1);
+    pair.node.learns(ANNOUNCED, 1);
     for gateway in ["172.16.0.22", "172.16.0.2"] {
         pair.node.run(&format!("ip route replace default via {gateway}"));
         pair.node.until("the other gateway", |s| {
-            s.run(&format!("ip route show {TOLD} proto 119")).contains(&format!("via {gateway} "))
+            s.run(&format!("ip route show {ANNOUNCED} proto 119"))
+                .contains(&format!("via {gateway} "))
         });
         ping(&pair.node, "10.244.9.2");
     }
@@ -93,22 +94,22 @@ fn a_next_hop_inside_of_what_is_heard_stays() {
 fn a_next_hop_may_be_on_a_link_by_a_route() {
     let mut pair = telling("203.0.113.7");
     pair.start_node("", "multihop = 2");
-    pair.node.hears("fd00:10:244:9::/64", 1);
-    assert_eq!(pair.node.hops(TOLD), 0);
+    pair.node.learns("fd00:10:244:9::/64", 1);
+    assert_eq!(pair.node.hops(ANNOUNCED), 0);
     pair.node.run("ip route add 203.0.113.7 dev up0");
     pair.node.until("on the link", |s| {
-        s.run(&format!("ip route show {TOLD} proto 119")).contains("via 203.0.113.7 dev up0")
+        s.run(&format!("ip route show {ANNOUNCED} proto 119")).contains("via 203.0.113.7 dev up0")
     });
     ping(&pair.node, "10.244.9.2");
     // What forbids the way is no way.
     for kind in ["unreachable", "prohibit", "blackhole"] {
         pair.node.run(&format!("ip route replace {kind} 203.0.113.7"));
-        pair.node.hears(TOLD, 0);
+        pair.node.learns(ANNOUNCED, 0);
         pair.node.run("ip route replace 203.0.113.7 dev up0");
-        pair.node.hears(TOLD, 1);
+        pair.node.learns(ANNOUNCED, 1);
     }
     pair.node.run("ip route del 203.0.113.7 dev up0");
-    pair.node.hears(TOLD, 0);
+    pair.node.learns(ANNOUNCED, 0);
 }
 
 /// Such a link needs no address; cut, it carries nothing, and the other one does.
@@ -119,21 +120,21 @@ fn a_link_without_an_address_is_left_when_it_is_cut() {
     pair.node.run("ip route add 203.0.113.7 scope link nexthop dev up0 nexthop dev bare0");
     pair.start_node("", "multihop = 2");
     pair.node.is_up();
-    pair.node.hears(TOLD, 2);
+    pair.node.learns(ANNOUNCED, 2);
     let pod = pair.node.pod();
     let flow = Stream::start(&pod, &pod.v4, "10.244.9.2");
     for (state, hops) in [("down", 1), ("up", 2)] {
         pair.router.run(&format!("ip link set bare1 {state}"));
-        pair.node.hears(TOLD, hops);
+        pair.node.learns(ANNOUNCED, hops);
         ping(&pair.node, "10.244.9.2");
     }
     let lost = flow.lost();
     assert!(lost <= 50, "{lost} packets, one in 20 ms, are lost");
     pair.node.run("ip route replace 203.0.113.7 dev bare0");
-    pair.node.hears(TOLD, 1);
+    pair.node.learns(ANNOUNCED, 1);
     pair.router.run("ip link set bare1 down");
-    pair.node.hears(TOLD, 0);
+    pair.node.learns(ANNOUNCED, 0);
     pair.node.run("ip link del bare0");
     pair.node.run("ip route add 203.0.113.7 dev up0");
-    pair.node.hears(TOLD, 1);
+    pair.node.learns(ANNOUNCED, 1);
 }

@@ -26,7 +26,7 @@ impl Bird {
         Bird { node, daemon: None }
     }
 
-    /// Starts BIRD; `protocols` are its peers. What it hears it also installs, with ECMP.
+    /// Starts BIRD; `protocols` are its peers. It installs what it learns, with ECMP.
     pub fn start(&mut self, router_id: &str, protocols: &str) {
         self.configure(router_id, protocols);
         self.node.run("rm -f /run/bird.ctl");

@@ -26,7 +26,7 @@ fn two() -> (Pair, RawPeer, RawPeer) {
     pair.start_node("listen = [\"0.0.0.0\"]\nrouter-id = \"203.0.113.1\"", &second);
     other.open(90);
     other.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 8));
-    pair.node.hears("10.244.8.0/24", 1);
+    pair.node.learns("10.244.8.0/24", 1);
     (pair, raw, other)
 }
 
@@ -54,7 +54,7 @@ fn a_peer_that_sends_without_end_holds_up_no_other() {
             for third in [20, 21, 22] {
                 let cidr = format!("10.244.{third}.0/24");
                 other.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], third));
-                pair.node.hears(&cidr, 1);
+                pair.node.learns(&cidr, 1);
                 assert!(pair.node.command("status --json").stdout.contains(&cidr));
             }
         });
@@ -76,13 +76,13 @@ fn a_connection_that_waits_for_the_other_one_is_closed_for_a_flood() {
     let mut dialled = RawPeer::dial(&pair, NODE);
     dialled.say_open(90);
     flood(dialled.stream(), &message(KEEPALIVE, &[]), || {
-        pair.node.until("told", |s| s.log().contains("before its OPEN was answered"));
+        pair.node.until("announced", |s| s.log().contains("before its OPEN was answered"));
     });
     other.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
-    pair.node.hears("10.244.9.0/24", 1);
+    pair.node.learns("10.244.9.0/24", 1);
     raw.answer(90);
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 7));
-    pair.node.hears("10.244.7.0/24", 1);
+    pair.node.learns("10.244.7.0/24", 1);
 }
 
 /// RFC 4486: a peer that announces more than it may loses its session and its routes, until the
@@ -97,7 +97,7 @@ fn a_peer_that_announces_too_much_loses_its_session() {
         thirds.for_each(|third| raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], third)));
     };
     announce(&mut raw, 20..23);
-    pair.node.hears("10.244.22.0/24", 1);
+    pair.node.learns("10.244.22.0/24", 1);
     assert!(!pair.node.command("status bgp").stdout.contains("max-prefixes"));
     announce(&mut raw, 23..24);
     // The same once more is no more.
@@ -114,7 +114,7 @@ fn a_peer_that_announces_too_much_loses_its_session() {
     pair.configure("", "max-prefixes = 6");
     raw.open(90);
     announce(&mut raw, 20..25);
-    pair.node.hears("10.244.24.0/24", 1);
+    pair.node.learns("10.244.24.0/24", 1);
     let since = pair.node.peer(ROUTER)["since"].clone();
     pair.configure("", "max-prefixes = 1000");
     pair.node.until("another limit", |s| s.peer(ROUTER)["maxPrefixes"] == 1000);
@@ -141,7 +141,7 @@ fn broken_updates_do_not_fill_the_log() {
         raw.send(&[broken(7), broken(8), discarded(1), discarded(nth)].concat());
     }
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 7));
-    pair.node.hears("10.244.7.0/24", 1);
+    pair.node.learns("10.244.7.0/24", 1);
     let log = pair.node.log();
     let lines = log.lines().filter(|line| line.contains("an UPDATE is malformed")).count();
     assert!((4..=40).contains(&lines), "{lines} lines: {log}");
@@ -162,9 +162,9 @@ fn a_flapping_prefix_does_not_fill_the_log() {
     raw.open(90);
     for _ in 0..150 {
         raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
-        pair.node.hears("10.244.9.0/24", 1);
+        pair.node.learns("10.244.9.0/24", 1);
         raw.send(&message(UPDATE, &[0, 4, 24, 10, 244, 9, 0, 0]));
-        pair.node.hears("10.244.9.0/24", 0);
+        pair.node.learns("10.244.9.0/24", 0);
     }
     let log = pair.node.log();
     let lines = log.lines().filter(|line| line.contains("\"BGP\"")).count();

@@ -61,7 +61,7 @@ impl Frr {
     }
 
     /// Commands of vtysh, one after the other.
-    fn tell(&self, commands: &[&str]) {
+    fn configure(&self, commands: &[&str]) {
         let commands: String = commands.iter().map(|command| format!(" -c '{command}'")).collect();
         self.node.sh(&format!("vtysh --vty_socket /run/frr{commands}"));
     }
@@ -93,12 +93,12 @@ route-map wall deny 10
     let counters = || frr.ask(&format!("show bgp neighbors {NODE}"))[NODE]["messageStats"].clone();
     let updates = || counters()["updatesRecv"].as_u64();
     // One with our route, one that ends the first round.
-    node.until("FRR is told", |_| updates() >= Some(2));
-    frr.tell(&["configure terminal", "no route-map wall deny 10", "route-map wall permit 10"]);
+    node.until("FRR has the UPDATEs", |_| updates() >= Some(2));
+    frr.configure(&["configure terminal", "no route-map wall deny 10", "route-map wall permit 10"]);
     assert!(frr.path("10.244.1.0/24").is_null(), "FRR has thrown it away");
     let before = updates();
-    frr.tell(&[&format!("clear bgp ipv4 unicast {NODE} soft in")]);
-    node.until("told again", |_| frr.path("10.244.1.0/24")["valid"] == true);
+    frr.configure(&[&format!("clear bgp ipv4 unicast {NODE} soft in")]);
+    node.until("announced again", |_| frr.path("10.244.1.0/24")["valid"] == true);
     assert!(updates() > before, "{:?} after {before:?}", updates());
     assert_eq!(counters()["routeRefreshSent"], 1);
     assert_eq!(node.peer(ROUTER)["counters"]["established"], 1);
@@ -137,16 +137,16 @@ fn pods_reach_each_other_through_frr_over_links_without_ipv4() {
     let frr = Frr::start(switch, &bgp);
     for (node, other) in nodes.iter().zip([2, 1]) {
         node.is_up();
-        node.hears(&format!("10.244.{other}.0/24"), 1);
-        node.hears(&format!("fd00:10:244:{other}::/64"), 1);
+        node.learns(&format!("10.244.{other}.0/24"), 1);
+        node.learns(&format!("fd00:10:244:{other}::/64"), 1);
     }
     let route = nodes[0].run("ip route show 10.244.2.0/24");
     assert!(route.contains("via inet6 2001:db8:f1::2 dev up0 proto 119"), "{route}");
-    let told = frr.ask("show bgp ipv4 unicast 10.244.1.0/24");
-    let path = &told["paths"][0];
-    assert_eq!(path["aspath"]["string"], "4200000001", "{told:#}");
-    assert_eq!(path["community"]["string"], "65001:1", "{told:#}");
-    assert_eq!(path["nexthops"][0]["ip"], "2001:db8:f1::1", "{told:#}");
+    let received = frr.ask("show bgp ipv4 unicast 10.244.1.0/24");
+    let path = &received["paths"][0];
+    assert_eq!(path["aspath"]["string"], "4200000001", "{received:#}");
+    assert_eq!(path["community"]["string"], "65001:1", "{received:#}");
+    assert_eq!(path["nexthops"][0]["ip"], "2001:db8:f1::1", "{received:#}");
     let pods = [nodes[0].pod(), nodes[1].pod()];
     ping(&pods[0], &pods[1].v4);
     ping(&pods[0], &pods[1].v6);

@@ -17,8 +17,8 @@ fn start() -> (Pair, RawPeer) {
     raw.open(90);
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 8));
-    pair.node.hears(CIDR, 1);
-    pair.node.hears("10.244.8.0/24", 1);
+    pair.node.learns(CIDR, 1);
+    pair.node.learns("10.244.8.0/24", 1);
     (pair, raw)
 }
 
@@ -52,11 +52,11 @@ fn broken_attributes_withdraw_their_routes_alone() {
         // Its other route stays, and the same one sent well is taken again.
         assert_eq!(pair.node.hops("10.244.8.0/24"), 1, "{what}");
         raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
-        pair.node.hears(CIDR, 1);
+        pair.node.learns(CIDR, 1);
     }
     // An attribute of no consequence is dropped alone (attribute discard).
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP, &[0xc0, 7, 1, 0]], 7));
-    pair.node.hears("10.244.7.0/24", 1);
+    pair.node.learns("10.244.7.0/24", 1);
     assert!(pair.node.log().contains("an UPDATE is malformed"));
     let shown = pair.node.command("status bgp").stdout;
     assert!(shown.contains("UPDATEs treated as withdrawals; last fault: "), "{shown}");
@@ -80,11 +80,11 @@ fn ipv6_that_cannot_be_read_leaves_ipv4_alone() {
     let six = "fd00:10:244:9::/64";
     let good = reach_v6(&ROUTER6.parse::<Ipv6Addr>().unwrap().octets(), 9);
     raw.send(&update(&[&good, ORIGIN, AS_PATH, NEXT_HOP], 9));
-    pair.node.hears(CIDR, 1);
-    pair.node.hears(six, 1);
+    pair.node.learns(CIDR, 1);
+    pair.node.learns(six, 1);
     raw.send(&update(&[&reach_v6(&[172, 16, 0, 2], 8), ORIGIN, AS_PATH, NEXT_HOP], 8));
-    pair.node.hears("10.244.8.0/24", 1);
-    pair.node.hears(six, 0);
+    pair.node.learns("10.244.8.0/24", 1);
+    pair.node.learns(six, 0);
     let peer = pair.node.peer(ROUTER);
     assert_eq!(
         (&peer["state"], &peer["counters"]["established"]),
@@ -97,11 +97,11 @@ fn ipv6_that_cannot_be_read_leaves_ipv4_alone() {
     assert!(pair.node.command("status").stdout.contains(&format!("IPv6 of bgp peer {ROUTER}")));
     // It is ignored until the session is new.
     raw.send(&update(&[&good, ORIGIN, AS_PATH, NEXT_HOP], 7));
-    pair.node.hears("10.244.7.0/24", 1);
+    pair.node.learns("10.244.7.0/24", 1);
     assert_eq!(pair.node.hops(six), 0);
     raw.open_both();
     raw.send(&update(&[&good, ORIGIN, AS_PATH, NEXT_HOP], 9));
-    pair.node.hears(six, 1);
+    pair.node.learns(six, 1);
     assert_eq!(pair.node.peer(ROUTER)["session"]["disabled"], serde_json::json!({}));
 }
 
@@ -116,22 +116,22 @@ fn a_path_begins_with_the_peers_as() {
         let fault = pair.node.peer(ROUTER)["lastFault"].to_string();
         assert!(fault.contains("(enforce-first-as)"), "{fault}");
         raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
-        pair.node.hears(CIDR, 1);
+        pair.node.learns(CIDR, 1);
     }
     pair.configure("", "enforce-first-as = false");
     raw.expect(NOTIFICATION);
     for path in paths {
         raw.open(90);
         raw.send(&update(&[ORIGIN, path, NEXT_HOP], 9));
-        pair.node.hears(CIDR, 1);
+        pair.node.learns(CIDR, 1);
         raw.close();
-        pair.node.hears(CIDR, 0);
+        pair.node.learns(CIDR, 0);
     }
 }
 
-/// RFC 5492 section 5: a peer without a family of ours is told which these are.
+/// RFC 5492 section 5: a peer without a family of ours gets a NOTIFICATION that lists ours.
 #[test]
-fn a_peer_of_other_families_is_told_so() {
+fn a_peer_without_our_families_gets_a_notification_that_lists_them() {
     let mut pair = Pair::new();
     let mut raw = RawPeer::listen(&pair);
     pair.start_node("", "");
@@ -140,14 +140,14 @@ fn a_peer_of_other_families_is_told_so() {
     let capabilities = [1, 4, 0, 25, 0, 70];
     let head = [4, 0xfe, 0x4c, 0, 90, 192, 0, 2, 254, 8, 2, 6];
     raw.send(&message(OPEN, &[&head[..], &capabilities].concat()));
-    let told = raw.expect(NOTIFICATION);
-    assert_eq!(told, [&[2, 7][..], &[1, 4, 0, 1, 0, 1], &[1, 4, 0, 2, 0, 1]].concat());
+    let notification = raw.expect(NOTIFICATION);
+    assert_eq!(notification, [&[2, 7][..], &[1, 4, 0, 1, 0, 1], &[1, 4, 0, 2, 0, 1]].concat());
     let error = pair.node.peer(ROUTER)["lastError"].to_string();
     assert!(error.contains("the peer offers none of the configured families"), "{error}");
 }
 
 /// RFC 4271 section 6.1: what is no BGP, is too long or is cut short ends the session, and the peer
-/// is told why; a peer that mends itself is taken again.
+/// gets the reason; a peer that corrects itself is accepted again.
 #[test]
 fn what_cannot_be_read_ends_the_session() {
     let mut long = message(UPDATE, &[0; 8]);
@@ -166,14 +166,14 @@ fn what_cannot_be_read_ends_the_session() {
     for (what, bytes, expected) in cases {
         let (pair, mut raw) = start();
         raw.send(&bytes);
-        let told = raw.expect(NOTIFICATION);
-        assert_eq!(told[..2], expected, "{what}");
+        let notification = raw.expect(NOTIFICATION);
+        assert_eq!(notification[..2], expected, "{what}");
         pair.node.until(what, |s| s.learned().is_empty());
         let error = pair.node.peer(ROUTER)["lastError"].as_str().unwrap_or_default().to_owned();
         assert!(error.contains("sent the peer"), "{what}: {error}");
         raw.open(90);
         raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
-        pair.node.hears(CIDR, 1);
+        pair.node.learns(CIDR, 1);
     }
 }
 
@@ -206,7 +206,7 @@ fn pieces_are_put_together() {
     for byte in update(&[ORIGIN, AS_PATH, NEXT_HOP], 5) {
         raw.send(&[byte]);
     }
-    pair.node.hears("10.244.5.0/24", 1);
+    pair.node.learns("10.244.5.0/24", 1);
     let half = update(&[ORIGIN, AS_PATH, NEXT_HOP], 4);
     raw.send(&half[..half.len() / 2]);
     raw.close();
@@ -214,7 +214,7 @@ fn pieces_are_put_together() {
     assert!(pair.node.log().contains("connection lost: "));
 }
 
-/// RFC 4271 section 6.5: a peer that goes silent is told so after the hold time, the smaller of the
+/// RFC 4271 section 6.5: a silent peer gets a NOTIFICATION after the hold time, the smaller of the
 /// two offers.
 #[test]
 fn a_silent_peer_is_given_up() {
@@ -223,12 +223,12 @@ fn a_silent_peer_is_given_up() {
     pair.start_node("", "");
     raw.open(9);
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
-    pair.node.hears(CIDR, 1);
+    pair.node.learns(CIDR, 1);
     assert_eq!(pair.node.peer(ROUTER)["session"]["holdTime"], 9);
     raw.send(&message(KEEPALIVE, &[]));
     let silent = Instant::now();
-    let told = raw.expect(NOTIFICATION);
-    assert_eq!(told[..2], [4, 0], "Hold Timer Expired");
+    let notification = raw.expect(NOTIFICATION);
+    assert_eq!(notification[..2], [4, 0], "Hold Timer Expired");
     assert!(silent.elapsed().as_secs() >= 8, "{:?}", silent.elapsed());
     pair.node.until("withdrawn", |s| s.learned().is_empty());
     let error = pair.node.peer(ROUTER)["lastError"].clone();
@@ -257,7 +257,7 @@ fn what_is_not_wanted_is_not_taken() {
     raw.send(&update(&[ORIGIN, AS_PATH, &[0x40, 3, 4, 203, 0, 113, 1]], 5));
     raw.send(&update(&[ORIGIN, AS_PATH, &[0x40, 3, 4, 172, 16, 0, 1]], 4));
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
-    pair.node.hears(CIDR, 1);
+    pair.node.learns(CIDR, 1);
     assert_eq!(pair.node.learned().lines().count(), 1, "{}", pair.node.learned());
     // Why, and what to do.
     let peer = pair.node.peer(ROUTER);
@@ -286,7 +286,7 @@ fn what_is_not_wanted_is_not_taken() {
     }
 }
 
-/// Without End-of-RIB the first KEEPALIVE would tell that all came, after half a minute.
+/// Without End-of-RIB the first KEEPALIVE would mark the end of the routes, after half a minute.
 #[test]
 fn routes_that_stand_make_a_node_ready() {
     let mut pair = Pair::new();

@@ -1,8 +1,8 @@
 //! TCP MD5 (RFC 2385): with the same password there is a session, with another there is none,
-//! whoever dials.
+//! whichever side connects.
 
 use crate::frr::Frr;
-use crate::pair::{NODE, NODE6, Pair, ROUTER, ROUTER6, TOLD, TOLD6};
+use crate::pair::{ANNOUNCED, ANNOUNCED6, NODE, NODE6, Pair, ROUTER, ROUTER6};
 use crate::speaker::{Speaker, counted};
 use ferrule_tests::node::Place;
 
@@ -14,7 +14,7 @@ enum Dials {
 }
 
 /// Configures the node and starts it: one peer of this AS at this address, with a password, that is
-/// told this node's CIDR of its family.
+/// announced this node's CIDR of its family.
 fn start(node: &mut Speaker, address: &str, asn: u32, dials: Dials) {
     let own = if address == ROUTER6 { "fd00:10:244:1::/64" } else { "10.244.1.0/24" };
     node.write("/run/password", "secret\n");
@@ -31,9 +31,9 @@ fn start(node: &mut Speaker, address: &str, asn: u32, dials: Dials) {
 
 /// The session comes up; with another password, which is read again at SIGHUP, it ends and does not
 /// come back; with the right one it does.
-fn right_and_wrong(node: &Speaker, router: &impl Place, address: &str, told: &str) {
+fn right_and_wrong(node: &Speaker, router: &impl Place, address: &str, announced: &str) {
     node.is_up();
-    node.hears(told, 1);
+    node.learns(announced, 1);
     let pid = node.daemon.as_ref().unwrap().pid();
     let dropped = || {
         counted(&node.node, "netstat", "TCPMD5Failure")
@@ -42,27 +42,27 @@ fn right_and_wrong(node: &Speaker, router: &impl Place, address: &str, told: &st
     let before = dropped();
     node.write("/run/password", "other\n");
     node.run(&format!("kill -HUP {pid}"));
-    node.until("no session", |s| s.hops(told) == 0);
+    node.until("no session", |s| s.hops(announced) == 0);
     node.until("it is tried in vain", |_| dropped() > before + 1);
     assert_ne!(node.peer(address)["state"], "Established");
-    assert_eq!(node.hops(told), 0);
+    assert_eq!(node.hops(announced), 0);
     node.write("/run/password", "secret");
     node.run(&format!("kill -HUP {pid}"));
-    node.hears(told, 1);
+    node.learns(announced, 1);
     assert!(!node.log().contains("secret"));
 }
 
 fn with_bird(six: bool, asn: u32, dials: Dials) {
     let mut pair = Pair::new();
-    let (local, neighbor, channel, told) = match six {
-        true => (ROUTER6, NODE6, "ipv6", TOLD6),
-        false => (ROUTER, NODE, "ipv4", TOLD),
+    let (local, neighbor, channel, announced) = match six {
+        true => (ROUTER6, NODE6, "ipv6", ANNOUNCED6),
+        false => (ROUTER, NODE, "ipv4", ANNOUNCED),
     };
     let passive = if dials == Dials::Node { "passive on;" } else { "" };
     pair.router.start(
         "192.0.2.254",
         &format!(
-            "protocol static told {{ {channel}; route {told} unreachable; }}
+            "protocol static announced {{ {channel}; route {announced} unreachable; }}
              protocol bgp node {{
                local {local} as {asn}; neighbor {neighbor} as 65001; password \"secret\"; {passive}
                connect delay time 1; connect retry time 1; error wait time 1, 2;
@@ -71,7 +71,7 @@ fn with_bird(six: bool, asn: u32, dials: Dials) {
         ),
     );
     start(&mut pair.node, local, asn, dials);
-    right_and_wrong(&pair.node, &pair.router, local, told);
+    right_and_wrong(&pair.node, &pair.router, local, announced);
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn with_bird_over_ipv6_and_ibgp() {
 #[test]
 fn with_frr_over_both_families() {
     for (six, dials) in [(false, Dials::Node), (true, Dials::Router)] {
-        let (local, neighbor, family, told) = match six {
-            true => (ROUTER6, NODE6, "ipv6", TOLD6),
-            false => (ROUTER, NODE, "ipv4", TOLD),
+        let (local, neighbor, family, announced) = match six {
+            true => (ROUTER6, NODE6, "ipv6", ANNOUNCED6),
+            false => (ROUTER, NODE, "ipv4", ANNOUNCED),
         };
         let passive = if dials == Dials::Node { "passive" } else { "timers connect 1" };
         let (mut node, frr) = Frr::beside(&format!(
@@ -109,11 +109,11 @@ fn with_frr_over_both_families() {
  neighbor {neighbor} password secret
  neighbor {neighbor} {passive}
  address-family {family} unicast
-  network {told}
+  network {announced}
   neighbor {neighbor} activate
 "
         ));
         start(&mut node, local, 65100, dials);
-        right_and_wrong(&node, &frr, local, told);
+        right_and_wrong(&node, &frr, local, announced);
     }
 }

@@ -8,9 +8,9 @@ pub const NODE: &str = "172.16.0.1";
 pub const ROUTER: &str = "172.16.0.2";
 pub const NODE6: &str = "2001:db8:f::1";
 pub const ROUTER6: &str = "2001:db8:f::2";
-/// What the router tells.
-pub const TOLD: &str = "10.244.9.0/24";
-pub const TOLD6: &str = "fd00:10:244:9::/64";
+/// What the router announces.
+pub const ANNOUNCED: &str = "10.244.9.0/24";
+pub const ANNOUNCED6: &str = "fd00:10:244:9::/64";
 
 pub struct Pair {
     pub node: Speaker,
@@ -24,7 +24,7 @@ impl Pair {
         Pair { node: wired(&router), router }
     }
 
-    /// Starts BIRD with a peer of these words and what it tells.
+    /// Starts BIRD with this peer configuration and what it announces.
     pub fn start_router(&mut self, words: &str) {
         self.router.start("192.0.2.254", &router(words));
     }
@@ -48,8 +48,8 @@ impl Pair {
         pair.start_router("");
         pair.start_node("", "");
         pair.node.is_up();
-        pair.node.hears(TOLD, 1);
-        pair.node.hears(TOLD6, 1);
+        pair.node.learns(ANNOUNCED, 1);
+        pair.node.learns(ANNOUNCED6, 1);
         pair
     }
 }
@@ -66,8 +66,8 @@ pub fn wired(router: &impl Place) -> Speaker {
 /// BIRD's side: `words` go into its protocol.
 pub fn router(words: &str) -> String {
     format!(
-        "protocol static s4 {{ ipv4; route {TOLD} unreachable; }}
-         protocol static s6 {{ ipv6; route {TOLD6} unreachable; }}
+        "protocol static s4 {{ ipv4; route {ANNOUNCED} unreachable; }}
+         protocol static s6 {{ ipv6; route {ANNOUNCED6} unreachable; }}
          protocol bgp node {{
            local {ROUTER} as 65100; neighbor {NODE} as 65001;
            connect delay time 1; connect retry time 1; error wait time 1, 2; {words}

@@ -29,8 +29,8 @@ fn pods_of_two_nodes_reach_each_other_as_themselves() {
     two.start();
     for (node, other) in [(&one, 2), (&two, 1)] {
         node.is_up();
-        node.hears(&format!("10.244.{other}.0/24"), 1);
-        node.hears(&format!("fd00:10:244:{other}::/64"), 1);
+        node.learns(&format!("10.244.{other}.0/24"), 1);
+        node.learns(&format!("fd00:10:244:{other}::/64"), 1);
     }
     let here = one.node.attach(&network(), &first);
     one.until("STATUS is well", |_| here.status().code == Some(0));
@@ -70,8 +70,9 @@ fn a_pod_is_no_matter_of_the_daemon() {
     let pair = Pair::up();
     let node = &pair.node;
     let passes = || node.log().matches("full pass").count();
-    let told = || serde_json::from_str::<Value>(&node.run("cat /run/ferrule/node.json")).unwrap();
-    assert_eq!(told()["mtu"], 1500);
+    let written =
+        || serde_json::from_str::<Value>(&node.run("cat /run/ferrule/node.json")).unwrap();
+    assert_eq!(written()["mtu"], 1500);
     let before = passes();
     let mut network = network();
     network["mtu"] = 1400.into();
@@ -82,9 +83,9 @@ fn a_pod_is_no_matter_of_the_daemon() {
         attached.del(Some(&result));
     }
     attached.add();
-    // The kernel tells of this after all that.
+    // The kernel reports this after all that.
     node.run("ip address add 203.0.113.9/32 dev up0");
     node.until("a pass", |_| passes() > before);
     assert_eq!(passes(), before + 1, "{}", node.log());
-    assert_eq!(told()["mtu"], 1500);
+    assert_eq!(written()["mtu"], 1500);
 }

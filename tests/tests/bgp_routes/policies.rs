@@ -2,14 +2,14 @@
 //! AS number, communities, TTL security, and the address by which a node is known.
 
 use crate::bird::Bird;
-use crate::pair::{NODE, NODE6, Pair, ROUTER, ROUTER6, TOLD, TOLD6, router};
+use crate::pair::{ANNOUNCED, ANNOUNCED6, NODE, NODE6, Pair, ROUTER, ROUTER6, router};
 use crate::speaker::Speaker;
 use ferrule_tests::node::Place;
 use ferrule_tests::within;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A node of two switches that tell one prefix; `export` is the filter of the first one.
+/// A node of two switches that announce one prefix; `export` is the filter of the first one.
 fn switches(export: &str) -> (Speaker, [Bird; 2]) {
     let (mut node, mut switches) = (Speaker::new(1), [Bird::new(), Bird::new()]);
     let mut bgp = "[bgp]\nasn = 65001\nconnect-retry = 1\n".to_owned();
@@ -27,7 +27,7 @@ fn switches(export: &str) -> (Speaker, [Bird; 2]) {
 
 fn switch_of(t: u8, export: &str) -> String {
     format!(
-        "protocol static s4 {{ ipv4; route {TOLD} unreachable; }}
+        "protocol static s4 {{ ipv4; route {ANNOUNCED} unreachable; }}
          protocol bgp node {{ local as {}; neighbor 172.16.{t}.1 as 65001; connect delay time 1;
            ipv4 {{ import all; export {export}; next hop self; }}; }}",
         65100 + u32::from(t)
@@ -38,12 +38,12 @@ fn switch_of(t: u8, export: &str) -> String {
 #[test]
 fn flows_leave_a_switch_that_says_graceful_shutdown() {
     let (node, switches) = switches("all");
-    node.hears(TOLD, 2);
+    node.learns(ANNOUNCED, 2);
     let going = "filter { bgp_community.add((65535,0)); accept; }";
     switches[0].configure("192.0.2.101", &switch_of(1, going));
     switches[0].ask("configure");
     node.until("the other switch alone", |s| {
-        s.hops(TOLD) == 1 && s.learned().contains("172.16.2.0")
+        s.hops(ANNOUNCED) == 1 && s.learned().contains("172.16.2.0")
     });
     let shown = node.command("status bgp").stdout;
     assert!(shown.contains("graceful-shutdown"), "{shown}");
@@ -61,13 +61,13 @@ fn nodes_of_one_as_take_each_others_prefixes_with_allowas_in() {
     pair.start_node("", "");
     let why = "our AS is in its path";
     pair.node.until("a loop is seen", |s| s.peer(ROUTER)["rejected"][why].is_u64());
-    assert_eq!(pair.node.hops(TOLD), 0);
+    assert_eq!(pair.node.hops(ANNOUNCED), 0);
     let remedy = pair.node.peer(ROUTER)["remedies"][why].to_string();
     assert!(remedy.contains("allowas-in = 1") && remedy.contains("as-override"), "{remedy}");
     assert!(pair.node.command("status bgp").stdout.contains("write allowas-in = 1"));
     pair.configure("", "allowas-in = 1");
-    pair.node.hears(TOLD, 1);
-    pair.node.hears(TOLD6, 1);
+    pair.node.learns(ANNOUNCED, 1);
+    pair.node.learns(ANNOUNCED6, 1);
     assert_eq!(pair.node.peer(ROUTER)["rejected"], serde_json::json!({}));
 }
 
@@ -79,22 +79,22 @@ fn communities_of_both_kinds_go_both_ways() {
                   bgp_community.add((65535,666)); bgp_community.add((65100,9)); accept; };";
     pair.router.start("192.0.2.254", &router("").replace("export all;", export));
     pair.start_node("communities = [\"4200000000:1:2\", \"65001:7\", \"no-advertise\"]", "");
-    pair.node.hears(TOLD, 1);
-    let told = || {
+    pair.node.learns(ANNOUNCED, 1);
+    let announced = || {
         let route = pair.router.ask("show route all 10.244.1.0/24");
         let all = ["(4200000000, 1, 2)", "(65001,7)", "(65535,65282)"];
         all.iter().all(|text| route.contains(text)).then_some(())
     };
     let route = pair.router.ask("show route all 10.244.1.0/24");
-    within(Duration::from_secs(10), told).unwrap_or_else(|| panic!("{route}"));
+    within(Duration::from_secs(10), announced).unwrap_or_else(|| panic!("{route}"));
     let bgp = pair.node.bgp();
     let own = serde_json::json!(["65001:7", "no-advertise", "4200000000:1:2"]);
     assert_eq!(bgp["communities"], own);
-    let heard = serde_json::json!(["65100:7:8", "65100:9", "blackhole"]);
-    assert_eq!(bgp["routes"][0]["communities"], heard, "{bgp:#}");
+    let received = serde_json::json!(["65100:7:8", "65100:9", "blackhole"]);
+    assert_eq!(bgp["routes"][0]["communities"], received, "{bgp:#}");
 }
 
-/// RFC 5082, whoever dials: also the answer of a listening socket has a TTL of 255. What comes with
+/// RFC 5082, whichever side connects: also the answer of a listening socket has a TTL of 255. What comes with
 /// less is not answered at all.
 #[test]
 fn ttl_security_is_kept_both_ways() {
@@ -103,14 +103,14 @@ fn ttl_security_is_kept_both_ways() {
         pair.start_router(&format!("ttl security on; {words}"));
         pair.start_node("listen = [\"0.0.0.0\"]", &format!("ttl-security = true\n{here}"));
         pair.node.is_up();
-        pair.node.hears(TOLD, 1);
+        pair.node.learns(ANNOUNCED, 1);
         let node: SocketAddr = format!("{NODE}:179").parse().unwrap();
         let patience = Duration::from_millis(500);
         let far = pair.router.ns().enter(|| TcpStream::connect_timeout(&node, patience));
         assert_eq!(far.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-        // Without it the peer hears nothing of this node, and is heard itself.
+        // Without it the peer receives nothing from this node, which does receive its packets.
         pair.configure("listen = [\"0.0.0.0\"]", here);
-        pair.node.hears(TOLD, 0);
+        pair.node.learns(ANNOUNCED, 0);
         let far = pair.router.ns().enter(|| TcpStream::connect_timeout(&node, patience));
         far.unwrap();
     }
@@ -168,8 +168,8 @@ fn next_hops_are_the_node_sets_address_while_the_link_holds_it() {
     known_as(&mut pair, &format!("[[bgp.peer]]\naddress = \"{ROUTER}\"\nasn = 65100"));
     let by = |pair: &Pair, next_hop: &str| {
         let wanted = format!("BGP.next_hop: {next_hop}\n");
-        let told = || pair.router.ask("show route all fd00:10:244:1::/64").contains(&wanted);
-        within(Duration::from_secs(10), || told().then_some(())).is_some()
+        let announced = || pair.router.ask("show route all fd00:10:244:1::/64").contains(&wanted);
+        within(Duration::from_secs(10), || announced().then_some(())).is_some()
     };
     assert!(by(&pair, "2001:db8:f::9"), "{}", pair.router.ask("show route all"));
     pair.node.node.run("ip address add 2001:db8:1::1/128 dev up0");

@@ -16,7 +16,7 @@ pub struct RawPeer {
     /// `None` where the peer has dialled.
     listener: Option<TcpListener>,
     stream: Option<TcpStream>,
-    heard: Vec<u8>,
+    received: Vec<u8>,
 }
 
 /// A message: marker, length, type, body (RFC 4271 section 4.1).
@@ -47,20 +47,20 @@ impl RawPeer {
     /// As [`RawPeer::listen`], at another address of the router.
     pub fn listen_at(pair: &Pair, address: &str) -> RawPeer {
         let listener = pair.router.ns().enter(|| TcpListener::bind((address, 179)).unwrap());
-        RawPeer { listener: Some(listener), stream: None, heard: vec![] }
+        RawPeer { listener: Some(listener), stream: None, received: vec![] }
     }
 
     /// Dials the node, whose `listen` has to say so.
     pub fn dial(pair: &Pair, node: &str) -> RawPeer {
         let stream = pair.router.ns().enter(|| TcpStream::connect((node, 179)).unwrap());
         stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        RawPeer { listener: None, stream: Some(stream), heard: vec![] }
+        RawPeer { listener: None, stream: Some(stream), received: vec![] }
     }
 
     /// Takes the node's connection.
     pub fn accept(&mut self) {
         self.stream = None;
-        self.heard.clear();
+        self.received.clear();
         let listener = self.listener.as_ref().unwrap();
         listener.set_nonblocking(true).unwrap();
         let accepted = ferrule_tests::within(Duration::from_secs(20), || listener.accept().ok());
@@ -129,7 +129,7 @@ impl RawPeer {
             let mut part = [0; 4096];
             match self.stream.as_ref().unwrap().read(&mut part) {
                 Ok(0) => panic!("the node closed the connection before a message of type {kind}"),
-                Ok(length) => self.heard.extend(&part[..length]),
+                Ok(length) => self.received.extend(&part[..length]),
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => panic!("{error}"),
@@ -138,9 +138,10 @@ impl RawPeer {
     }
 
     fn next(&mut self) -> Option<(u8, Vec<u8>)> {
-        let length = usize::from(u16::from_be_bytes([*self.heard.get(16)?, *self.heard.get(17)?]));
-        let whole: Vec<u8> = self.heard.get(..length)?.to_vec();
-        self.heard.drain(..length);
+        let length =
+            usize::from(u16::from_be_bytes([*self.received.get(16)?, *self.received.get(17)?]));
+        let whole: Vec<u8> = self.received.get(..length)?.to_vec();
+        self.received.drain(..length);
         Some((whole[18], whole[19..].to_vec()))
     }
 }

@@ -65,8 +65,8 @@ impl Cluster {
         for node in &self.nodes {
             node.is_up();
             for n in (1..=4).filter(|n| *n != node.n) {
-                node.hears(&format!("10.244.{n}.0/24"), 1);
-                node.hears(&format!("fd00:10:244:{n}::/64"), 1);
+                node.learns(&format!("10.244.{n}.0/24"), 1);
+                node.learns(&format!("fd00:10:244:{n}::/64"), 1);
             }
         }
     }
@@ -81,7 +81,7 @@ fn all_reach_all(pods: &[Member]) {
     }
 }
 
-/// RFC 4271 and 4456: what a client announces, the others hear with its next hop.
+/// RFC 4271 and 4456: what a client announces, the others learn with its next hop.
 #[test]
 fn pods_of_four_nodes_reach_each_other() {
     let mut cluster = Cluster::new(Underlay::Both);
@@ -96,9 +96,9 @@ fn pods_of_four_nodes_reach_each_other() {
     // One that leaves takes its routes with it, and no other's.
     drop(cluster.nodes[3].daemon.take());
     let rest = &cluster.nodes[..3];
-    rest.iter().for_each(|node| node.hears("10.244.4.0/24", 0));
+    rest.iter().for_each(|node| node.learns("10.244.4.0/24", 0));
     all_reach_all(&pods[..3]);
-    // The reflector dies: hold time 90 s, but its end of TCP tells at once.
+    // The reflector dies: hold time 90 s, but its end of TCP shows at once.
     cluster.reflector.kill();
     cluster.nodes[0].until("withdrawn", |s| s.learned().is_empty());
 }
@@ -109,12 +109,12 @@ fn ipv4_goes_over_ipv6_next_hops() {
     let mut cluster = Cluster::new(Underlay::Six);
     let route = cluster.nodes[0].run("ip route show 10.244.2.0/24");
     assert!(route.contains("via inet6 2001:db8:f::2 dev eth0 proto 119"), "{route}");
-    let heard = cluster.reflector.ask("show route 10.244.1.0/24 all");
-    assert!(heard.contains("BGP.next_hop: 2001:db8:f::1"), "{heard}");
+    let received = cluster.reflector.ask("show route 10.244.1.0/24 all");
+    assert!(received.contains("BGP.next_hop: 2001:db8:f::1"), "{received}");
     let pods: Vec<Member> = cluster.nodes.iter().map(Speaker::pod).collect();
     all_reach_all(&pods);
     drop(cluster.nodes[3].daemon.take());
-    cluster.nodes[0].hears("10.244.4.0/24", 0);
+    cluster.nodes[0].learns("10.244.4.0/24", 0);
     cluster.nodes[0].run("ip route add 10.244.4.0/24 via inet6 2001:db8:f::4 proto 119");
-    cluster.nodes[0].hears("10.244.4.0/24", 0);
+    cluster.nodes[0].learns("10.244.4.0/24", 0);
 }

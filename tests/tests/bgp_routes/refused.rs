@@ -72,7 +72,7 @@ fn is_shown(pair: &Pair, prefix: &str, why: &str) {
     assert!(json.ends_with(remedy), "{json}");
 }
 
-/// By a next hop where nobody is, each of these routes would take packets away.
+/// By a next hop that no host has, each of these routes would take packets away.
 #[test]
 fn a_peer_cannot_take_what_the_node_needs() {
     let (pair, mut raw) = start();
@@ -114,7 +114,7 @@ fn a_peer_cannot_take_what_the_node_needs() {
     for _ in 0..2 {
         raw.send(&announce(&all(&refused, &taken), "172.16.0.66"));
         raw.send(&announce(&all(&refused6, &taken6), "2001:db8:f::66"));
-        taken.iter().chain(&taken6).for_each(|prefix| pair.node.hears(prefix, 1));
+        taken.iter().chain(&taken6).for_each(|prefix| pair.node.learns(prefix, 1));
         let learned = pair.node.learned();
         assert_eq!(learned.lines().count(), taken.len() + taken6.len(), "{learned}");
         for to in [&GATEWAYS[..], &FAR, &[ROUTER, "2001:db8:f::2"]].concat() {
@@ -147,7 +147,7 @@ fn a_learned_route_gives_way_to_what_the_node_needs_later() {
     let prefix = "198.51.100.0/24";
     pair.router.sh("ip address add 198.51.100.9/32 dev lo");
     raw.send(&announce(&[prefix, "10.244.9.0/24"], ROUTER));
-    pair.node.hears(prefix, 1);
+    pair.node.learns(prefix, 1);
     let sh = |command: &'static str| move |pair: &Pair| drop(pair.node.node.sh(command));
     let peer = "[[bgp.peer]]\naddress = \"198.51.100.8\"\nasn = 65101\n";
     type Step<'a> = Box<dyn Fn(&Pair) + 'a>;
@@ -179,11 +179,11 @@ fn a_learned_route_gives_way_to_what_the_node_needs_later() {
     for (why, come, go) in steps {
         ping(&pair.node, "198.51.100.9");
         come(&pair);
-        pair.node.hears(prefix, 0);
+        pair.node.learns(prefix, 0);
         is_shown(&pair, prefix, why);
         assert!(pair.node.log().contains(&format!("it covers {why}")), "{}", pair.node.log());
         go(&pair);
-        pair.node.hears(prefix, 1);
+        pair.node.learns(prefix, 1);
         assert_eq!(pair.node.peer(ROUTER)["refused"], serde_json::json!({}), "{why}");
         assert_eq!(pair.node.hops("10.244.9.0/24"), 1);
     }

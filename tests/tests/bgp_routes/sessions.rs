@@ -1,6 +1,6 @@
 //! How a session begins, and how it ends.
 
-use crate::pair::{NODE, NODE6, Pair, ROUTER, ROUTER6, TOLD, TOLD6, router};
+use crate::pair::{ANNOUNCED, ANNOUNCED6, NODE, NODE6, Pair, ROUTER, ROUTER6, router};
 use crate::speaker::{Speaker, counted};
 use ferrule_tests::node::Place;
 
@@ -13,7 +13,7 @@ fn both_dial_at_once_and_one_session_stays() {
         pair.start_node(&format!("listen = [\"0.0.0.0\", \"::\"]\nrouter-id = \"{id}\""), "");
         for _ in 0..3 {
             pair.node.is_up();
-            pair.node.hears(TOLD, 1);
+            pair.node.learns(ANNOUNCED, 1);
             let established = pair.node.peer(ROUTER)["counters"]["established"].as_u64();
             pair.router.ask("restart node");
             pair.node.until("a new session", |s| {
@@ -29,7 +29,7 @@ fn both_dial_at_once_and_one_session_stays() {
     }
 }
 
-/// Two sessions with one switch, each of one family: nothing is amiss.
+/// Two sessions with one switch, each of one family: no problem is reported.
 #[test]
 fn each_family_may_have_a_session_of_its_own() {
     let mut pair = Pair::new();
@@ -38,17 +38,18 @@ fn each_family_may_have_a_session_of_its_own() {
             "protocol bgp {name} {{ local {local} as 65100; neighbor {neighbor} as 65001;
                connect delay time 1; {channel} {{ import all; export all; }}; }}
              protocol static s{channel} {{ {channel}; route {} unreachable; }}\n",
-            if channel == "ipv4" { TOLD } else { TOLD6 }
+            if channel == "ipv4" { ANNOUNCED } else { ANNOUNCED6 }
         )
     };
     let peers = peer("four", ROUTER, NODE, "ipv4") + &peer("six", ROUTER6, NODE6, "ipv6");
     pair.router.start("192.0.2.254", &peers);
     pair.start_node("", &format!("[[bgp.peer]]\naddress = \"{ROUTER6}\"\nasn = 65100\n"));
     pair.node.is_up();
-    pair.node.hears(TOLD, 1);
-    pair.node.hears(TOLD6, 1);
+    pair.node.learns(ANNOUNCED, 1);
+    pair.node.learns(ANNOUNCED6, 1);
     for (cidr, name) in [("10.244.1.0/24", "four"), ("fd00:10:244:1::/64", "six")] {
-        pair.node.until("told", |_| pair.router.ask(&format!("show route {cidr}")).contains(name));
+        pair.node
+            .until("announced", |_| pair.router.ask(&format!("show route {cidr}")).contains(name));
     }
     assert!(pair.node.command("status").status.success());
 }
@@ -85,25 +86,25 @@ fn a_reload_touches_what_it_concerns() {
     pair.node.until("it is read", |_| read() > before);
     assert_eq!(pair.node.peer(ROUTER)["since"], since);
     assert_eq!(sessions(&pair.node), (Some(1), Some(1)));
-    // What is announced, and its communities: told in the sessions that are there.
+    // What is announced, and its communities: changed in the existing sessions.
     pair.configure(
         "announce = [\"10.244.1.0/25\"]\ncommunities = [\"65001:42\"]",
         &second("multihop = 3\n"),
     );
     let shown = |cidr: &str| pair.router.ask(&format!("show route {cidr} all"));
-    pair.node.until("told", |_| shown("10.244.1.0/25").contains("(65001,42)"));
+    pair.node.until("announced", |_| shown("10.244.1.0/25").contains("(65001,42)"));
     pair.node.until("withdrawn", |_| !shown("10.244.1.0/24").contains("BGP.origin"));
     pair.node
         .until("a blackhole", |s| s.run("ip route show type blackhole").contains("10.244.1.0/25"));
     // What counts: narrower at once, wider by a route refresh (RFC 2918).
     pair.configure("import-cidrs = [\"10.244.9.0/24\"]", &second("multihop = 3\n"));
-    pair.node.until("narrower", |s| s.hops(TOLD6) == 0 && s.hops(TOLD) == 1);
+    pair.node.until("narrower", |s| s.hops(ANNOUNCED6) == 0 && s.hops(ANNOUNCED) == 1);
     pair.configure("", &second("multihop = 3\n"));
-    pair.node.hears(TOLD6, 1);
+    pair.node.learns(ANNOUNCED6, 1);
     // A peer less: its session ends.
     pair.configure("", "");
     pair.node.until("gone", |s| s.bgp()["peers"].as_array().map(Vec::len) == Some(1));
-    pair.node.until("BIRD is told", |_| {
+    pair.node.until("BIRD has it", |_| {
         pair.router.ask("show protocols all second").contains("Peer de-configured")
     });
     assert_eq!(pair.node.peer(ROUTER)["since"], since);
@@ -120,7 +121,7 @@ fn a_reload_touches_what_it_concerns() {
     assert!(!pair.node.run("cat /run/ferrule/node.json").contains("bgp"));
 }
 
-/// Passwords are set while nobody listens: the sessions of those whose is the same go on.
+/// Passwords are set while no socket listens: sessions whose password is unchanged continue.
 #[test]
 fn another_password_touches_its_peer_alone() {
     let mut pair = Pair::new();
@@ -165,8 +166,8 @@ fn another_password_touches_its_peer_alone() {
 #[test]
 fn a_peer_that_asks_is_sent_the_routes_again() {
     let mut pair = Pair::new();
-    let deaf = router("").replace("import all", "import none");
-    pair.router.start("192.0.2.254", &deaf);
+    let importing_nothing = router("").replace("import all", "import none");
+    pair.router.start("192.0.2.254", &importing_nothing);
     pair.start_node("", "");
     pair.node.is_up();
     // The updates of each family.
@@ -177,7 +178,7 @@ fn a_peer_that_asks_is_sent_the_routes_again() {
     };
     // In how many families it is more than it was.
     let more_than = |before: &[u64]| received().iter().zip(before).filter(|(a, b)| a > b).count();
-    pair.node.until("BIRD is told", |_| more_than(&[0, 0]) == 2);
+    pair.node.until("BIRD has it", |_| more_than(&[0, 0]) == 2);
     // Soft: nothing is asked for by that.
     pair.router.configure("192.0.2.254", &router(""));
     pair.router.ask("configure soft");
@@ -186,7 +187,7 @@ fn a_peer_that_asks_is_sent_the_routes_again() {
     assert!(!cidrs.iter().any(known), "BIRD has thrown them away");
     let before = received();
     pair.router.ask("reload in node");
-    pair.node.until("told again", |_| cidrs.iter().all(known));
+    pair.node.until("announced again", |_| cidrs.iter().all(known));
     assert_eq!(more_than(&before), 2, "{:?} after {before:?}", received());
     assert_eq!(pair.node.peer(ROUTER)["counters"]["established"], 1);
     assert!(pair.node.log().contains("it asks for the IPv6 routes again"));
@@ -197,11 +198,11 @@ fn a_peer_that_asks_is_sent_the_routes_again() {
 fn next_hops_follow_the_addresses_of_the_link() {
     let pair = Pair::up();
     let shown = || pair.router.ask("show route fd00:10:244:1::/64 all");
-    pair.node.until("told", |_| shown().contains(NODE6));
+    pair.node.until("announced", |_| shown().contains(NODE6));
     let since = pair.node.peer(ROUTER)["since"].clone();
     pair.node.run("ip address add 2001:db8:f::77/64 dev up0");
     pair.node.run(&format!("ip address del {NODE6}/64 dev up0"));
-    pair.node.until("told anew", |_| shown().contains("2001:db8:f::77"));
+    pair.node.until("announced again", |_| shown().contains("2001:db8:f::77"));
     assert_eq!(pair.node.peer(ROUTER)["since"], since, "in the same session");
 }
 
@@ -222,7 +223,7 @@ fn privileges_are_kept_as_far_as_they_are_needed() {
             serde_json::from_str(&pair.node.run("cat /run/ferrule/node.json")).unwrap();
         assert_eq!(node["bgp"]["asn"], 65001, "{node}");
         assert_eq!(node["mtu"], 1500, "{node}");
-        assert_eq!(node["synced"], false, "no peer has told anything yet");
+        assert_eq!(node["synced"], false, "no peer has announced anything yet");
     }
 }
 
@@ -233,8 +234,8 @@ fn an_address_that_comes_later_is_listened_on_then() {
     pair.start_router("");
     pair.node.run(&format!("ip address del {NODE}/24 dev up0"));
     pair.start_node(&format!("listen = [\"{NODE}\"]"), "passive = true");
-    let told = format!("cannot listen on {NODE}:179: ");
-    let problem = |s: &Speaker| s.command("status").stdout.contains(&told);
+    let reason = format!("cannot listen on {NODE}:179: ");
+    let problem = |s: &Speaker| s.command("status").stdout.contains(&reason);
     pair.node.until("it says so", problem);
     pair.node.run(&format!("ip address add {NODE}/24 dev up0"));
     pair.node.is_up();

@@ -171,7 +171,7 @@ impl Speaker {
 
     /// Waits until there is a route of protocol 119 to a prefix with so many next hops.
     #[track_caller]
-    pub fn hears(&self, prefix: &str, hops: usize) {
+    pub fn learns(&self, prefix: &str, hops: usize) {
         self.until(&format!("{prefix} by {hops} next hops"), |s| s.hops(prefix) == hops);
     }
 

@@ -23,11 +23,11 @@ impl Stream {
         command.args(["-n", "-i", "0.02", "-I", source, to]);
         let child = from.ns().enter(|| command.stdout(Stdio::piped()).spawn());
         let mut ping = child.expect("ping: apt-get install iputils-ping");
-        let (tell, answers) = channel();
+        let (numbers, answers) = channel();
         let lines = BufReader::new(ping.stdout.take().unwrap()).lines();
         std::thread::spawn(move || {
             for number in lines.map_while(Result::ok).filter_map(|line| answered(&line)) {
-                if tell.send(number).is_err() {
+                if numbers.send(number).is_err() {
                     return;
                 }
             }
@@ -52,7 +52,7 @@ impl Stream {
     }
 }
 
-/// The number of the request whose answer a line tells of; an error's line has a number too.
+/// The number of the request whose answer a line reports; an error's line has a number too.
 fn answered(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once(" bytes from ")?.1.split_once("icmp_seq=")?;
     rest.split_whitespace().next()?.parse().ok()

@@ -43,8 +43,8 @@ impl Rack {
         for node in &rack.nodes {
             node.is_up();
             for other in (1..=nodes).filter(|other| *other != node.n) {
-                node.hears(&format!("10.244.{other}.0/24"), 2);
-                node.hears(&format!("fd00:10:244:{other}::/64"), 2);
+                node.learns(&format!("10.244.{other}.0/24"), 2);
+                node.learns(&format!("fd00:10:244:{other}::/64"), 2);
             }
         }
         rack
@@ -106,8 +106,8 @@ fn flows_spread_over_both_switches_and_outlive_one() {
 
     // It is mended: both are used again.
     rack.tors[0].sh("ip link set node1 up; ip address replace 2001:db8:1:1::1/64 dev node1 nodad");
-    node.hears("10.244.2.0/24", 2);
-    node.hears("fd00:10:244:2::/64", 2);
+    node.learns("10.244.2.0/24", 2);
+    node.learns("fd00:10:244:2::/64", 2);
 }
 
 /// Packets that each switch forwarded.

@@ -3,7 +3,7 @@
 use crate::pair::{Pair, ROUTER};
 use ferrule_tests::node::Place;
 
-/// What BGP tells wins over the tunnel, and the tunnel is back when it is withdrawn.
+/// A route learned by BGP wins over the tunnel, which is used again when the route is withdrawn.
 #[test]
 fn bgp_wins_over_vxlan_and_falls_back() {
     let mut pair = Pair::new();

@@ -2,7 +2,7 @@
 //! same.
 
 use crate::frr::Frr;
-use crate::pair::{NODE, Pair, ROUTER, TOLD};
+use crate::pair::{ANNOUNCED, NODE, Pair, ROUTER};
 use crate::speaker::Speaker;
 
 /// This node's, which stands as AS_TRANS in two octets.
@@ -23,7 +23,7 @@ fn start(node: &mut Speaker) {
     configure(node, "");
     node.start();
     node.is_up();
-    node.hears(TOLD, 1);
+    node.learns(ANNOUNCED, 1);
     // In two octets all that this path says is AS_TRANS: AS4_PATH is read.
     node.until("a loop is seen", |s| s.peer(ROUTER)["rejected"]["our AS is in its path"].is_u64());
     assert_eq!(node.hops(LOOPED), 0);
@@ -38,7 +38,7 @@ fn bird_without_as4() {
     pair.router.start(
         "192.0.2.254",
         &format!(
-            "protocol static s4 {{ ipv4; route {TOLD} unreachable; route {LOOPED} unreachable; }}
+            "protocol static s4 {{ ipv4; route {ANNOUNCED} unreachable; route {LOOPED} unreachable; }}
              filter longer {{
                if net = {LOOPED} then bgp_path.prepend({ASN}); else bgp_path.prepend({BEYOND});
                accept;
@@ -51,7 +51,7 @@ fn bird_without_as4() {
     );
     start(&mut pair.node);
     let shown = || pair.router.ask("show route 10.244.1.0/24 all");
-    pair.node.until("told", |_| shown().contains(&format!("BGP.as_path: {ASN}\n")));
+    pair.node.until("announced", |_| shown().contains(&format!("BGP.as_path: {ASN}\n")));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn frr_without_capabilities() {
  neighbor {NODE} dont-capability-negotiate
  neighbor {NODE} timers connect 1
  address-family ipv4 unicast
-  network {TOLD}
+  network {ANNOUNCED}
   network {LOOPED}
   neighbor {NODE} route-map longer out
 ip prefix-list looped permit {LOOPED}
@@ -74,16 +74,16 @@ route-map longer permit 20
 "
     ));
     start(&mut node);
-    node.until("told", |_| frr.path("10.244.1.0/24")["valid"] == true);
+    node.until("announced", |_| frr.path("10.244.1.0/24")["valid"] == true);
     // As any old speaker it does not know AS4_PATH, and has AS_TRANS in its place.
     assert_eq!(frr.path("10.244.1.0/24")["aspath"]["string"], "23456");
     // It cannot be asked for its routes again: for less of them it need not be, for more the
     // session begins anew.
     let established = || node.peer(ROUTER)["counters"]["established"].clone();
     configure(&node, "import-cidrs = [\"10.244.8.0/24\"]\n");
-    node.until("narrower", |s| s.hops(TOLD) == 0);
+    node.until("narrower", |s| s.hops(ANNOUNCED) == 0);
     assert_eq!(established(), 1);
     configure(&node, "");
-    node.hears(TOLD, 1);
+    node.learns(ANNOUNCED, 1);
     assert!(node.log().contains("the session ends: it cannot send its routes again"));
 }

@@ -1,6 +1,6 @@
 //! What is installed, kept and removed.
 
-use crate::pair::{Pair, ROUTER, TOLD, TOLD6, router};
+use crate::pair::{ANNOUNCED, ANNOUNCED6, Pair, ROUTER, router};
 use crate::raw_peer::{AS_PATH, KEEPALIVE, NEXT_HOP, ORIGIN, RawPeer, message, update};
 use crate::speaker::Speaker;
 use crate::stream::Stream;
@@ -36,12 +36,12 @@ fn a_killed_daemon_leaves_its_routes_and_the_next_sweeps_what_is_stale() {
     let mut monitor = Command::new("ip");
     monitor.args(["monitor", "route"]);
     let _monitor = Background::start_in(pair.node.ns(), None, &monitor, "/run/changes");
-    let told = |s: &Speaker, change: &str| s.node.read("/run/changes").contains(change);
-    pair.node.until("changes are told", |s| {
+    let reported = |s: &Speaker, change: &str| s.node.read("/run/changes").contains(change);
+    pair.node.until("changes are reported", |s| {
         // A replacement by the same would be no change.
         s.run("ip route flush 198.51.100.0/24");
         s.run("ip route add 198.51.100.0/24 via 172.16.0.2");
-        told(s, "198.51.100.0/24")
+        reported(s, "198.51.100.0/24")
     });
     // One that no peer says any more, of both families.
     pair.node.run("ip -6 route add fd00:10:244:8::/64 via 2001:db8:f::2 proto 119");
@@ -54,16 +54,16 @@ fn a_killed_daemon_leaves_its_routes_and_the_next_sweeps_what_is_stale() {
     assert_eq!(status(&pair)["synced"], false);
     pair.start_router("");
     pair.node.is_up();
-    pair.node.hears("10.244.8.0/24", 0);
-    pair.node.hears("fd00:10:244:8::/64", 0);
+    pair.node.learns("10.244.8.0/24", 0);
+    pair.node.learns("fd00:10:244:8::/64", 0);
     assert_eq!(pair.node.learned(), before);
     assert_eq!(status(&pair)["synced"], true);
     for gone in ["Deleted 10.244.8.0/24", "Deleted fd00:10:244:8::/64"] {
-        pair.node.until(gone, |s| told(s, gone));
+        pair.node.until(gone, |s| reported(s, gone));
     }
     let changes = pair.node.read("/run/changes");
     assert!(
-        !changes.contains(TOLD) && !changes.contains(TOLD6),
+        !changes.contains(ANNOUNCED) && !changes.contains(ANNOUNCED6),
         "what is alive was touched: {changes}"
     );
     assert_eq!(flow.lost(), 0);
@@ -89,13 +89,13 @@ fn a_peer_that_is_away_keeps_no_pod_away() {
     pair.start_router("");
     pair.start_node("", "[[bgp.peer]]\naddress = \"172.16.0.3\"\nasn = 65100\n");
     pair.node.until("in step", |_| status(&pair)["synced"] == true);
-    pair.node.hears(TOLD, 1);
+    pair.node.learns(ANNOUNCED, 1);
     assert_eq!(pair.node.bgp()["complete"], false);
     assert_eq!(pair.node.hops("10.244.8.0/24"), 1);
     pair.configure("", "");
     pair.node.until("complete", |s| s.bgp()["complete"] == true);
-    pair.node.hears("10.244.8.0/24", 0);
-    pair.node.hears(TOLD, 1);
+    pair.node.learns("10.244.8.0/24", 0);
+    pair.node.learns(ANNOUNCED, 1);
 }
 
 /// Who does not offer RFC 4724 sends no End-of-RIB; its first KEEPALIVE stands for it.
@@ -107,35 +107,35 @@ fn a_peer_without_graceful_restart_is_complete_with_a_keepalive() {
     pair.start_node("", "");
     raw.open(90);
     raw.send(&update(&[ORIGIN, AS_PATH, NEXT_HOP], 9));
-    pair.node.hears(TOLD, 1);
+    pair.node.learns(ANNOUNCED, 1);
     assert_eq!(status(&pair)["synced"], false);
     assert_eq!(pair.node.hops("10.244.8.0/24"), 1);
     raw.send(&message(KEEPALIVE, &[]));
-    pair.node.hears("10.244.8.0/24", 0);
+    pair.node.learns("10.244.8.0/24", 0);
     pair.node.until("in step", |_| status(&pair)["synced"] == true);
 }
 
-/// A stop tells the peers, and leaves all routes; `cleanup` removes them and no other's.
+/// A stop notifies the peers, and leaves all routes; `cleanup` removes them and no other's.
 #[test]
 fn a_stop_leaves_the_routes_and_cleanup_removes_them() {
     let mut pair = Pair::up();
     let (learned, mut daemon) = (pair.node.learned(), pair.node.daemon.take().unwrap());
-    assert!(learned.contains(TOLD) && learned.contains(TOLD6));
+    assert!(learned.contains(ANNOUNCED) && learned.contains(ANNOUNCED6));
     pair.node.run(&format!("kill -TERM {}", daemon.pid()));
-    pair.node.until("BIRD is told", |_| {
+    pair.node.until("BIRD has it", |_| {
         pair.router.ask("show protocols all node").contains("Administrative shutdown")
     });
     pair.node.until("it ends", |_| !daemon.running());
     assert_eq!(pair.node.learned(), learned);
     pair.node.run("ip route add 10.244.7.0/24 via 172.16.0.2 proto bird");
     let done = pair.node.command("cleanup");
-    assert!(done.stdout.contains(&format!("removed route {TOLD}")), "{}", done.stdout);
+    assert!(done.stdout.contains(&format!("removed route {ANNOUNCED}")), "{}", done.stdout);
     assert!(pair.node.learned().trim().is_empty());
     assert!(pair.node.run("ip route show proto 118").trim().is_empty());
     assert!(pair.node.run("ip route").contains("10.244.7.0/24"));
 }
 
-/// What others delete or alter comes back; what others have in the place of ours is told and left.
+/// What others delete or alter is restored; what others have in the place of ours is reported and left.
 #[test]
 fn routes_are_kept_and_those_of_others_are_left_alone() {
     let pair = Pair::new();
@@ -143,19 +143,19 @@ fn routes_are_kept_and_those_of_others_are_left_alone() {
     let mut pair = pair;
     pair.start_router("");
     pair.start_node("", "");
-    pair.node.hears(TOLD6, 1);
-    pair.node.until("a conflict", |_| entry(&pair, TOLD)["state"] == "conflict");
-    assert_eq!(pair.node.hops(TOLD), 0);
+    pair.node.learns(ANNOUNCED6, 1);
+    pair.node.until("a conflict", |_| entry(&pair, ANNOUNCED)["state"] == "conflict");
+    assert_eq!(pair.node.hops(ANNOUNCED), 0);
     assert!(pair.node.run("ip route").contains("10.244.9.0/24 via 172.16.0.77"));
     pair.node.run("ip route del 10.244.9.0/24 via 172.16.0.77");
-    pair.node.hears(TOLD, 1);
-    pair.node.until("synced", |_| entry(&pair, TOLD)["state"] == "synced");
-    assert_eq!(entry(&pair, TOLD)["path"], "bgp");
-    assert_eq!(entry(&pair, TOLD)["via"], ROUTER);
+    pair.node.learns(ANNOUNCED, 1);
+    pair.node.until("synced", |_| entry(&pair, ANNOUNCED)["state"] == "synced");
+    assert_eq!(entry(&pair, ANNOUNCED)["path"], "bgp");
+    assert_eq!(entry(&pair, ANNOUNCED)["via"], ROUTER);
     for family in ["-4", "-6"] {
         let shown = || pair.node.run(&format!("ip {family} route show proto 119"));
         let before = shown();
-        let dst = if family == "-4" { TOLD } else { TOLD6 };
+        let dst = if family == "-4" { ANNOUNCED } else { ANNOUNCED6 };
         pair.node.run(&format!("ip {family} route del {dst} proto 119"));
         pair.node.until("it is back", |_| shown() == before);
         let metric = if family == "-4" { 0 } else { 1024 };
@@ -166,8 +166,8 @@ fn routes_are_kept_and_those_of_others_are_left_alone() {
     }
     // A route that the peer withdraws goes.
     pair.router.ask("disable s4");
-    pair.node.until("withdrawn", |s| s.hops(TOLD) == 0 && s.hops(TOLD6) == 1);
-    assert!(entry(&pair, TOLD).is_null());
+    pair.node.until("withdrawn", |s| s.hops(ANNOUNCED) == 0 && s.hops(ANNOUNCED6) == 1);
+    assert!(entry(&pair, ANNOUNCED).is_null());
 }
 
 /// What the metrics' address answers.
@@ -179,9 +179,9 @@ fn scraped() -> String {
     text
 }
 
-/// The whole status tells of a session that is down, and metrics do.
+/// `status` reports a session that is down, and so do metrics.
 #[test]
-fn a_session_that_is_down_is_told() {
+fn a_session_that_is_down_is_reported() {
     let mut pair = Pair::new();
     pair.start_router("");
     pair.start_node("", "[metrics]\nlisten = \"127.0.0.1:9478\"\n");
@@ -193,12 +193,12 @@ fn a_session_that_is_down_is_told() {
     assert!(metrics(&pair).contains(&format!("{up} 1\n")), "{}", metrics(&pair));
     pair.router.kill();
     let what = format!("bgp peer {ROUTER}");
-    let told = |pair: &Pair| {
+    let reported = |pair: &Pair| {
         let problems = status(pair)["problems"].as_array().cloned().unwrap_or_default();
         problems.into_iter().find(|problem| problem["what"] == what.as_str())
     };
-    pair.node.until("told", |_| {
-        told(&pair).is_some_and(|problem| {
+    pair.node.until("reported", |_| {
+        reported(&pair).is_some_and(|problem| {
             problem["error"].as_str().is_some_and(|error| error.contains("Connection refused"))
         })
     });

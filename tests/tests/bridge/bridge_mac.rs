@@ -1,4 +1,4 @@
-//! The MAC address of a bridge, of one that somebody else made above all.
+//! The MAC address of a bridge, above all of one that another program made.
 
 use ferrule_tests::conf::{self, GATEWAY4};
 use ferrule_tests::node::Place;

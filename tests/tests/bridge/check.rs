@@ -18,7 +18,7 @@ fn promiscuous_mode() {
     attachment.try_check(&result).err().expect(101, "promisc");
 }
 
-/// The chain's next plugin changes the pod's link; before 1.1.0 results do not tell the MTU.
+/// The chain's next plugin changes the pod's link; before 1.1.0 results do not contain the MTU.
 #[test]
 fn check_bears_what_tuning_changed() {
     let (node, pod) = (Node::new(), Pod::new());

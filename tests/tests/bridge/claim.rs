@@ -1,4 +1,4 @@
-//! The host veth is the claim on an attachment, and what is ours is told by name.
+//! The host veth is the claim on an attachment, and what is ours is recognised by name.
 
 use ferrule_tests::conf::{self, GATEWAY4};
 use ferrule_tests::node::Place;
@@ -93,7 +93,7 @@ fn del_of_a_link_that_another_took_over_keeps_the_lease() {
         assert!(flags.contains(&"UP") && flags.contains(&"LOWER_UP"), "it stays up: {flags:?}");
         ping(&pod, GATEWAY4);
         assert_eq!(node.leases(), [address(&result, 0)]);
-        // The range goes once around: nobody else is given the address.
+        // The range goes once around: no other pod gets the address.
         for _ in 0..6 {
             let other = Pod::new();
             let next = node.attach(&config, &other);

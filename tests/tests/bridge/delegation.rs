@@ -5,7 +5,7 @@ use ferrule_tests::node::Place;
 use ferrule_tests::{Attachment, Bins, Call, Node, Outcome, Pod};
 use serde_json::{Value, json};
 
-/// An IPAM plugin that notes how it is called, and answers what it is told to.
+/// An IPAM plugin that notes how it is called, and answers as configured.
 const SCRIPT: &str = r#"#!/bin/sh
 echo "$CNI_COMMAND" >>/run/ipam.calls
 cat >"/run/ipam.stdin.$CNI_COMMAND"

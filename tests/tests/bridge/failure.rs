@@ -77,7 +77,7 @@ fn the_own_netns_is_allowed_where_it_is_asked_for() {
 }
 
 #[test]
-fn an_ipam_plugin_that_cannot_run_is_told_before_anything_is_made() {
+fn an_ipam_plugin_that_cannot_run_is_reported_before_anything_is_made() {
     let types =
         [(None, "CNI_PATH"), (Some("no-such-ipam"), "no-such-ipam"), (Some("../x"), "../x")];
     for (kind, named) in types {

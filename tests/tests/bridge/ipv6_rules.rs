@@ -49,7 +49,7 @@ fn advertisement(source: Ipv6Addr, mac: raw::Mac) -> Vec<u8> {
     .concat()
 }
 
-/// Forwarding makes the kernel forget a default route that it learned, unless it is told not to.
+/// Forwarding makes the kernel forget a default route that it learned, unless `accept_ra` is 2.
 #[test]
 fn the_nodes_learned_default_route_stays() {
     let (node, pod) = (Node::new(), Pod::new());

@@ -145,7 +145,7 @@ fn enabledad_detects_a_duplicate_and_leaves_no_tentative_address() {
 }
 
 /// Detection asks from the unspecified address who else has one (RFC 4862 section 5.4.2): for the
-/// pod's nobody asks, and the first that is heard of it is its ping.
+/// pod's no host asks, and its first packet on the link is its ping.
 #[test]
 fn plain_ipv6_waits_for_no_detection() {
     let (node, pod) = (Node::new(), Pod::new());
@@ -162,8 +162,8 @@ fn plain_ipv6_waits_for_no_detection() {
         of_icmp(frame, 135) && frame[22..38] == [0; 16] && frame[62..78] == address.octets()
     };
     let request = |frame: &[u8]| of_icmp(frame, 128) && frame[22..38] == address.octets();
-    let heard = sniffer.wait(Duration::from_secs(5), |frame| probe(frame) || request(frame));
-    assert!(heard.is_some_and(|frame| request(&frame)), "a probe came before the ping");
+    let received = sniffer.wait(Duration::from_secs(5), |frame| probe(frame) || request(frame));
+    assert!(received.is_some_and(|frame| request(&frame)), "a probe came before the ping");
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn a_network_with_the_check_that_comes_later_alters_the_bridge() {
     scene.node.attach(&conf::with(&conf::l2(), &json!({"name": "other"})), &early).check(&result);
 }
 
-/// What nobody asked for stays: a bridge of the administrator's may learn from such frames.
+/// What was not requested stays: a bridge of the administrator's may learn from such frames.
 #[test]
 fn a_bridge_that_was_there_is_altered_only_for_the_check() {
     let (node, pod) = (Node::new(), Pod::new());

@@ -81,19 +81,19 @@ fn gc_after(happens: &str, count: usize, alter: impl Fn(&Node, Call) -> Call) {
     let (links, rules, leased) = (node.links(), node.run("nft list ruleset"), node.leases());
     for (nth, (pod, result)) in pods.iter().zip(&results).enumerate() {
         let (host, four, six) = (veth(result), address(result, 0), address(result, 1));
-        let told = format!("pod {nth} after `{happens}`");
+        let which = format!("pod {nth} after `{happens}`");
         let hash = host.strip_prefix("veth").unwrap();
-        assert_eq!(links.contains(&host.to_owned()), stays(nth), "veth of {told}");
-        assert_eq!(rules.contains(hash), stays(nth), "elements of {told}:\n{rules}");
-        assert_eq!(leased.contains(&four), stays(nth), "lease of {told}: {leased:?}");
-        assert_eq!(leased.contains(&six), stays(nth), "lease of {told}: {leased:?}");
+        assert_eq!(links.contains(&host.to_owned()), stays(nth), "veth of {which}");
+        assert_eq!(rules.contains(hash), stays(nth), "elements of {which}:\n{rules}");
+        assert_eq!(leased.contains(&four), stays(nth), "lease of {which}: {leased:?}");
+        assert_eq!(leased.contains(&six), stays(nth), "lease of {which}: {leased:?}");
         if stays(nth) {
             ping(pod, GATEWAY4);
             ping(pod, GATEWAY6);
             assert_eq!(tcp_source(pod, &outside, OUTSIDE4), Ok(NODE4.parse().unwrap()));
             assert_eq!(tcp_source(pod, &outside, OUTSIDE6), Ok(NODE6.parse().unwrap()));
         } else {
-            assert!(pod.links().is_empty(), "the pod's end of {told}");
+            assert!(pod.links().is_empty(), "the pod's end of {which}");
         }
     }
     // Those that stay are torn down as any other.

@@ -1,4 +1,4 @@
-//! A node whose /proc/sys nobody may write.
+//! A node whose /proc/sys is read-only.
 
 use ferrule_tests::conf::{self, GATEWAY4};
 use ferrule_tests::node::Place;

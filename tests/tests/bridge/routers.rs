@@ -28,7 +28,7 @@ fn attack(attacker: &Pod, pod: &Pod, link: &str, host: Ipv4Addr) {
     }
 }
 
-/// Three pods: one that attacks, one that shall take nothing, and one that was told to take it, to
+/// Three pods: one that attacks, one that must take nothing, and one with acceptRa, to
 /// show that the attack works.
 fn takes_nothing(config: &Value) {
     let (node, attacker, pod, open) = (Node::new(), Pod::new(), Pod::new(), Pod::new());
@@ -56,7 +56,7 @@ fn takes_nothing(config: &Value) {
         let whole = ["proto ra", "2001:db8:bad:", "198.51.100.9 via", "2001:db8:9::9"];
         whole.iter().all(|part| all.iter().any(|line| line.contains(part))).then_some(())
     });
-    assert!(took.is_some(), "one that was told to takes all of it: {:?}", taken(&open, ATTACKER));
+    assert!(took.is_some(), "a pod with acceptRa takes all of it: {:?}", taken(&open, ATTACKER));
     assert_eq!(taken(&pod, ATTACKER), [""; 0], "a pod took what a neighbour sent");
     assert_eq!(taken(&node, ATTACKER), [""; 0], "the node took what a pod sent");
     attachment.check(&result);
@@ -96,7 +96,7 @@ fn the_second_network_of_a_pod_takes_none_either() {
         let all = taken(&witness, ATTACKER);
         all.iter().any(|line| line.contains("198.51.100.9 via")).then_some(())
     });
-    assert!(took.is_some(), "one that was told to takes it");
+    assert!(took.is_some(), "a pod with acceptRa takes it");
     assert_eq!(taken(&pod, ATTACKER), [""; 0]);
     attachment.check(&result);
     first.check(&made);

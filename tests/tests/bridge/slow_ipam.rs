@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{address, records, steady, veth};
 
-/// host-local behind a script that notes begin and end, and waits as long as it is told to.
+/// host-local behind a script that notes begin and end, and waits as long as configured.
 const SLOW: &str = r#"#!/bin/sh
 echo "$CNI_COMMAND begins" >>/run/ipam.calls
 sleep "$(cat "/run/ipam.sleep.$CNI_COMMAND" 2>/dev/null || echo 0)"
@@ -133,7 +133,7 @@ fn a_del_after_a_killed_add_leaves_nothing() {
 
 /// An IPAM plugin that leaves a helper behind, which inherits what its parent has open.
 #[test]
-fn a_process_that_ipam_leaves_behind_holds_nobody_up() {
+fn a_process_that_ipam_leaves_behind_delays_no_call() {
     let ((node, config), pod) = (slow(), Pod::new());
     let script = node.read("/run/bin/slow");
     // Shorter than the minute for which a call waits for another: DEL would succeed after it.

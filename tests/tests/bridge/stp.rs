@@ -29,7 +29,7 @@ fn add_returns_when_a_port_of_a_bridge_with_stp_forwards() {
     );
 }
 
-/// Here somebody makes the delay longer while ADD waits. A program that runs the spanning tree may
+/// Here another program makes the delay longer while ADD waits. A program that runs the spanning tree may
 /// block a port for good.
 #[test]
 fn add_says_that_a_bridge_holds_the_port_back() {

@@ -53,7 +53,7 @@ impl Listener {
     }
 
     /// The words that come until nothing more does; the first may take `time`.
-    fn hears(&self, time: Duration) -> Vec<String> {
+    fn receives(&self, time: Duration) -> Vec<String> {
         let mut words = Vec::new();
         let mut time = time;
         loop {
@@ -71,7 +71,7 @@ impl Listener {
     }
 
     /// What a place says by ordinary means.
-    fn hears_from(&self, place: &impl Place, word: &str) {
+    fn receives_from(&self, place: &impl Place, word: &str) {
         for to in [IpAddr::from(self.four), self.six.into()] {
             let socket = place.ns().enter(|| UdpSocket::bind("[::]:0")).unwrap();
             let mapped = match to {
@@ -80,8 +80,8 @@ impl Listener {
             };
             socket.send_to(word.as_bytes(), (mapped, self.port())).unwrap();
         }
-        let told = || (self.hears(PATIENCE).len() >= 2).then_some(());
-        assert!(told().is_some(), "{word} does not get through");
+        let reported = || (self.receives(PATIENCE).len() >= 2).then_some(());
+        assert!(reported().is_some(), "{word} does not get through");
     }
 }
 
@@ -108,8 +108,8 @@ fn a_stranger_on_the_underlay_does_not_pass_for_a_pod() {
     let pods: Vec<_> = cluster.members.iter().map(Member::pod).collect();
     let near = Listener::on(&cluster.members[0]);
     let far = Listener::on(&cluster.members[2]);
-    near.hears_from(&pods[2].0, "a pod");
-    far.hears_from(&pods[0].0, "a pod");
+    near.receives_from(&pods[2].0, "a pod");
+    far.receives_from(&pods[0].0, "a pod");
     // A pod of the second node, a pod that is not there, and a pod of the first node itself.
     let sources = [("10.244.2.2", "fd00:10:244:2::2"), ("10.244.3.99", "fd00:10:244:3::99")];
     for (four, six) in sources {
@@ -117,17 +117,17 @@ fn a_stranger_on_the_underlay_does_not_pass_for_a_pod() {
             for packet in listener.packets(four, six, "forged") {
                 raw::send(&stranger, "eth0", &to_link(&cluster.members[0], "eth0", &packet));
             }
-            assert_eq!(listener.hears(QUIET), [] as [&str; 0], "{four}");
+            assert_eq!(listener.receives(QUIET), [] as [&str; 0], "{four}");
         }
     }
-    // What was sent is what would be heard.
+    // The same datagram arrives where nothing blocks it.
     let mut cluster = cluster;
     cluster.members[0].kill();
     cluster.members[0].node.run("nft delete table inet ferrule");
     for packet in near.packets("10.244.2.2", "fd00:10:244:2::2", "forged") {
         raw::send(&stranger, "eth0", &to_link(&cluster.members[0], "eth0", &packet));
     }
-    assert_eq!(near.hears(PATIENCE).len(), 2, "the frames are no good");
+    assert_eq!(near.receives(PATIENCE).len(), 2, "the frames are no good");
 }
 
 /// Routes to nodes on the link are plain: who is on another link cannot be on the way.
@@ -137,7 +137,7 @@ fn where_routes_are_plain_another_link_is_no_way_in() {
     without_rp_filter(&cluster);
     let listener = Listener::on(&cluster.members[0]);
     let (pod, _) = cluster.members[1].pod();
-    listener.hears_from(&pod, "a pod");
+    listener.receives_from(&pod, "a pod");
     let one = &cluster.members[0];
     let beyond = ferrule_tests::node::Node::new();
     one.node.sh(&format!(
@@ -150,7 +150,7 @@ fn where_routes_are_plain_another_link_is_no_way_in() {
     for packet in listener.packets("10.244.2.2", "fd00:10:244:2::2", "forged") {
         raw::send(&beyond, "eth0", &to_link(one, "public", &packet));
     }
-    assert_eq!(listener.hears(QUIET), [] as [&str; 0]);
+    assert_eq!(listener.receives(QUIET), [] as [&str; 0]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_pod_sends_to_other_nodes_with_no_source_but_its_nodes() {
     let listener = Listener::on(&cluster.members[0]);
     for member in &cluster.members[1..] {
         let (pod, _) = member.pod();
-        listener.hears_from(&pod, "a pod");
+        listener.receives_from(&pod, "a pod");
         let at = if member.name == "two" { 2 } else { 3 };
         let third = 5 - at;
         let sources = [
@@ -178,7 +178,7 @@ fn a_pod_sends_to_other_nodes_with_no_source_but_its_nodes() {
                 raw::send(&pod, "eth0", &from_pod(member, &packet));
             }
         }
-        assert_eq!(listener.hears(QUIET), [] as [&str; 0]);
+        assert_eq!(listener.receives(QUIET), [] as [&str; 0]);
     }
 }
 
@@ -205,9 +205,9 @@ fn an_unprivileged_process_does_not_send_to_another_nodes_tunnel() {
         });
     };
     send(None, "root");
-    assert_eq!(listener.hears(PATIENCE), ["root"]);
+    assert_eq!(listener.receives(PATIENCE), ["root"]);
     send(Some(NOBODY), "nobody");
-    assert_eq!(listener.hears(QUIET), [] as [&str; 0]);
+    assert_eq!(listener.receives(QUIET), [] as [&str; 0]);
 }
 
 /// Tunnel packets of a local process carry its socket as datagrams of its own would.
@@ -266,7 +266,7 @@ fn what_pods_may_send_from_follows_the_node_set() {
     let linked = || has("pod-links", "\"cni0\"").then_some(());
     within(PATIENCE, linked).expect("the pods' bridge is a link of pods");
     assert!(has("remote-pods4", "10.244.2.0/23"), "the other nodes' pods");
-    cluster.tell_text(&node_list(&["one", "two"]));
+    cluster.write_nodes(&node_list(&["one", "two"]));
     let left = || (!has("remote-pods4", "10.244.2.0/23")).then_some(());
     within(PATIENCE, left).expect("a node that left has no pods");
 }

@@ -22,7 +22,7 @@ fn a_foreign_route_at_our_prefix_is_reported_and_stays() {
     let (_far, addresses) = cluster.members[2].pod();
     let member = &mut cluster.members[0];
     let foreign = ["10.244.3.0/24 via 192.0.2.77", "fd00:10:244:3::/64 via 2001:db8:a::77"];
-    // While the daemon runs: somebody's replacing is somebody's wish. And before it starts.
+    // While the daemon runs: another program's replacement is deliberate. And before it starts.
     for restart in [false, true] {
         if restart {
             member.kill();
@@ -135,9 +135,9 @@ fn devices_and_rules_of_others_are_untouched() {
     // Everything is done over again, and altered, while they are there.
     member.node.run("ip link del fvxlan.100");
     member.in_sync();
-    member.told(&node_list(&["one", "two"]));
+    member.write_nodes(&node_list(&["one", "two"]));
     member.status_when(|status| status["source"]["nodes"] == 2);
-    member.told(&node_list(&ALL));
+    member.write_nodes(&node_list(&ALL));
     member.status_when(|status| status["source"]["nodes"] == 3);
     member.in_sync();
     member.kill();

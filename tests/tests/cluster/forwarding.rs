@@ -1,4 +1,4 @@
-//! Forwarding that somebody switches off.
+//! Forwarding that another program switches off.
 
 use crate::cluster::{ALL, Cluster, network};
 use ferrule_tests::invoke::addresses;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A reload of sysctls, as hardening profiles bring; nothing else tells the daemon.
+/// A reload of sysctls, as hardening profiles do; nothing else notifies the daemon.
 #[test]
 fn what_is_switched_off_is_on_again() {
     let cluster = Cluster::with("mode = \"vxlan\"", &ALL);
@@ -35,7 +35,7 @@ fn what_is_switched_off_is_on_again() {
 
 /// In containers /proc/sys is often read-only.
 #[test]
-fn what_cannot_be_switched_on_is_told() {
+fn forwarding_that_cannot_be_switched_on_is_reported() {
     let mut cluster = Cluster::with("mode = \"vxlan\"", &["one", "two"]);
     let one = &mut cluster.members[0];
     one.kill();

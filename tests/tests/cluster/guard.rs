@@ -54,22 +54,22 @@ impl Victim {
     }
 
     /// The next word, which is expected.
-    fn hears(&self) -> Option<String> {
-        self.hears_within(PATIENCE)
+    fn receives(&self) -> Option<String> {
+        self.receives_within(PATIENCE)
     }
 
     /// The next word, where none is expected.
-    fn hears_now(&self) -> Option<String> {
-        self.hears_within(QUIET)
+    fn receives_now(&self) -> Option<String> {
+        self.receives_within(QUIET)
     }
 
-    fn hears_within(&self, time: Duration) -> Option<String> {
+    fn receives_within(&self, time: Duration) -> Option<String> {
         self.ear.set_read_timeout(Some(time)).unwrap();
         let mut word = [0; 64];
         let length = loop {
             match self.ear.recv(&mut word) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                heard => break heard.ok()?,
+                received => break received.ok()?,
             }
         };
         Some(String::from_utf8_lossy(&word[..length]).into_owned())
@@ -120,8 +120,8 @@ pub fn from_pod(member: &Member, outer: &[u8]) -> Vec<u8> {
     [&gateway[..], &[2, 0, 0, 0, 0, 2], &kind, outer].concat()
 }
 
-/// Nodes' words arrive on node one, at this address of it, and nobody else's.
-fn only_nodes_are_heard(cluster: &Cluster, victim: &Victim, to: &str) {
+/// Datagrams of nodes arrive on node one, at this address of it, and no others.
+fn only_nodes_packets_arrive(cluster: &Cluster, victim: &Victim, to: &str) {
     let to: IpAddr = to.parse().unwrap();
     let (near, _) = cluster.members[0].pod();
     let (far, _) = cluster.members[1].pod();
@@ -135,21 +135,21 @@ fn only_nodes_are_heard(cluster: &Cluster, victim: &Victim, to: &str) {
         victim.send(&stranger, to, "a stranger");
         let word = format!("node {number}");
         victim.send(node, to, &word);
-        assert_eq!(victim.hears(), Some(word));
+        assert_eq!(victim.receives(), Some(word));
     }
-    assert_eq!(victim.hears_now(), None);
+    assert_eq!(victim.receives_now(), None);
 }
 
 #[test]
 fn the_tunnels_port_is_for_nodes_alone() {
     let cluster = Cluster::new();
-    only_nodes_are_heard(&cluster, &Victim::new(&cluster), "192.0.2.1");
+    only_nodes_packets_arrive(&cluster, &Victim::new(&cluster), "192.0.2.1");
 }
 
 #[test]
 fn the_tunnels_port_is_for_nodes_alone_over_ipv6() {
     let cluster = Cluster::over(Underlay::V6, "", &ALL);
-    only_nodes_are_heard(&cluster, &Victim::new(&cluster), "2001:db8:a::1");
+    only_nodes_packets_arrive(&cluster, &Victim::new(&cluster), "2001:db8:a::1");
 }
 
 /// All of it at another port: what pods send each other, and who is kept out.
@@ -173,9 +173,9 @@ fn another_port_carries_the_tunnel_and_is_guarded() {
         };
         assert!(sniffer.wait(Duration::from_secs(2), outer).is_some(), "no VXLAN to {OTHER}");
     }
-    assert_eq!(cluster.tunnelled(), (0, 0), "somebody used the default port");
+    assert_eq!(cluster.tunnelled(), (0, 0), "the default port was used");
     let victim = Victim::at(&cluster, OTHER);
-    only_nodes_are_heard(&cluster, &victim, "192.0.2.1");
+    only_nodes_packets_arrive(&cluster, &victim, "192.0.2.1");
     no_pod_passes_for_a_node(&cluster, &victim, PLAIN);
 }
 
@@ -205,8 +205,8 @@ fn no_pod_passes_for_a_node(cluster: &Cluster, victim: &Victim, addresses: [&str
         victim.send(&pod, to.into(), &format!("NAT at {own}"));
     }
     victim.send(&cluster.members[2].node, to.into(), "a node");
-    assert_eq!(victim.hears().as_deref(), Some("a node"));
-    assert_eq!(victim.hears_now(), None);
+    assert_eq!(victim.receives().as_deref(), Some("a node"));
+    assert_eq!(victim.receives_now(), None);
 }
 
 /// The nodes' addresses are on their loopback devices, and the tunnel is bound to no link.
@@ -214,14 +214,14 @@ fn no_pod_passes_for_a_node(cluster: &Cluster, victim: &Victim, addresses: [&str
 fn where_the_routes_choose_the_link_the_port_is_for_nodes_alone() {
     let cluster = Cluster::routed(Underlay::Dual);
     let victim = Victim::new(&cluster);
-    only_nodes_are_heard(&cluster, &victim, "10.255.0.1");
+    only_nodes_packets_arrive(&cluster, &victim, "10.255.0.1");
     no_pod_passes_for_a_node(&cluster, &victim, ["10.255.0.1", "10.255.0.2", "10.255.0.3"]);
 }
 
 #[test]
 fn where_the_routes_choose_the_link_the_port_is_for_nodes_alone_over_ipv6() {
     let cluster = Cluster::routed(Underlay::V6);
-    only_nodes_are_heard(&cluster, &Victim::new(&cluster), "2001:db8:ff::1");
+    only_nodes_packets_arrive(&cluster, &Victim::new(&cluster), "2001:db8:ff::1");
 }
 
 /// Two nodes with a tunnel over IPv6, and between them a node whose own is over IPv4.
@@ -229,7 +229,7 @@ fn where_the_routes_choose_the_link_the_port_is_for_nodes_alone_over_ipv6() {
 fn a_pod_does_not_pass_for_a_node_of_the_other_family() {
     let mut cluster = Cluster::new();
     let set = node_list_over(Underlay::V6, &["one", "three"]) + &node_list(&["two"]);
-    cluster.tell_text(&set);
+    cluster.write_nodes(&set);
     let shows = |status: &Value, cidr: &str, key: &str, value: &str| {
         let mut entries = status["cidrs"].as_array().into_iter().flatten();
         entries.any(|entry| entry["cidr"] == cidr && entry[key] == value)
@@ -244,13 +244,13 @@ fn a_pod_does_not_pass_for_a_node_of_the_other_family() {
     let (stopped, passed) = (forged("forged"), forged("forged well"));
     raw::send(&pod, "eth0", &stopped);
     victim.send(&cluster.members[2].node, to.into(), "a node");
-    assert_eq!(victim.hears().as_deref(), Some("a node"));
-    assert_eq!(victim.hears_now(), None);
-    // What was sent is what would be heard.
+    assert_eq!(victim.receives().as_deref(), Some("a node"));
+    assert_eq!(victim.receives_now(), None);
+    // The same datagram arrives where nothing blocks it.
     cluster.members[1].kill();
     cluster.members[1].node.run("nft delete table inet ferrule");
     raw::send(&pod, "eth0", &passed);
-    assert_eq!(victim.hears().as_deref(), Some("forged well"));
+    assert_eq!(victim.receives().as_deref(), Some("forged well"));
 }
 
 /// A node has addresses that the node set does not name, and VXLAN listens on all of them: that of
@@ -271,22 +271,22 @@ fn other_addresses_are_no_way_in(underlay: Underlay, node: IpAddr, others: [&str
         for to in others {
             raw::send(&pod, "eth0", &from_pod(member, &forged(&format!("{to} {when}"), to)));
         }
-        assert_eq!(victim.hears_now(), None);
+        assert_eq!(victim.receives_now(), None);
     };
     let (_, before) = cluster.tunnelled();
     send_all(&cluster.members[1], "by a node that guards");
     assert_eq!(cluster.tunnelled().1, before, "the second node let it pass");
-    // The first node relies on nobody.
+    // The first node relies on no other.
     cluster.members[1].kill();
     cluster.members[1].node.run("nft delete table inet ferrule");
     send_all(&cluster.members[1], "by a node that does not");
     assert_eq!(cluster.tunnelled().1, before + 3, "nothing was sent");
-    // What was sent is what would be heard.
+    // The same datagram arrives where nothing blocks it.
     let to = node.to_string();
     raw::send(&pod, "eth0", &from_pod(&cluster.members[1], &forged("forged well", &to)));
-    assert_eq!(victim.hears().as_deref(), Some("forged well"));
+    assert_eq!(victim.receives().as_deref(), Some("forged well"));
     victim.send(&cluster.members[2].node, node, "a node");
-    assert_eq!(victim.hears().as_deref(), Some("a node"));
+    assert_eq!(victim.receives().as_deref(), Some("a node"));
 }
 
 #[test]
@@ -307,20 +307,20 @@ fn who_may_send_follows_the_node_set() {
     let victim = Victim::new(&cluster);
     let to = "192.0.2.1".parse().unwrap();
     let third = &cluster.members[2].node;
-    let heard = || {
+    let received = || {
         victim.send(third, to, "third");
-        victim.hears_now()
+        victim.receives_now()
     };
     victim.send(third, to, "third");
-    assert_eq!(victim.hears().as_deref(), Some("third"));
-    cluster.tell(&["one", "two"]);
-    let silent = || heard().is_none().then_some(());
+    assert_eq!(victim.receives().as_deref(), Some("third"));
+    cluster.set_nodes(&["one", "two"]);
+    let silent = || received().is_none().then_some(());
     within(PATIENCE, silent).expect("a node that left is a stranger");
-    assert_eq!([heard(), heard()], [None, None]);
+    assert_eq!([received(), received()], [None, None]);
     victim.send(&cluster.members[1].node, to, "second");
-    assert_eq!(victim.hears().as_deref(), Some("second"), "the nodes that stay are heard");
-    cluster.tell(&ALL);
-    within(PATIENCE, heard).expect("a node that came is heard");
+    assert_eq!(victim.receives().as_deref(), Some("second"), "the nodes that stay are received");
+    cluster.set_nodes(&ALL);
+    within(PATIENCE, received).expect("a node that came is received");
 }
 
 /// What a node stops is forged: nodes reach each other through it.

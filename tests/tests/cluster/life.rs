@@ -51,13 +51,13 @@ fn killed_during_sync_a_restart_ends_in_the_right_state() {
     let member = &mut cluster.members[0];
     // What the daemon logs when it has read the node set, and when it is in step.
     let logged = |member: &Member, text: &str| {
-        let told = || member.log().contains(text).then_some(());
-        within(Duration::from_secs(20), told).unwrap_or_else(|| panic!("{}", member.log()));
+        let reported = || member.log().contains(text).then_some(());
+        within(Duration::from_secs(20), reported).unwrap_or_else(|| panic!("{}", member.log()));
     };
     let mut lasts = Duration::ZERO;
     let right = [(&all, 1003), (&few, 3)].map(|(text, nodes)| {
         member.kill();
-        member.told(text);
+        member.write_nodes(text);
         member.node.write(LOG, "");
         member.start();
         logged(member, "node set");
@@ -72,7 +72,7 @@ fn killed_during_sync_a_restart_ends_in_the_right_state() {
         // From few to all in even rounds, from all to few in odd ones.
         let (to, text, nodes) = if round % 2 == 0 { (0, &all, 1003) } else { (1, &few, 3) };
         member.kill();
-        member.told(text);
+        member.write_nodes(text);
         member.node.write(LOG, "");
         member.start();
         logged(member, "node set");
@@ -103,14 +103,14 @@ fn trace_sends(member: &Member, arguments: &[&str]) -> Background {
 
 /// Waits until the daemon logs something, and ends strace: what it holds up goes on.
 fn until_logged(member: &Member, mut strace: Background, text: &str) {
-    let told = || member.log().contains(text).then_some(());
-    within(Duration::from_secs(20), told).unwrap_or_else(|| panic!("{}", member.log()));
+    let reported = || member.log().contains(text).then_some(());
+    within(Duration::from_secs(20), reported).unwrap_or_else(|| panic!("{}", member.log()));
     member.node.sh(&format!("kill -INT {}", strace.pid()));
     within(Duration::from_secs(10), || (!strace.running()).then_some(())).expect("strace ends");
 }
 
 /// Netlink fails in the midst of a pass's changes, and of each pass after it. What was then done
-/// nobody knows; when it is over, all is right.
+/// is unknown; when it is over, all is right.
 #[test]
 fn a_socket_that_fails_amid_changes_is_got_over() {
     let mut cluster = Cluster::new();
@@ -119,7 +119,7 @@ fn a_socket_that_fails_amid_changes_is_got_over() {
     // Which sends of such a pass are changes.
     member.node.write(LOG, "");
     let strace = trace_sends(member, &[]);
-    member.told(&many(1000));
+    member.write_nodes(&many(1000));
     until_logged(member, strace, "applied");
     let sends = member.node.read("/run/strace");
     let change = |line: &str| line.contains("RTM_NEWROUTE") || line.contains("RTM_NEWNEIGH");
@@ -129,7 +129,7 @@ fn a_socket_that_fails_amid_changes_is_got_over() {
     let amid = changes[changes.len() / 2];
     in_step_with(member, 1003);
     let right = member.kept();
-    member.told(&few);
+    member.write_nodes(&few);
     in_step_with(member, 3);
     // After so many turns of its loop it has received all notifications of its own changes, and asks
     // nothing before the next pass.
@@ -138,7 +138,7 @@ fn a_socket_that_fails_amid_changes_is_got_over() {
     // third request from then on fails.
     let inject = format!("inject=sendto:error=ENOBUFS:when={amid}+3");
     let strace = trace_sends(member, &["-e", &inject]);
-    member.told(&many(1000));
+    member.write_nodes(&many(1000));
     until_logged(member, strace, "netlink: carry out changes: No buffer space");
     member.status_when(|status| status["problems"].as_array().is_some_and(Vec::is_empty));
     in_step_with(member, 1003);
@@ -158,7 +158,7 @@ fn sends_of_removal(member: &Member, arguments: &[&str]) -> String {
     configure("\"direct\"", "\"auto\"");
     within(Duration::from_secs(20), || member.node.link("fvxlan.100")).expect("a tunnel");
     member.in_sync();
-    // So many turns of its loop, and it has heard of all that it did: nothing is left to ask.
+    // After so many turns of its loop it has received all notifications of its own changes.
     (0..50).for_each(|_| assert!(member.status().is_some()));
     member.node.write(LOG, "");
     let strace = trace_sends(member, arguments);
@@ -199,7 +199,7 @@ fn a_restart_with_thousands_of_nodes_loses_no_flow() {
     let mut cluster = Cluster::new();
     let (near, _) = cluster.members[0].pod();
     let (far, addresses) = cluster.members[2].pod();
-    cluster.members[0].told(&many(4093));
+    cluster.members[0].write_nodes(&many(4093));
     in_step_with(&cluster.members[0], 4096);
     let mut flows: Vec<_> =
         addresses.iter().map(|address| Flow::open(&near, &far, address).unwrap()).collect();
@@ -227,8 +227,8 @@ fn a_restart_with_thousands_of_nodes_loses_no_flow() {
             assert!(back.is_some(), "{}", member.log());
         }
         for ping in pings {
-            let told = ping.join().unwrap();
-            assert!(told.contains("400 received"), "{told}");
+            let reported = ping.join().unwrap();
+            assert!(reported.contains("400 received"), "{reported}");
         }
     });
     in_step_with(member, 4096);
@@ -259,7 +259,7 @@ fn a_boot_without_the_source_routes_by_the_kept_set() {
     assert!(member.node.run("ip route show proto 118").contains("10.9.9.0/24"));
     addresses.iter().for_each(|address| ping(&near, address));
     // The source is back: now it is swept.
-    member.told(&node_list(&ALL));
+    member.write_nodes(&node_list(&ALL));
     in_step_with(member, 3);
     assert_eq!(member.kept(), right);
 }
@@ -274,9 +274,9 @@ fn a_plugin_and_a_daemon_of_different_versions_say_so() {
     member.node.write(path, &other);
     let pod = member.node.pod();
     let error = member.node.attach(&network(), &pod).try_add().err();
-    let told = format!("{} {}", error.msg, error.details);
+    let reported = format!("{} {}", error.msg, error.details);
     for part in ["node.json is of version 2", "reads version 1", "of the same release"] {
-        assert!(told.contains(part), "{part:?} is not in {told}");
+        assert!(reported.contains(part), "{part:?} is not in {reported}");
     }
     // The daemon of this release writes it anew.
     member.kill();

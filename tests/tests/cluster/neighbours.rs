@@ -137,7 +137,7 @@ fn a_pod_of_a_bridge_fills_no_table_of_neighbours() {
         assert!(first_ping(&other, "10.244.1.1") && first_ping(&other, "fd00:10:244:1::1"));
         addresses.iter().for_each(|address| assert!(first_ping(&pod, address)));
     }
-    // What somebody removes is there again.
+    // What another program removes is restored.
     member.node.run("nft delete table bridge ferrule-neighbours");
     let tables = || member.node.run("nft list tables");
     let there = || tables().contains("table bridge ferrule-neighbours").then_some(());

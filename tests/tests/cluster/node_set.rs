@@ -1,4 +1,4 @@
-//! What the source tells: errors in it, changes of it, and the ways in which its file is replaced.
+//! The node set: errors in it, changes of it, and how its file may be replaced.
 
 use crate::cluster::{ALL, Cluster, Member, node_list};
 use ferrule_tests::node::Place;
@@ -38,7 +38,7 @@ fn what_contradicts_itself_is_refused_and_the_others_are_served() {
         + &odd("z-twin", "192.0.2.14", "10.244.14.0/24")
         + &odd("z-twin", "192.0.2.15", "10.244.15.0/24")
         + &odd("z-under", "192.0.2.16", "192.0.2.0/24");
-    cluster.tell_text(&text);
+    cluster.write_nodes(&text);
     let member = &cluster.members[0];
     let status = member.status_when(|status| status["source"]["nodes"] == 10);
     for (node, cidr, part) in [
@@ -65,12 +65,12 @@ fn what_contradicts_itself_is_refused_and_the_others_are_served() {
     assert_eq!(shown.status.code(), Some(1), "{}", shown.stdout);
     assert!(shown.stdout.contains("z-overlap"), "{}", shown.stdout);
     // Told once, and not tried again and again.
-    let told = |log: &str| log.matches("192.0.2.255 is the broadcast address").count();
-    assert_eq!(told(&member.log()), 1, "{}", member.log());
+    let reported = |log: &str| log.matches("192.0.2.255 is the broadcast address").count();
+    assert_eq!(reported(&member.log()), 1, "{}", member.log());
     assert!(!member.log().contains("z-under: failed"), "{}", member.log());
     addresses.iter().for_each(|address| ping(&near, address));
     assert_eq!(entry(&status, "three", "10.244.3.0/24")["state"], "synced");
-    member.told(&node_list(&ALL));
+    member.write_nodes(&node_list(&ALL));
     member.status_when(|status| status["problems"].as_array().is_some_and(Vec::is_empty));
     assert!(member.node.try_run(&member.command("status")).status.success());
 }
@@ -86,7 +86,7 @@ fn ten_thousand_errors_are_a_few_lines_of_the_log() {
              pod-cidrs = [\"10.244.1.0/24\"]\n"
         )
     };
-    member.told(&(node_list(&["one"]) + &(0..10_000).map(wrong).collect::<String>()));
+    member.write_nodes(&(node_list(&["one"]) + &(0..10_000).map(wrong).collect::<String>()));
     let status = member.status_when(|status| status["source"]["nodes"] == 10_001);
     assert_eq!(status["problems"].as_array().unwrap().len(), 10_000);
     assert_eq!(status["cidrs"].as_array().unwrap().len(), 10_002);
@@ -119,7 +119,7 @@ fn who_loses_an_address_uses_its_next() {
     two.node.run("ip address add 192.0.2.22/24 dev eth0");
     // "three" comes before "two".
     let list = node_list(&ALL).replace("\"192.0.2.2\"", "\"198.51.100.3\", \"192.0.2.22\"");
-    cluster.tell_text(&list);
+    cluster.write_nodes(&list);
     let device = || two.node.try_run("ip -d link show dev fvxlan.100").stdout;
     let remade = || device().contains("local 192.0.2.22").then_some(());
     within(Duration::from_secs(10), remade).unwrap_or_else(|| panic!("{}", device()));
@@ -143,7 +143,7 @@ fn a_list_that_cannot_be_read_changes_nothing() {
         ("", "there is no [[node]]"),
         ("[[node]]\nname = \"one\"\naddresses = [\"192.0.2.999\"]\n", "line 3: "),
     ] {
-        member.told(text);
+        member.write_nodes(text);
         let failing = |status: &Value| {
             status["source"]["error"].as_str().is_some_and(|error| error.contains(part))
         };
@@ -151,7 +151,7 @@ fn a_list_that_cannot_be_read_changes_nothing() {
         assert_eq!(member.node.try_run(&member.command("status")).status.code(), Some(1));
         assert_eq!(member.kept(), before);
     }
-    member.told(&node_list(&ALL));
+    member.write_nodes(&node_list(&ALL));
     member.status_when(|status| status["source"]["error"].is_null());
 }
 
@@ -165,7 +165,7 @@ fn a_nodes_address_changes() {
     three.node.sh("ip address del 198.51.100.3/24 dev eth0
         ip address add 198.51.100.33/24 dev eth0
         ip route replace default via 198.51.100.254");
-    cluster.tell_text(&node_list(&ALL).replace("\"198.51.100.3\"", "\"198.51.100.33\""));
+    cluster.write_nodes(&node_list(&ALL).replace("\"198.51.100.3\"", "\"198.51.100.33\""));
     addresses.iter().for_each(|address| flows_again(&near, address));
     let device = three.node.run("ip -d link show dev fvxlan.100");
     assert!(device.contains("local 198.51.100.33"), "{device}");
@@ -189,7 +189,7 @@ fn a_cidr_moves_between_nodes() {
         list.replace(&from, &format!("{from}, \"10.244.77.0/24\""))
     };
     for (node, member) in [("2", 1), ("3", 2), ("2", 1)] {
-        cluster.tell_text(&extra(node));
+        cluster.write_nodes(&extra(node));
         // The pod, as it were: the network is its node's own.
         cluster.members[member].node.run("ip address add 10.244.77.5/32 dev lo");
         flows_again(&near, "10.244.77.5");
@@ -198,7 +198,7 @@ fn a_cidr_moves_between_nodes() {
         cluster.members[member].node.run("ip address del 10.244.77.5/32 dev lo");
         assert!(!first_ping(&near, "10.244.77.5"));
     }
-    cluster.tell(&ALL);
+    cluster.set_nodes(&ALL);
     let gone = |member: &Member| {
         let routes = || member.node.run("ip route show proto 118");
         within(Duration::from_secs(5), || (!routes().contains("10.244.77.")).then_some(()))
@@ -218,7 +218,7 @@ fn the_list_is_followed_through_renames_and_swapped_links() {
         let routes = member.node.run("ip route show proto 118");
         assert_eq!(routes.contains("10.244.3.0/24"), names.contains(&"three"), "{routes}");
     };
-    member.told(&node_list(&ALL[..2]));
+    member.write_nodes(&node_list(&ALL[..2]));
     follows(&ALL[..2]);
     let put = |stamp: usize, names: &[&str]| {
         member.node.write(&format!("/run/map/..{stamp}/nodes.toml"), &node_list(names));

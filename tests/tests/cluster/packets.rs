@@ -45,7 +45,7 @@ fn a_tunnel_over_ipv6() {
     for four in ["192.0.2.1", "192.0.2.2", "198.51.100.3"] {
         list = list.replace(&format!("\"{four}\", "), "");
     }
-    cluster.tell_text(&list);
+    cluster.write_nodes(&list);
     for member in &cluster.members {
         let device = || member.node.try_run("ip -d link show dev fvxlan.100").stdout;
         let remade = || device().contains("local 2001:db8:").then_some(());
@@ -93,7 +93,7 @@ fn full_segments_fit_the_tunnel_and_nothing_is_fragmented() {
 }
 
 #[test]
-fn traffic_outlives_the_daemon_and_status_tells() {
+fn traffic_outlives_the_daemon_and_status_reports_its_absence() {
     let mut cluster = Cluster::new();
     let (near, _) = cluster.members[0].pod();
     let (_far, addresses) = cluster.members[2].pod();
@@ -127,10 +127,10 @@ fn a_node_leaves_and_comes_back_and_what_is_deleted_returns() {
         });
         assert!(back.is_some(), "after {harm}: {:#?}", cluster.members[0].status());
     }
-    cluster.tell(&["one", "two"]);
+    cluster.set_nodes(&["one", "two"]);
     let gone = || (!node.run("ip route show proto 118").contains("10.244.3.0/24")).then_some(());
     within(Duration::from_secs(5), gone).expect("the routes to a node that left go");
-    cluster.tell(&ALL);
+    cluster.set_nodes(&ALL);
     within(Duration::from_secs(5), || first_ping(&near, &addresses[0]).then_some(()))
         .expect("the routes to a node that came come");
 }

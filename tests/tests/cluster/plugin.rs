@@ -37,7 +37,7 @@ fn gc_leaves_what_is_valid_and_nothing_else() {
     let (kept, _) = member.pod();
     let (lost, _) = member.pod();
     assert_eq!(traces(&member.node), (2, 4));
-    // It needs no daemon and nothing that one has told.
+    // It needs no daemon, and nothing that one has written.
     member.kill();
     member.node.run("rm /run/ferrule/node.json");
     member.node.attach(&network(), &kept).gc(&[(kept.id(), "eth0")]).ok();
@@ -64,12 +64,12 @@ fn del_needs_no_node_file() {
 }
 
 #[test]
-fn status_tells_what_the_daemon_has_done() {
+fn status_reports_what_the_daemon_has_done() {
     let mut cluster = Cluster::with("", &["one"]);
     let path = "/run/ferrule/node.json";
     let member = &mut cluster.members[0];
     let pod = member.node.pod();
-    let told = member.node.read(path);
+    let reported = member.node.read(path);
     let status = |node: &Node| node.attach(&network(), &pod).status();
     status(&member.node).ok();
     member.node.run(&format!("kill -STOP {}", member.pid()));
@@ -88,13 +88,13 @@ fn status_tells_what_the_daemon_has_done() {
     // A node without pods loses nothing by waiting for the daemon.
     member.node.attach(&network(), &connected).del(None);
     status(&member.node).err().expect(51, "route-sync does not run");
-    member.node.write(path, &told.replace("\"synced\": true", "\"synced\": false"));
+    member.node.write(path, &reported.replace("\"synced\": true", "\"synced\": false"));
     status(&member.node).err().expect(50, "route-sync has not installed the routes");
-    member.node.write(path, &told.replace("\"version\": 1", "\"version\": 2"));
+    member.node.write(path, &reported.replace("\"version\": 1", "\"version\": 2"));
     status(&member.node).err().expect(50, "is of version 2");
     member.node.run(&format!("rm {path}"));
     status(&member.node).err().expect(50, "there is no /run/ferrule/node.json");
-    // A daemon without its node set has told nothing yet.
+    // A daemon without its node set has written nothing yet.
     member.node.run("rm /run/nodes.toml /var/lib/ferrule/nodes.json");
     member.start();
     member.status_when(|status| !status["source"]["error"].is_null());
@@ -107,7 +107,7 @@ fn status_tells_what_the_daemon_has_done() {
 fn a_pod_opens_no_port_that_the_daemon_cannot_guard() {
     let mut cluster = Cluster::with("", &["one", "two"]);
     let member = &mut cluster.members[0];
-    let told =
+    let reported =
         |status: &Value| status["problems"].to_string().contains("its port cannot be guarded");
     for synced in [true, false] {
         if !synced {
@@ -120,7 +120,7 @@ fn a_pod_opens_no_port_that_the_daemon_cannot_guard() {
         if !synced {
             member.start();
         }
-        let status = member.status_when(told);
+        let status = member.status_when(reported);
         assert_eq!(status["synced"], synced);
         let pod = member.node.pod();
         let attachment = member.node.attach(&network(), &pod);
@@ -131,7 +131,7 @@ fn a_pod_opens_no_port_that_the_daemon_cannot_guard() {
         error.expect(11, "route-sync has not made VXLAN device fvxlan.100 yet");
         assert!(member.node.link("fvxlan.100").is_none() && member.node.veths().is_empty());
         member.node.run("nft delete table inet ferrule");
-        member.status_when(|status| status["synced"] == true && !told(status));
+        member.status_when(|status| status["synced"] == true && !reported(status));
         attachment.add();
         attachment.del(None);
         assert!(member.node.link("fvxlan.100").is_some());

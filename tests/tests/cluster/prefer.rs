@@ -49,7 +49,7 @@ fn ipv6_is_taken_while_every_node_has_it() {
     let one = &cluster.members[0];
     assert!(one.node.read("/run/ferrule/node.json").contains("\"local\": \"2001:db8:a::1\""));
     // A node that lacks it: a device carries one family.
-    cluster.tell_text(&node_list(&ALL).replace(", \"2001:db8:a::2\"", ""));
+    cluster.write_nodes(&node_list(&ALL).replace(", \"2001:db8:a::2\"", ""));
     ends(&cluster, "1");
     for member in &cluster.members {
         let status = member.status_when(|status| status["problems"].to_string().contains("prefer"));
@@ -57,7 +57,7 @@ fn ipv6_is_taken_while_every_node_has_it() {
         assert!(problems.contains("node two has no IPv6 address in the node set"), "{problems}");
     }
     pods_reach_each_other(&cluster, false, 1450);
-    cluster.tell(&ALL);
+    cluster.set_nodes(&ALL);
     ends(&cluster, "2001:db8:");
     one.status_when(|status| status["problems"] == serde_json::json!([]));
     pods_reach_each_other(&cluster, true, 1430);

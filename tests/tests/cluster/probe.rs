@@ -20,7 +20,7 @@ fn found(status: &Value) -> Vec<String> {
     found.map(|problem| format!("{}: {}", problem["what"], problem["error"])).collect()
 }
 
-/// Some rounds from now everything has answered, and nobody complains.
+/// Some rounds from now everything has answered, and no problem is reported.
 #[track_caller]
 fn stays_well(member: &Member) {
     let figure = |status: &Value, key: &str| status["probe"][key].as_u64().unwrap();
@@ -42,7 +42,7 @@ fn goes_silent(member: &Member) {
 }
 
 #[test]
-fn a_network_that_drops_pods_sources_is_told_until_it_passes_them() {
+fn a_network_that_drops_pods_sources_is_reported_until_it_passes_them() {
     let cluster = Cluster::with(PROBE, &["one", "two"]);
     let one = &cluster.members[0];
     stays_well(one);
@@ -85,7 +85,7 @@ fn mode_vxlan_is_well_where_pods_sources_are_dropped() {
 
 /// Across a router, and the nodes on one link with each other.
 #[test]
-fn a_firewall_that_drops_the_tunnels_port_is_told() {
+fn a_firewall_that_drops_the_tunnels_port_is_reported() {
     let cluster = Cluster::with(&format!("mode = \"vxlan\"\n{PROBE}"), &["one", "three"]);
     let (one, three) = (&cluster.members[0], &cluster.members[1]);
     stays_well(three);
@@ -93,9 +93,12 @@ fn a_firewall_that_drops_the_tunnels_port_is_told() {
          nft add chain inet wall f '{ type filter hook forward priority 0; }'
          nft add rule inet wall f udp dport 4789 drop");
     let status = one.status_when(|status| found(status).len() == 2);
-    let told = found(&status).join("\n");
-    assert!(told.contains("node three answers and its pod network does not"), "{told}");
-    assert!(told.contains("drops UDP port 4789 between 192.0.2.1 and 198.51.100.3"), "{told}");
+    let reported = found(&status).join("\n");
+    assert!(reported.contains("node three answers and its pod network does not"), "{reported}");
+    assert!(
+        reported.contains("drops UDP port 4789 between 192.0.2.1 and 198.51.100.3"),
+        "{reported}"
+    );
     cluster.router.run("nft delete table inet wall");
     goes_silent(one);
 }

@@ -42,7 +42,7 @@ fn nodes_that_swap_their_cidrs_serve_new_pods() {
         attachment.add();
         attachment.del(None);
     }
-    cluster.tell_text(&renumbered(2, 1));
+    cluster.write_nodes(&renumbered(2, 1));
     let [one, two] = &cluster.members[..] else { unreachable!() };
     owns(one, "10.244.2.0/24");
     owns(two, "10.244.1.0/24");
@@ -63,13 +63,13 @@ fn nodes_that_swap_their_cidrs_serve_new_pods() {
 
 /// The pods that are left are named, by the daemon and by STATUS, and new ones wait for them.
 #[test]
-fn pods_of_an_earlier_cidr_are_told_until_they_are_gone() {
+fn pods_of_an_earlier_cidr_are_reported_until_they_are_gone() {
     let cluster = Cluster::with("", &NODES);
     let one = &cluster.members[0];
     let pod = one.node.pod();
     let old = one.node.attach(&network(), &pod);
     old.add();
-    cluster.tell_text(&renumbered(7, 2));
+    cluster.write_nodes(&renumbered(7, 2));
     let named = |status: &Value| problems(status).iter().filter(|p| p.contains(pod.id())).count();
     let status = one.status_when(|status| named(status) == 2);
     assert!(problems(&status)[0].contains("1 pod is left (cluster/"), "{status:#?}");
@@ -89,13 +89,13 @@ fn pods_of_an_earlier_cidr_are_told_until_they_are_gone() {
     ["10.244.7.1", "fd00:10:244:7::1"].iter().for_each(|gateway| ping(&fresh, gateway));
 }
 
-/// What somebody gave the bridge by hand stays, and is told.
+/// An address that an administrator gave the bridge stays, and is reported.
 #[test]
 fn an_address_without_our_mark_stays() {
     let cluster = Cluster::with("", &NODES);
     let one = &cluster.members[0];
     one.node.sh("ip link add cni0 type bridge; ip address add 10.244.1.9/24 dev cni0");
-    cluster.tell_text(&renumbered(7, 1));
+    cluster.write_nodes(&renumbered(7, 1));
     let status = one.status_when(|status| !problems(status).is_empty());
     assert!(problems(&status)[0].contains("the gateway's address is left"), "{status:#?}");
     let of_two = |entry: &&Value| entry["cidr"] == "10.244.1.0/24" && entry["node"] == "two";

@@ -107,8 +107,11 @@ fn cleanup_leaves_the_plugins_what_is_theirs() {
     let (before, links) = (rules(member), member.node.links());
     assert!(!before.is_empty(), "the pods have no rules of their own");
     member.kill();
-    let told = member.node.run(&member.command("cleanup"));
-    assert!(told.contains("device fvxlan.100") && told.contains("10.244.3.0/24"), "{told}");
+    let reported = member.node.run(&member.command("cleanup"));
+    assert!(
+        reported.contains("device fvxlan.100") && reported.contains("10.244.3.0/24"),
+        "{reported}"
+    );
     assert_eq!(rules(member), before);
     let left: Vec<_> = links.into_iter().filter(|link| link != "fvxlan.100").collect();
     assert_eq!(member.node.links(), left);
@@ -123,7 +126,7 @@ fn cleanup_leaves_the_plugins_what_is_theirs() {
     assert!(!again.status.success(), "cleanup beside a daemon that runs");
 }
 
-/// What cannot be removed is told, and all else goes.
+/// What cannot be removed is reported, and all else is removed.
 #[test]
 fn cleanup_goes_on_after_an_error() {
     let mut cluster = Cluster::new();
@@ -143,12 +146,12 @@ fn cleanup_goes_on_after_an_error() {
     }
     assert!(!member.node.exists("/var/lib/ferrule/nodes.json"));
     member.node.sh("nft delete chain inet ferrule theirs; rm -r /run/ferrule/node.json");
-    let told = member.node.run(&member.command("cleanup"));
-    assert_eq!(told, "there was nothing to remove\n");
+    let reported = member.node.run(&member.command("cleanup"));
+    assert_eq!(reported, "there was nothing to remove\n");
     assert_eq!(member.node.run("nft list ruleset"), "");
 }
 
-/// The file for iproute2 agrees with what the daemon uses, and nobody else has these numbers.
+/// The file for iproute2 agrees with what the daemon uses, and no other program has these numbers.
 #[test]
 fn our_protocol_numbers_are_free_and_named() {
     let ours = fs::read_to_string(workspace().join("conf/ferrule-rt-protos.conf")).unwrap();

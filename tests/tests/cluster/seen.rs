@@ -1,5 +1,5 @@
 //! The daemon from outside: its configuration read anew, its metrics, its privileges, what it
-//! tells systemd.
+//! reports to systemd.
 
 use crate::cluster::{ALL, Cluster, LOG, Member, network};
 use ferrule_tests::node::Place;
@@ -51,17 +51,17 @@ fn the_configuration_is_read_anew_when_it_changes() {
     let only = within(LIMIT, || (!devices().contains("fvxlan.100")).then_some(()));
     assert!(only.is_some() && devices().contains("fvxlan.7"), "{}", devices());
     flows();
-    // One with errors changes nothing, and each is told.
+    // One with errors changes nothing, and each is reported.
     let before = member.kept();
     let right = member.node.read(CONFIG);
     member.node.write(CONFIG, &(right.replace("vni = 7", "vni = 0\ntypo = 1") + "\n"));
-    let told = || member.log().contains("the configuration stands as it was").then_some(());
-    within(LIMIT, told).expect("a wrong configuration is told");
+    let reported = || member.log().contains("the configuration stands as it was").then_some(());
+    within(LIMIT, reported).expect("a wrong configuration is reported");
     for part in ["vxlan.vni is 0", "typo"] {
         assert!(member.log().contains(part), "{}", member.log());
     }
     assert_eq!(member.kept(), before);
-    // SIGHUP is enough where nothing tells of the change.
+    // SIGHUP is enough where no notification reports the change.
     member.node.write(CONFIG, &(right.replace("vni = 7", "vni = 100") + "\n"));
     member.node.sh(&format!("kill -HUP {}", member.pid()));
     within(LIMIT, || devices().contains("fvxlan.100").then_some(())).expect("it is read anew");
@@ -119,7 +119,7 @@ fn metrics_count_and_nothing_but_net_admin_is_kept() {
     let has = |line: &str| get(member, "/metrics").lines().any(|found| found == line);
     assert!(has("ferrule_route_sync_nodes 3"), "{}", get(member, "/metrics"));
     assert!(has("ferrule_route_sync_cidrs{path=\"vxlan\",state=\"synced\"} 2"));
-    assert!(!get(member, "/metrics").contains("repairs_total{"), "nobody altered anything");
+    assert!(!get(member, "/metrics").contains("repairs_total{"), "no program altered anything");
     member.node.run("ip route del 10.244.3.0/24");
     let counted = || has("ferrule_route_sync_repairs_total{object=\"route\"} 1").then_some(());
     within(LIMIT, counted).unwrap_or_else(|| panic!("{}", get(member, "/metrics")));
@@ -159,7 +159,7 @@ fn one_broken_peer_keeps_no_pods_away() {
 
 /// SIGTERM ends it with 0, and all flows on.
 #[test]
-fn systemd_is_told_and_stopping_leaves_all() {
+fn systemd_is_notified_and_stopping_leaves_all() {
     let mut cluster = Cluster::new();
     let (near, _) = cluster.members[0].pod();
     let (_far, addresses) = cluster.members[2].pod();
@@ -169,7 +169,7 @@ fn systemd_is_told_and_stopping_leaves_all() {
     manager.set_read_timeout(Some(LIMIT)).unwrap();
     member.start_with(&[("NOTIFY_SOCKET", "/run/notify")]);
     let log = member.node.ns().duplicate();
-    let heard = |wanted: &str| {
+    let received = |wanted: &str| {
         let mut all = vec![];
         let mut text = [0; 512];
         loop {
@@ -184,21 +184,21 @@ fn systemd_is_told_and_stopping_leaves_all() {
             }
         }
         panic!(
-            "{wanted} is not told, but {all:?}: {}",
+            "{wanted} is not reported, but {all:?}: {}",
             log.enter(|| std::fs::read_to_string(LOG).unwrap_or_default())
         );
     };
-    heard("READY=1");
-    heard("STATUS=3 nodes, 6 CIDRs");
+    received("READY=1");
+    received("STATUS=3 nodes, 6 CIDRs");
     member.node.run("ip route replace 10.244.3.0/24 via 192.0.2.77");
-    heard("STATUS=3 nodes, 6 CIDRs, 1 failing");
+    received("STATUS=3 nodes, 6 CIDRs, 1 failing");
     member.node.run("ip route del 10.244.3.0/24 via 192.0.2.77");
-    heard("STATUS=3 nodes, 6 CIDRs");
+    received("STATUS=3 nodes, 6 CIDRs");
     member.in_sync();
     let before = member.kept();
     let pid = member.pid();
     member.node.sh(&format!("kill -TERM {pid}"));
-    heard("STOPPING=1");
+    received("STOPPING=1");
     let ended = || (!member.daemon.as_mut().unwrap().running()).then_some(());
     within(LIMIT, ended).expect("SIGTERM ends it");
     assert!(member.log().contains("stopped; routes and tunnel stay"), "{}", member.log());

@@ -1,4 +1,4 @@
-//! What must not hold up a daemon: slow clients, a log that nobody reads, files that never end.
+//! What must not delay a daemon: slow clients, a log that is not read, files that never end.
 
 use crate::cluster::{Cluster, LOG, Member, node_list};
 use ferrule_tests::background::Background;
@@ -40,7 +40,7 @@ const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:9478\"";
 
 /// Half of them say a part of what they want.
 #[test]
-fn clients_that_say_nothing_keep_nobody_out() {
+fn idle_clients_keep_no_other_client_out() {
     let cluster = Cluster::with(METRICS, &["one"]);
     let one = &cluster.members[0];
     let tcp: Vec<_> = one.node.ns().enter(|| {
@@ -79,7 +79,7 @@ fn clients_that_say_nothing_keep_nobody_out() {
 
 /// A pipe that is full, then a reader that is back, and a stop while it is full again.
 #[test]
-fn a_log_that_nobody_reads_holds_nothing_up() {
+fn a_log_that_is_not_read_delays_nothing() {
     let mut cluster = Cluster::with(METRICS, &["one"]);
     let mut one = cluster.members.remove(0);
     one.kill();
@@ -88,18 +88,18 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
         .node
         .ns()
         .enter(|| std::fs::File::options().read(true).write(true).open("/run/log").unwrap());
-    // What a pipe holds unless somebody says otherwise (pipe(7)).
+    // The default capacity of a pipe (pipe(7)).
     (&pipe).write_all(&[b'x'; 65536]).unwrap();
     let mut shell = words("sh -c");
     shell.arg(format!("exec {} 2>/run/log", one.command("").trim_end()));
     let mut daemon = Background::start(one.node.ns(), &shell);
     one.in_sync();
-    one.told(&node_list(&["one", "two"]));
+    one.write_nodes(&node_list(&["one", "two"]));
     one.status_when(|status| status["cidrs"].to_string().contains("10.244.2.0/24"));
     assert!(metric(&one, "ferrule_route_sync_log_lines_dropped_total") > 0);
-    // Somebody reads again, and is told.
+    // The log is read again, and says how many lines were dropped.
     (&pipe).read_exact(&mut [0; 65536]).unwrap();
-    one.told(&node_list(&["one"]));
+    one.write_nodes(&node_list(&["one"]));
     let mut text = Vec::new();
     let mut part = [0; 4096];
     while !String::from_utf8_lossy(&text).contains("lines of this log were dropped") {
@@ -135,7 +135,7 @@ fn a_fifo_in_the_place_of_a_file_holds_nothing_up() {
              /var/lib/ferrule/.nodes.json.new; do rm -f $f; mkfifo $f; done");
     one.start();
     one.status_when(|status| status["source"]["kept"] == true);
-    one.told(&node_list(&["one", "two"]));
+    one.write_nodes(&node_list(&["one", "two"]));
     one.status_when(|status| status["source"]["kept"] == false);
     one.in_sync();
     let node = one.node.read("/run/ferrule/node.json");
@@ -166,7 +166,7 @@ fn a_long_node_list_is_read_beside_the_answers() {
         .unwrap();
     }
     let before = metric(one, "ferrule_route_sync_source_sets_total");
-    one.told(&list);
+    one.write_nodes(&list);
     let answered = || {
         let answer = healthz(one).expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -188,9 +188,9 @@ fn a_daemon_that_gets_no_thread_works_on() {
     command.args(one.command("").split_whitespace());
     one.daemon = Some(Background::start_in(one.node.ns(), None, &command, LOG));
     one.in_sync();
-    one.told(&node_list(&["one"]));
+    one.write_nodes(&node_list(&["one"]));
     one.status_when(|status| status["source"]["nodes"] == 1);
-    one.told(&node_list(&["one", "two"]));
+    one.write_nodes(&node_list(&["one", "two"]));
     one.status_when(|status| status["source"]["nodes"] == 2);
     one.in_sync();
     one.node.run(&format!("kill -HUP {}", one.pid()));

@@ -98,9 +98,10 @@ fn another_mtu() {
         let link = || pair.node().link("fvxlan.100").and_then(|link| link["mtu"].as_u64());
         let set = within(Duration::from_secs(5), || (link() == Some(of.into())).then_some(()));
         assert!(set.is_some(), "the tunnel's MTU is {:?} and not {of}", link());
-        let told =
+        let reported =
             || pair.node().read("/run/ferrule/node.json").contains(&format!("\"mtu\": {of}"));
-        within(Duration::from_secs(5), || told().then_some(())).expect("node.json tells the MTU");
+        within(Duration::from_secs(5), || reported().then_some(()))
+            .expect("node.json tells the MTU");
     };
     pair.node().run("ip link set eth0 mtu 1400");
     mtu(1350);

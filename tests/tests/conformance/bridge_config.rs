@@ -12,12 +12,12 @@ scenarios!(
     vlan_ids_out_of_range,
     hairpin_and_promiscuous,
     ipam_without_a_container_interface,
-    a_backend_that_nobody_knows,
+    an_unknown_backend,
     macs_that_are_none,
-    args_that_nobody_knows,
+    unknown_args,
     keys_in_any_case,
     no_network_name,
-    a_command_that_nobody_knows,
+    an_unknown_command,
     ipam_that_gives_no_address,
     ipam_that_is_missing,
     check_without_a_result,
@@ -96,7 +96,7 @@ fn ipam_without_a_container_interface(bench: &mut Bench) {
     refusal(bench, "ADD", &config, words);
 }
 
-fn a_backend_that_nobody_knows(bench: &mut Bench) {
+fn an_unknown_backend(bench: &mut Bench) {
     let keys = json!({"ipMasq": true, "ipMasqBackend": "ebtables"});
     refusal(bench, "ADD", &conf::with(&conf::v4(), &keys), "ebtables");
 }
@@ -109,7 +109,7 @@ fn macs_that_are_none(bench: &mut Bench) {
     bench.refused("CNI_ARGS", &outcome, "nonsense");
 }
 
-fn args_that_nobody_knows(bench: &mut Bench) {
+fn unknown_args(bench: &mut Bench) {
     let pod = Pod::new();
     let outcome = bench.attach(&conf::l2(), &pod).args("K8S_POD_NAME=a").try_add();
     bench.refused("strict", &outcome, "ARGS: unknown args [\"K8S_POD_NAME=a\"]");
@@ -141,7 +141,7 @@ fn no_network_name(bench: &mut Bench) {
     refusal(bench, "with a slash", &slash, "invalid characters found in network name");
 }
 
-fn a_command_that_nobody_knows(bench: &mut Bench) {
+fn an_unknown_command(bench: &mut Bench) {
     let pod = Pod::new();
     let outcome = bench.attach(&conf::l2(), &pod).call("FROB", None).run(&bench.node);
     bench.refused("FROB", &outcome, "unknown CNI_COMMAND: FROB");

@@ -41,7 +41,7 @@ impl Row {
 /// The scenario of a row that may concern any of them.
 pub const EVERY: &str = "*";
 
-/// The scenario that has to use each row of [`EVERY`]: one that differs no longer is told there.
+/// The scenario that has to use each row of [`EVERY`]: a row that is not used fails there.
 pub const WITNESS: &str = "l2_bridge";
 
 /// All of them; the reference is v1.10.0.
@@ -62,7 +62,7 @@ pub const DIFFERENCES: &[Row] = &[
         "1.1.0 has the MTU of each interface in the result; the reference leaves it out",
     ),
     ours(
-        "a_backend_that_nobody_knows",
+        "an_unknown_backend",
         "ADD/links left",
         "ours validates everything first; the reference has made bridge and veth by then",
     ),

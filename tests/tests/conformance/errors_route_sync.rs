@@ -51,7 +51,7 @@ fn every_text_of_the_section_is_in_the_sources() {
     ];
     let mut lost = vec![];
     for text in rows.iter().flat_map(|row| row.text.split('`').step_by(2)) {
-        // What stands before a colon is often put there by whom the error passes.
+        // The text before a colon is often added by a caller of what failed.
         let pieces = text.split('…').flat_map(|piece| piece.split(": "));
         let pieces = pieces.map(|piece| piece.trim_matches([' ', ',', ':', ';', '"']));
         let pieces = pieces.filter(|piece| piece.len() > 8 && !others.contains(piece));
@@ -88,7 +88,7 @@ fn every_complaint_of_the_sources_is_in_the_section() {
         "control.rs",
         "privileges.rs",
     ];
-    // What is told of what was done and why, and what systemd shows.
+    // What the log says was done and why, and what systemd shows.
     const NO_COMPLAINTS: [&str; 4] = ["info!(", "debug!(", "trace!(", "work.full("];
     const OTHERS: [&str; 8] = [
         "the commands are status and status bgp",

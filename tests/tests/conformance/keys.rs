@@ -95,8 +95,8 @@ fn of_the_daemon() -> Keys {
     let others = "[vxlan]\nx = 1\n[masquerade]\nx = 1\n[metrics]\nx = 1\n[probe]\nx = 1\n";
     for source in ["[source]", "[node]"] {
         node.write("/run/odd.toml", &format!("x = 1\n{source}\nx = 1\n{bgp}{others}"));
-        let told = node.try_run(&format!("{} check-config /run/odd.toml", exe.display())).stderr;
-        for line in told.lines() {
+        let answer = node.try_run(&format!("{} check-config /run/odd.toml", exe.display())).stderr;
+        for line in answer.lines() {
             let Some((place, list)) = line.split_once(" is no key: write one of ") else {
                 continue;
             };

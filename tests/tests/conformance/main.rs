@@ -28,7 +28,7 @@ mod tuning;
 
 use std::collections::BTreeSet;
 
-/// A row for what is no scenario excuses nothing, and nobody would notice.
+/// A row that names no scenario excuses nothing, and would go unnoticed.
 #[test]
 fn every_row_belongs_to_a_scenario() {
     let all = [
@@ -44,7 +44,10 @@ fn every_row_belongs_to_a_scenario() {
     ];
     let names: BTreeSet<&str> = all.into_iter().flatten().copied().collect();
     assert_eq!(names.len(), all.iter().map(|group| group.len()).sum::<usize>(), "a name twice");
-    assert!(names.contains(differences::WITNESS), "nobody has to use the rows of every scenario");
+    assert!(
+        names.contains(differences::WITNESS),
+        "no scenario has to use the rows of every scenario"
+    );
     let rows = differences::DIFFERENCES.iter();
     let lost: Vec<_> = rows
         .filter(|row| row.scenario != differences::EVERY && !names.contains(row.scenario))

@@ -1,5 +1,5 @@
 //! systemd-networkd with a file that takes every link, as images for clouds have it, and with ours
-//! that tells it which to leave alone.
+//! that names those to leave alone.
 
 use std::fs;
 use std::path::Path;
@@ -62,7 +62,7 @@ fn host(result: &Value) -> &str {
 }
 
 #[test]
-fn it_leaves_links_alone_that_it_is_told_of() {
+fn it_leaves_links_alone_that_its_configuration_exempts() {
     for runs_before in [true, false] {
         let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
         configure(&node, true);
@@ -85,7 +85,7 @@ fn it_leaves_links_alone_that_it_is_told_of() {
 
 /// Without our file it takes them over: what the file is for.
 #[test]
-fn it_takes_over_links_that_it_is_not_told_of() {
+fn it_takes_over_links_that_its_configuration_does_not_exempt() {
     let (node, pod) = (Node::new(), Pod::new());
     configure(&node, false);
     let _running = start(&node);

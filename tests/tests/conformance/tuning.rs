@@ -43,8 +43,8 @@ fn life(bench: &mut Bench, keys: &Value, args: Option<&str>) {
     let mut result = previous.clone();
     if outcome.code == Some(0) {
         result = outcome.ok();
-        let told = result["interfaces"][2]["mac"] == json!(MAC);
-        bench.see("the result has the MAC address asked for", told);
+        let answer = result["interfaces"][2]["mac"] == json!(MAC);
+        bench.see("the result has the MAC address asked for", answer);
         bench.see("addresses of the result", result["ips"].clone());
         bench.see("routes of the result", result["routes"].clone());
     }

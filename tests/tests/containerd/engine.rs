@@ -38,7 +38,7 @@ impl<'a> Engine<'a> {
     }
 
     fn run(&mut self) {
-        // runc makes the containers' cgroups below that of containerd. 0 is whoever writes.
+        // runc makes the containers' cgroups below that of containerd. 0 is the writing process.
         let script = format!(
             "mkdir -p {0}; echo 0 >{0}/cgroup.procs
             exec containerd --config /run/engine/config.toml --log-level info",

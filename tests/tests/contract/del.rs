@@ -163,7 +163,7 @@ fn after_someone_else_removed_parts(network: &Network) {
         let ready = ready(network);
         ready.node.sh(&script.replace("VETH", veth(&ready.result)));
         ready.attach().del(Some(&ready.result));
-        // Renamed, it is nobody's that DEL could know.
+        // Renamed, it is no link that DEL could recognise.
         ready.node.sh("ip link del other 2>/dev/null || :");
         let left = ready.before.difference(&network.steady(&ready.node));
         let more: Vec<_> = left.lines().filter(|line| line.contains(" + ")).collect();

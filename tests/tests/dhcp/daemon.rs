@@ -37,7 +37,7 @@ fn without_a_server_add_ends_after_its_time_and_leaves_nothing() {
     assert!(daemon.log().contains("no more tries"), "{}", daemon.log());
 }
 
-/// The exchange of a plugin that is killed is given up: no address is leased for nobody.
+/// The exchange of a plugin that is killed is given up: no address stays leased without a pod.
 #[test]
 fn a_plugin_that_is_killed_leases_nothing() {
     let (lan, pod) = (Lan::new(), Pod::new());
@@ -185,7 +185,7 @@ fn status_and_metrics_show_each_lease() {
 
 /// Whatever is sent to the socket, the daemon answers the next.
 #[test]
-fn nonsense_on_the_socket_hurts_nobody() {
+fn nonsense_on_the_socket_harms_no_lease() {
     let lan = Lan::new();
     let _dhcpd = lan.dhcpd(600, (100, 199), "");
     let mut daemon = Daemon::start(&lan.node, "");

@@ -20,9 +20,9 @@ fn a_server_that_comes_back_in_time_costs_nothing() {
     let problem = lease["problem"].as_str().unwrap();
     assert!(problem.contains("cannot be renewed: no server answers"), "{problem}");
     assert!(daemon.log().contains("the pod loses its network in "), "{}", daemon.log());
-    let told = attachment.status();
-    told.ok();
-    assert!(told.stderr.contains("cannot be renewed"), "{}", told.stderr);
+    let answer = attachment.status();
+    answer.ok();
+    assert!(answer.stderr.contains("cannot be renewed"), "{}", answer.stderr);
     ping(&pod, SERVER);
     let _dhcpd = lan.dhcpd(40, (100, 199), "");
     daemon.reaches("bound");

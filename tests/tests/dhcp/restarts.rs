@@ -88,7 +88,7 @@ fn a_restart_without_a_server_costs_no_lease() {
     ping(&pod, SERVER);
 }
 
-/// A daemon that is told to stop leaves its leases too, and its socket not.
+/// A daemon that is stopped keeps its leases too, and removes its socket.
 #[test]
 fn a_daemon_that_stops_keeps_the_leases_of_pods_that_live() {
     let lan = Lan::new();

@@ -110,7 +110,7 @@ fn step(
         let text = outcome.err().text();
         // By number: musl has other words for it than glibc.
         if !text.contains("(os error 5)") {
-            wrong.push(format!("the cause is not told: {text}"));
+            wrong.push(format!("the cause is not named: {text}"));
         }
     }
     match (command, ok) {

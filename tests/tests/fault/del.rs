@@ -13,7 +13,7 @@ use crate::{gateway, routed};
 
 const LEASES: &str = "/var/lib/cni/networks/pods";
 
-/// What somebody did to the node; VETH is the host's end.
+/// What another program did to the node; VETH is the host's end.
 const DAMAGES: [&str; 15] = [
     "true",
     "ip link del VETH",
@@ -59,7 +59,7 @@ fn every_damage_with_every_netns_and_every_result() {
     every_case(&conf::full(), &DAMAGES);
 }
 
-/// What somebody did to a node without a bridge.
+/// What another program did to a node without a bridge.
 const ROUTED_DAMAGES: [&str; 11] = [
     "true",
     "ip link del VETH",
@@ -198,7 +198,7 @@ fn boot(node: &Node, id: &str) {
         mount --bind /run/seam/boot_id /proc/sys/kernel/random/boot_id");
 }
 
-/// A runtime tells of the pods of before the boot one by one, while new ones have come.
+/// A runtime calls DEL for the pods from before the boot one by one, while new ones exist.
 #[test]
 fn after_a_reboot() {
     for (with_result, new_first) in [(true, true), (true, false), (false, true), (false, false)] {

@@ -138,7 +138,7 @@ fn killed_with_the_plugin_the_next_del_or_gc_finishes() {
             end(held.plugin);
             end(held.deletion);
             held.started.end();
-            assert_eq!(bench.node.veths().len(), 1, "nobody has deleted the link");
+            assert_eq!(bench.node.veths().len(), 1, "the link is not deleted yet");
             let attachment = bench.attach_plainly(&network);
             if by_gc {
                 attachment.gc(&[]).ok();

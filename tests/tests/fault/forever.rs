@@ -37,9 +37,9 @@ fn every_operation(command: &str) {
     let list =
         bench.seam().list(Victim::Plugin, || drop(call(&attachment, command, added.as_ref())));
     attachment.del(added.as_ref());
-    // What cannot be written to stdout cannot be told.
-    let told = firsts(list).into_iter().filter(|operation| operation.name != "write");
-    for (nth, operation) in told.enumerate() {
+    // An error that cannot be written to stdout cannot be reported.
+    let reportable = firsts(list).into_iter().filter(|operation| operation.name != "write");
+    for (nth, operation) in reportable.enumerate() {
         // EAGAIN of flock(2) is another call at work, for which a minute is waited.
         let all = [("EIO", true), ("EAGAIN", operation.name != "flock")];
         let errors =

@@ -12,7 +12,7 @@ use crate::report::Counts;
 use crate::seam::{Operation, Victim};
 use crate::{gateway, routed};
 
-/// Which failures are tried on an operation, with the text by which an error tells of each.
+/// Which failures are tried on an operation, with the text by which an error names each.
 fn errors(operation: &Operation) -> Vec<(&'static str, &'static str)> {
     let usual = match operation.name.as_str() {
         // What the kernel says of a full socket, and of a full disk.
@@ -143,8 +143,10 @@ impl Scenario {
                 format!("success, where it is not known to do no harm: {line}")
             });
         } else {
-            let told = outcome.err().text();
-            end.expect(told.contains(text), || format!("the cause is not told: {told}"));
+            let text_of_error = outcome.err().text();
+            end.expect(text_of_error.contains(text), || {
+                format!("the cause is not named: {text_of_error}")
+            });
         }
         match (self.command, ok) {
             ("ADD", true) => self.works(&attachment, bench, &outcome.ok(), &mut end),
@@ -216,7 +218,7 @@ const IN_A_PLUGIN: &[&str] = &[
     "/fd/",
     // A record's name, which is looked at again.
     "stat(\"",
-    // By this pipe a child tells that it could not be run: posix_spawn(3) of musl.
+    // By this pipe a child reports that it could not be run: posix_spawn(3) of musl.
     "read(…<pipe:[…, 4) ",
     // The kernel's words for its errors.
     "NETLINK_EXT_ACK, [1]",
@@ -283,7 +285,7 @@ const IN_IPAM: &[&str] = &[
     "read(…</var/lib/cni/networks/pods/last_reserved_ip.",
 ];
 
-/// What DEL can do nothing without: its configuration, and the socket by which the kernel tells
+/// What DEL can do nothing without: its configuration, and the socket by which the kernel reports
 /// whose the link is, and stops it. As long as the pod may send, its address and its rules stay.
 const DEL_NEEDS: &[&str] = &[
     "read(0<",

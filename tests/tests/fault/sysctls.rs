@@ -1,5 +1,5 @@
 //! Sysctls of the pod that keep failing: one that a pod can do without is done without, where the
-//! kernel lacks it or nobody may write it; everything else fails ADD, which leaves nothing.
+//! kernel lacks it or it is read-only; everything else fails ADD, which leaves nothing.
 
 use ferrule_tests::conf;
 use ferrule_tests::node::Place;
@@ -46,10 +46,11 @@ fn keep_failing(config: &Value, victim: Victim, keys: &[(bool, &str)]) {
                 }
                 attachment.del(Some(&result));
             } else {
-                let told = outcome.err().text();
+                let text_of_error = outcome.err().text();
                 let cause = format!("(os error {number})");
-                let named = told.contains(&format!("sysctl net/{key}")) && told.contains(&cause);
-                assert!(named, "{case}: {told}");
+                let named = text_of_error.contains(&format!("sysctl net/{key}"))
+                    && text_of_error.contains(&cause);
+                assert!(named, "{case}: {text_of_error}");
             }
             let left = bench.left();
             assert!(left.is_nothing(), "{case} left:\n{left}");
@@ -67,7 +68,7 @@ fn of_a_routed_pod() {
     keep_failing(&routed(&conf::full()), Victim::Bgp, BY_BGP);
 }
 
-/// A distribution that makes devices without IPv6, and a /proc/sys that nobody may write: such a
+/// A distribution that makes devices without IPv6, and a read-only /proc/sys: such a
 /// pod can have no IPv6 address.
 #[test]
 fn read_only_where_ipv6_is_switched_off() {
@@ -76,9 +77,12 @@ fn read_only_where_ipv6_is_switched_off() {
         bench.pod.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
         bench.node.sh("mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys");
         let attachment = bench.attach_plainly(&config);
-        let told = attachment.try_add().err().text();
+        let text_of_error = attachment.try_add().err().text();
         let key = "sysctl net/ipv6/conf/eth0/disable_ipv6 to 0";
-        assert!(told.contains(key) && told.contains("(os error 30)"), "{told}");
+        assert!(
+            text_of_error.contains(key) && text_of_error.contains("(os error 30)"),
+            "{text_of_error}"
+        );
         bench.node.sh("umount /proc/sys");
         let left = bench.left();
         assert!(left.is_nothing(), "{left}");

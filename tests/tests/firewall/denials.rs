@@ -20,7 +20,7 @@ fn iptables(node: &Node, rules: &[&str]) {
 }
 
 /// A pod without the plugin does not reach the host outside; one with it does, and is answered, and
-/// nobody reaches it from there unasked.
+/// no host reaches it from there with a new connection.
 fn pods_pass(deny: impl Fn(&Node)) {
     let (node, outside) = node();
     deny(&node);

@@ -20,7 +20,7 @@ fn policy(policy: &str) -> Value {
     }
 }
 
-/// What reaches whom: within the first bridge, from it to the second, and back.
+/// Which packets arrive: within the first bridge, from it to the second, and back.
 fn paths(bins: &Bins, first: &str, second: &str) -> [bool; 3] {
     let (node, outside) = node();
     filter_bridged(&node);

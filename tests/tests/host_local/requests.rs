@@ -117,7 +117,7 @@ fn nonsense_is_refused() {
     }
 }
 
-/// A request moves the turn of nobody else.
+/// A requested address does not make later ADDs skip free ones.
 #[test]
 fn a_request_does_not_lead_past_free_addresses_for_ever() {
     let node = Node::new();

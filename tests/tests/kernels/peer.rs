@@ -1,4 +1,4 @@
-//! Servers that tell each client as whom they see it: socat gives the address to the program that it
+//! Servers that send each client the address that they see: socat gives the address to the program that it
 //! starts, which prints it to the client.
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Server {
         Server { protocol, _families: [(4, ""), (6, ",ipv6only")].map(of_family) }
     }
 
-    /// As whom the server sees `from`, which connects to this address and port.
+    /// The address by which the server sees `from`, which connects to this address and port.
     #[track_caller]
     pub fn sees(&self, from: &impl Place, address: &str, port: u16) -> String {
         let (family, shown) = if address.contains(':') {

@@ -34,7 +34,7 @@ impl<'a> Crowd<'a> {
 
     /// Adds many, 32 at a time, without packets. A bridge sends what each newcomer announces to
     /// all its ports, and where they are hundreds the kernel's queue for it is full
-    /// (net.core.netdev_max_backlog, 1000): it drops first packets, whoever added the pods.
+    /// (net.core.netdev_max_backlog, 1000): it drops first packets, whichever plugin added the pods.
     pub fn fill(node: &'a Node, config: &Value, count: usize) -> Self {
         let mut members = vec![];
         while members.len() < count {

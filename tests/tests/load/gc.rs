@@ -65,7 +65,7 @@ fn gc_of_many_of_which_few_remain() {
     assert_same(&before, &steady(&node));
 }
 
-/// Records are on tmpfs and may be lost: the marks in the kernel tell as well.
+/// Records are on tmpfs and may be lost: the marks in the kernel suffice.
 #[test]
 fn gc_of_many_without_records() {
     let (all, valid) = (count(20, 100), count(3, 9));

@@ -30,7 +30,7 @@ const ESCAPES: [&str; 16] = [
     "pöds",
 ];
 
-/// Interface names that the kernel takes, and what they would do where nobody quotes.
+/// Interface names that the kernel takes, and what they would do unquoted.
 const INTERFACES: [&str; 11] = [
     "e\"};flush",
     "e\\\"",
@@ -99,7 +99,7 @@ fn an_ipam_type_that_is_a_path_runs_nothing() {
 }
 
 #[test]
-fn gc_lists_with_hostile_names_harm_nobody() {
+fn gc_lists_with_hostile_names_harm_no_attachment() {
     let (node, pod) = (Node::new(), Pod::new());
     let attachment = node.attach(&full(), &pod);
     let result = attachment.add();
@@ -157,7 +157,7 @@ fn interface_names_that_would_inject_into_comments() {
 
 /// Container IDs as long as an environment allows: marks and comments hold the hash and a part.
 #[test]
-fn long_container_ids_are_cut_and_told_apart() {
+fn long_container_ids_are_cut_and_remain_distinct() {
     let node = Node::new();
     let before = steady(&node);
     let pods = crate::crowd::pods(4);

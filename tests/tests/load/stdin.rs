@@ -24,7 +24,7 @@ fn run(node: &Node, pod: &Pod, plugin: &str, command: &str, stdin: &[u8]) -> Out
     Call { stdin: stdin.to_vec(), ..call }.run(node)
 }
 
-/// A hundred megabytes, of which each is a text that somebody could send.
+/// A hundred megabytes, each of which a client could send.
 fn huge() -> [(&'static str, Vec<u8>); 4] {
     let config = full().to_string();
     let padded = |before: &str, byte: u8, after: &str| {

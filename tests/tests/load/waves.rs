@@ -106,7 +106,7 @@ fn the_first_use_of_a_node_is_raced_by_64() {
     report(&format!("a fresh node each: {took}"));
 }
 
-/// GC while pods come and go: what it is told to keep is kept, also while its ADD runs.
+/// GC while pods come and go: attachments that it lists are kept, also while its ADD runs.
 #[test]
 fn gc_runs_beside_adds_and_dels() {
     let node = Node::new();

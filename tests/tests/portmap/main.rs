@@ -122,7 +122,7 @@ pub fn udp(from: &impl Place, to: &str, server: &impl Place, port: u16) -> Resul
     ask(&client, &server)
 }
 
-/// One question of a connected client and its answer; whom the server saw.
+/// One question of a connected client and its answer: the address that the server saw.
 pub fn ask(client: &UdpSocket, server: &UdpSocket) -> Result<IpAddr, String> {
     for end in [client, server] {
         end.set_read_timeout(Some(LIMIT)).map_err(text)?;

@@ -1,4 +1,4 @@
-//! Who reaches a host port, and whom the pod sees.
+//! Who reaches a host port, and which source the pod sees.
 
 use ferrule_tests::conf::{self, GATEWAY4, GATEWAY6, with};
 use ferrule_tests::node::Place;

@@ -1,4 +1,4 @@
-//! The house's own rules: who may use whom, what no tree may hold, and that documents name what is
+//! The rules of this repository: which crate may use which, what no tree may hold, and that documents name what is
 //! there.
 #![allow(
     clippy::unwrap_used,
@@ -447,9 +447,10 @@ fn the_times_of_the_readme_are_those_of_the_bench() {
     };
     let expected = TIMES.iter().map(|(case, call, label)| [vec![*case, *call], figures(label)]);
     let expected: Vec<Vec<&str>> = expected.map(|row| row.concat()).collect();
-    let told = table(&readme, "| Case | | Ferrule, ms | reference, ms | reference / Ferrule |");
-    let of_readme: Vec<_> = told.iter().filter(|row| !expected.contains(row)).collect();
-    let of_bench: Vec<_> = expected.iter().filter(|row| !told.contains(row)).collect();
+    let in_readme =
+        table(&readme, "| Case | | Ferrule, ms | reference, ms | reference / Ferrule |");
+    let of_readme: Vec<_> = in_readme.iter().filter(|row| !expected.contains(row)).collect();
+    let of_bench: Vec<_> = expected.iter().filter(|row| !in_readme.contains(row)).collect();
     assert!(
         of_readme.is_empty() && of_bench.is_empty(),
         "README.md alone has {of_readme:#?}, docs/bench.md alone has {of_bench:#?} (labels: TIMES)"

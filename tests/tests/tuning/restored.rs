@@ -32,7 +32,7 @@ fn del_restores_every_value_whatever_it_knows() {
 fn a_repeated_add_restores_what_was_before_the_first() {
     for lost in ["true", "rm -f /run/ferrule/attachments/tuning-*"] {
         let (node, pod) = (Node::new(), Pod::new());
-        // Of sysctls the record alone tells.
+        // Original sysctls are only in the record.
         let keys = if lost == "true" {
             all_keys()
         } else {
@@ -67,7 +67,7 @@ fn a_repeated_add_with_fewer_keys_restores_the_others() {
     assert_eq!(values(&pod), had);
 }
 
-/// The container is started again in a new namespace, and nobody called DEL: what the earlier pod had
+/// The container is started again in a new namespace, and no DEL was called: what the earlier pod had
 /// is no matter of the new one's.
 #[test]
 fn a_new_pod_of_the_same_id_gets_nothing_of_the_earlier_one() {

@@ -193,8 +193,8 @@ fn rules_of_iptables_legacy_are_reported() {
         }
         let outcome = node.attach(&config, &pod).try_del(Some(&result));
         outcome.ok();
-        let told = format!("rules of iptables-legacy; those of container {} stay", pod.id());
-        assert!(outcome.stderr.contains(&told), "{outcome:?}");
+        let warning = format!("rules of iptables-legacy; those of container {} stay", pod.id());
+        assert!(outcome.stderr.contains(&warning), "{outcome:?}");
         assert!(left(&node).is_empty(), "the rest goes: {}", left(&node));
         assert_ne!(saved(), 0, "they stay");
     }

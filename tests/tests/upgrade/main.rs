@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 pub enum Reference {
     /// Debian's 1.1.1, of 2022.
     Old,
-    /// The newest, which masquerades by iptables unless it is told otherwise.
+    /// The newest, which masquerades by iptables unless configured otherwise.
     Newest,
-    /// The newest, told to masquerade by nftables.
+    /// The newest, configured to masquerade by nftables.
     Nftables,
 }
 
@@ -93,7 +93,7 @@ pub fn newest(config: &Value) -> Value {
     conf::with(config, &json!({"cniVersion": "1.1.0"}))
 }
 
-/// Every rule, set element and chain of an attachment that is left, whoever's it is.
+/// Every rule, set element and chain of an attachment that is left, of any plugin.
 pub fn rules(node: &Node) -> Vec<String> {
     let mut left = vec![];
     for tool in ["iptables-save -t nat", "ip6tables-save -t nat"] {

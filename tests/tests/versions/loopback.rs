@@ -64,7 +64,7 @@ fn check_is_up() {
 }
 
 #[test]
-fn an_address_that_is_none_of_a_loopback_is_told() {
+fn a_non_loopback_address_is_reported() {
     let (node, pod) = (Node::new(), Pod::new());
     let attachment = loopback(&node, &pod, "1.1.0");
     pod.run("ip addr add 192.0.2.1/32 dev lo");

@@ -43,7 +43,7 @@ fn refusals_name_key_and_value_and_say_what_the_reference_says() {
 
 /// Whatever the kernel has: it works, or says which module is missing and leaves nothing.
 #[test]
-fn a_kernel_without_the_device_is_told_which_module_is_missing() {
+fn on_a_kernel_without_the_device_the_error_names_the_module() {
     let (node, pod) = (Node::new(), Pod::new());
     let first = node.attach(&conf::v4(), &pod).add();
     let has_vrf = pod.try_run("ip link add probe type vrf table 9").status.success();
