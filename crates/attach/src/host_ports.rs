@@ -105,8 +105,12 @@ impl Kernel {
         let gone = self.nft()?.del_host_ports(ports, pods, sources, mark)?;
         self.forget_flows(&gone, |flow, mapping| flow.answers == mapping.to);
         let links = pods.iter().filter(|pod| pod.address.is_ipv4() && sources != Sources::Kept);
+        let flushed = gone.is_empty() && !ports.is_empty();
         for link in links.filter_map(|pod| pod.link.as_deref()) {
             self.end_own_localnet(link)?;
+            if flushed {
+                self.end_flushed_localnet(link)?;
+            }
         }
         self.end_localnet()?;
         Ok(gone.len() == ports.len() && !ports.is_empty())
@@ -120,6 +124,28 @@ impl Kernel {
             None => {}
         }
         Ok(self.nft()?.del_guarded_link(name)?)
+    }
+
+    /// Of a link whose old value a flush of nf_tables took along: with the guard gone, pods would reach
+    /// the node's loopback. The value of new links counts as the old one.
+    fn end_flushed_localnet(&mut self, name: &str) -> Result<()> {
+        if self.link(Place::Host, name)?.is_none() || is_on("default")? {
+            return Ok(());
+        }
+        let link = LocalnetLink { name: name.to_owned(), was: false };
+        if !self.is_guarded(name)? {
+            switch(&link, false)?;
+        }
+        // By the ADD of another attachment, maybe meanwhile: it found what the flushed one had set.
+        if self.is_guarded(name)? {
+            self.nft()?.set_localnet_was_off(name)?;
+            switch(&link, true)?;
+        }
+        Ok(())
+    }
+
+    fn is_guarded(&mut self, name: &str) -> Result<bool> {
+        Ok(self.nft()?.guarded_links()?.iter().any(|link| link.name == name))
     }
 
     /// Of links that are gone: a pod's own went with the pod, and no record told of it.

@@ -6,8 +6,8 @@
 use serde::Serialize;
 use serde::de::value::{BorrowedStrDeserializer, MapDeserializer, UnitDeserializer};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Expected, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, Visitor,
 };
 use serde_json::{Map, Value};
 use std::{fmt, slice};
@@ -33,6 +33,48 @@ impl Fault {
 impl serde::de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Fault {
         Fault { path: String::new(), message: message.to_string() }
+    }
+
+    fn invalid_type(found: Unexpected, wanted: &dyn Expected) -> Fault {
+        Fault::custom(format!(
+            "invalid type: {}, expected {}",
+            found_word(found),
+            wanted_word(wanted)
+        ))
+    }
+
+    fn invalid_value(found: Unexpected, wanted: &dyn Expected) -> Fault {
+        Fault::custom(format!(
+            "invalid value: {}, expected {}",
+            found_word(found),
+            wanted_word(wanted)
+        ))
+    }
+}
+
+/// A value in JSON's words: serde's are those of Rust.
+fn found_word(found: Unexpected) -> String {
+    match found {
+        Unexpected::Float(number) => format!("number `{number}`"),
+        Unexpected::Seq => "list".to_owned(),
+        Unexpected::Map => "object".to_owned(),
+        Unexpected::Unit => "null".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn wanted_word(wanted: &dyn Expected) -> String {
+    let most = |most: u64| format!("a whole number from 0 to {most}");
+    match wanted.to_string().as_str() {
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "u8" => most(u8::MAX.into()),
+        "u16" => most(u16::MAX.into()),
+        "u32" => most(u32::MAX.into()),
+        "u64" | "usize" => most(u64::MAX),
+        "f32" | "f64" => "a number".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "an object".to_owned(),
+        other => other.to_owned(),
     }
 }
 
@@ -93,7 +135,11 @@ impl<'de> Deserializer<'de> for Node<'de> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Number(number) => number.deserialize_any(visitor).map_err(Fault::custom),
+            Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+                (Some(number), _) => visitor.visit_u64(number),
+                (None, Some(number)) => visitor.visit_i64(number),
+                (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::INFINITY)),
+            },
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Array(items) => visitor.visit_seq(Items(items.iter(), 0)),
             Value::Object(map) => visitor.visit_map(Entries {
@@ -257,6 +303,33 @@ mod tests {
         let fault = decode::<Outer>(&json!({"gateway": "10.0.0"})).unwrap_err().to_string();
         assert_eq!(fault, "gateway: invalid IP address syntax");
         let fault = decode::<Outer>(&json!([])).unwrap_err().to_string();
-        assert_eq!(fault, "invalid type: sequence, expected an object");
+        assert_eq!(fault, "invalid type: list, expected an object");
+    }
+
+    #[test]
+    fn a_fault_speaks_of_json_and_not_of_rust() {
+        for (value, wanted) in [
+            (
+                json!({"mtu": "1400"}),
+                "mtu: invalid type: string \"1400\", expected a whole number from 0 to 4294967295",
+            ),
+            (
+                json!({"mtu": 1.5}),
+                "mtu: invalid type: number `1.5`, expected a whole number from 0 to 4294967295",
+            ),
+            (
+                json!({"mtu": -1}),
+                "mtu: invalid value: integer `-1`, expected a whole number from 0 to 4294967295",
+            ),
+            (
+                json!({"mtu": {}}),
+                "mtu: invalid type: object, expected a whole number from 0 to 4294967295",
+            ),
+            (json!({"ranges": {}}), "ranges: invalid type: object, expected a list"),
+            (json!({"sysctl": []}), "sysctl: invalid type: list, expected an object"),
+            (json!({"dataDir": 5}), "dataDir: invalid type: integer `5`, expected a string"),
+        ] {
+            assert_eq!(decode::<Outer>(&value).unwrap_err().to_string(), wanted);
+        }
     }
 }

@@ -53,8 +53,10 @@ const DEFAULT_ADMIN: &str = "CNI-ADMIN";
 /// The longest name of a chain that iptables takes (XT_EXTENSION_MAXNAMELEN without the NUL).
 const CHAIN_NAME_MAX: usize = 28;
 
-/// Chains of iptables' table `filter` that the administrator's cannot be.
-const TAKEN: [&str; 4] = ["INPUT", "FORWARD", "OUTPUT", "CNI-FORWARD"];
+/// Chains of iptables' table `filter` that the administrator's cannot be, and verdicts: what
+/// `iptables-save` lists as `-j DROP` drops everything once it is restored.
+const TAKEN: [&str; 8] =
+    ["INPUT", "FORWARD", "OUTPUT", "CNI-FORWARD", "ACCEPT", "DROP", "RETURN", "QUEUE"];
 
 impl Config {
     /// Reads and validates the keys.
@@ -112,7 +114,7 @@ fn admin(name: &str) -> Result<String> {
     match name {
         "" => Ok(DEFAULT_ADMIN.to_owned()),
         taken if TAKEN.contains(&taken) => {
-            wrong("this chain has a purpose already; choose another name")
+            wrong("this name has a purpose already; choose another one")
         }
         long if long.len() > CHAIN_NAME_MAX => wrong("a chain's name has at most 28 bytes"),
         odd if !odd.bytes().all(|byte| byte.is_ascii_graphic()) || odd.starts_with(['-', '!']) => {

@@ -122,7 +122,10 @@ fn what_neither_the_kernel_nor_the_reference_takes_is_refused_by_name() {
         (json!({"egressRate": 800, "egressBurst": 7}), "egressBurst is less than a byte"),
         (json!({"ingressRate": -1}), "ingressRate: invalid value: integer `-1`"),
         (json!({"ingressRate": "fast"}), "ingressRate: invalid type: string \"fast\""),
-        (json!({"ingressRate": 1.5}), "ingressRate: invalid type: floating point"),
+        (
+            json!({"ingressRate": 1.5}),
+            "ingressRate: invalid type: number `1.5`, expected a whole number",
+        ),
         (
             json!({"runtimeConfig": {"bandwidth": {"egressRate": []}}}),
             "runtimeConfig.bandwidth.egressRate: invalid type",

@@ -15,18 +15,21 @@ fn ports() -> Value {
 
 const RECORDS: &str = "/run/ferrule/attachments";
 
+fn bridges_switch() -> String {
+    format!("net/ipv4/conf/{}/route_localnet", conf::BRIDGE)
+}
+
 /// A pod with host ports is removed by `del`; nothing is left.
 fn removed(main: &Value, keys: &Value, del: impl Fn(&Mapped<'_>)) {
     let (node, pod) = (Node::new(), Pod::new());
     let _outside = Outside::beside(&node);
     let main_pod = Mapped::without_ports(&node, &pod, main, &with(&portmap(&ports()), keys));
     let before = state(&node);
-    let switch = format!("net/ipv4/conf/{}/route_localnet", conf::BRIDGE);
     main_pod.add_ports();
     assert!(!rules(&node).is_empty());
     del(&main_pod);
     assert_eq!(rules(&node), "");
-    assert_eq!(node.sysctl(&switch), "0", "the node's loopback is closed again");
+    assert_eq!(node.sysctl(&bridges_switch()), "0", "the node's loopback is closed again");
     assert_same(&before, &state(&node));
     refused(&node, &at(NODE4, 8080));
     // Once more is no error.
@@ -81,10 +84,41 @@ fn after_the_main_plugin() {
 #[test]
 fn after_a_flush_of_nftables() {
     let (node, pod) = (Node::new(), Pod::new());
-    let mapped = Mapped::add(&node, &pod, &conf::dual(), &portmap(&ports()));
-    node.run("nft flush ruleset");
-    mapped.try_ports("DEL").ok();
-    assert!(!node.sh(&format!("ls {RECORDS}")).contains("portmap"));
+    let mapped = Mapped::without_ports(&node, &pod, &conf::dual(), &portmap(&ports()));
+    let before = state(&node);
+    for again in [false, true] {
+        mapped.add_ports();
+        node.run("nft flush ruleset");
+        if again {
+            mapped.add_ports();
+        }
+        mapped.try_ports("DEL").ok();
+        assert!(!node.sh(&format!("ls {RECORDS}")).contains("portmap"));
+        assert_eq!(node.sysctl(&bridges_switch()), "0", "the node's loopback is closed again");
+        assert_same(&before, &state(&node));
+    }
+}
+
+/// The flush takes the guard and the link's old value along, and a pod that comes then finds the switch
+/// on.
+#[test]
+fn of_pods_before_and_after_a_flush_the_last_closes_the_nodes_loopback() {
+    for old_first in [false, true] {
+        let (node, [one, two]) = (Node::new(), [Pod::new(), Pod::new()]);
+        let with_port = |at| portmap(&json!([port(at, 80, "tcp")]));
+        let old = Mapped::add(&node, &one, &conf::v4(), &with_port(8080));
+        node.run("nft flush ruleset");
+        let new = Mapped::add(&node, &two, &conf::v4(), &with_port(8081));
+        let (first, last) = if old_first { (&old, &new) } else { (&new, &old) };
+        first.try_ports("DEL").ok();
+        if old_first {
+            assert_eq!(node.sysctl(&bridges_switch()), "1");
+            new.try_ports("CHECK").ok();
+        }
+        last.try_ports("DEL").ok();
+        assert_eq!(node.sysctl(&bridges_switch()), "0", "old first: {old_first}");
+        assert_eq!(rules(&node), "");
+    }
 }
 
 /// The reference leaves the ports of a network that was renamed (issue 752 of its repository).
@@ -169,7 +203,7 @@ fn route_localnet_gets_its_old_value() {
         let (node, pod) = (Node::new(), Pod::new());
         let mapped =
             Mapped::without_ports(&node, &pod, &conf::v4(), &portmap(&json!([port(1, 2, "tcp")])));
-        let switch = format!("net/ipv4/conf/{}/route_localnet", conf::BRIDGE);
+        let switch = bridges_switch();
         node.set_sysctl(&switch, old);
         mapped.add_ports();
         assert_eq!(node.sysctl(&switch), "1");

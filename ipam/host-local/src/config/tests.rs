@@ -118,7 +118,7 @@ fn errors() {
             "",
             "runtimeConfig.ipRanges[0][0].subnet: invalid CIDR address: x",
         ),
-        (ranges(json!([{"subnet": subnet}])), "", "ipam.ranges[0]: invalid type: map"),
+        (ranges(json!([{"subnet": subnet}])), "", "ipam.ranges[0]: invalid type: object"),
         (ipam(json!({"subnet": subnet, "dataDir": 5})), "", "ipam.dataDir: invalid type"),
         (ipam(json!({"subnet": subnet, "routes": [{"dst": "x"}]})), "", "ipam.routes[0].dst: "),
         (

@@ -46,6 +46,7 @@ fn what_is_invalid_is_refused_with_key_and_value() {
         (json!({"ingressPolicy": "closed"}), 7, "unknown ingress policy: \"closed\""),
         (json!({"iptablesAdminChainName": "FORWARD"}), 7, "iptablesAdminChainName \"FORWARD\""),
         (json!({"iptablesAdminChainName": "CNI-FORWARD"}), 7, "\"CNI-FORWARD\""),
+        (json!({"iptablesAdminChainName": "DROP"}), 7, "iptablesAdminChainName \"DROP\""),
         (json!({"iptablesAdminChainName": "-j"}), 7, "\"-j\""),
         (json!({"iptablesAdminChainName": "a b"}), 7, "\"a b\""),
         (json!({"iptablesAdminChainName": "é"}), 7, "\"é\""),
