@@ -10,6 +10,7 @@
 )]
 
 mod bgp;
+mod dhcp;
 mod lease;
 mod leases;
 mod netlink;
@@ -18,6 +19,7 @@ mod resolv_conf;
 mod stdin;
 
 pub use bgp::bgp;
+pub use dhcp::dhcp;
 pub use lease::lease;
 pub use leases::leases;
 pub use netlink::{nftables, rtnetlink};
@@ -29,7 +31,7 @@ pub use stdin::stdin;
 pub type Body = fn(&[u8]);
 
 /// Every body, by the name of its target.
-pub const BODIES: [(&str, Body); 8] = [
+pub const BODIES: [(&str, Body); 9] = [
     ("stdin", stdin),
     ("prev_result", prev_result),
     ("lease", lease),
@@ -38,6 +40,7 @@ pub const BODIES: [(&str, Body); 8] = [
     ("rtnetlink", rtnetlink),
     ("nftables", nftables),
     ("bgp", bgp),
+    ("dhcp", dhcp),
 ];
 
 /// An error is one document in every version of the protocol.

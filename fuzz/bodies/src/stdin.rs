@@ -2,8 +2,9 @@
 
 use crate::is_told;
 use attach::chain::Chained;
-use attach::{Item, Maker, Network, Setting, alias, comment};
+use attach::{Item, LinkRoute, Maker, Network, Routing, Setting, alias, comment};
 use cni::{Attachment, Env, Label, NetConf, Request, Result};
+use ipnetwork::IpNetwork;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -62,9 +63,9 @@ pub(crate) fn understood(request: &Request) {
     let previous = request.conf.prev_result.clone().unwrap_or_default();
     let ports = portmap::Config::read(request);
     chained(request, ports.map(|config| portmap::plan::Plan::new(config, request, &previous)));
-    if let Err(error) = bandwidth::Config::read(request) {
-        is_told(&error);
-    }
+    chained(request, bandwidth::Config::read(request).map(|config| limited(request, config)));
+    chained(request, sbr::Config::read(request).and_then(|config| sourced(request, config)));
+    chained(request, vrf::Config::read(request));
     let ipam = host_local::config::Config::load(request);
     let planned = ipam.as_ref().map_err(Clone::clone).and_then(|config| config.plan().map(drop));
     if let Err(error) = planned {
@@ -73,6 +74,60 @@ pub(crate) fn understood(request: &Request) {
     if let Err(error) = static_ipam::config::Config::load(request) {
         is_told(&error);
     }
+    match dhcp::config::Config::load(request) {
+        Ok(config) => sent(&config.options),
+        Err(error) => is_told(&error),
+    }
+}
+
+/// A limit of the host's end of a veth pair.
+fn limited(request: &Request, config: bandwidth::Config) -> bandwidth::Limited {
+    let [ifb, _] = bandwidth::ifb_names(&request.attachment());
+    is_link_name(&ifb);
+    bandwidth::Limited { config, host: "veth1".to_owned(), mtu: 1500, ifb, ours: true }
+}
+
+/// The routing of an interface whose subnets are those of the result.
+fn sourced(request: &Request, config: sbr::Config) -> Result<sbr::Sourced> {
+    let previous = request.conf.prev_result.clone().unwrap_or_default();
+    let link = &request.env.ifname;
+    let ips = sbr::plan::addresses(link, &previous)?;
+    let routes = ips.iter().map(|ip| connected(ip.address)).collect();
+    let found = Routing { tables: vec![100], routes, ..Routing::default() };
+    let routing = sbr::plan::routing(&config, link, &ips, &found);
+    let is_free = |table: u32| config.table == Some(table) || table != 100;
+    assert!(routing.rules.iter().all(|(_, table)| is_free(*table)), "{routing:?}");
+    assert_eq!(routing.rules.len(), ips.len());
+    Ok(sbr::Sourced { config, routing })
+}
+
+/// The route that the kernel adds with an address.
+fn connected(address: IpNetwork) -> LinkRoute {
+    LinkRoute {
+        dst: IpNetwork::new(address.network(), address.prefix()).unwrap(),
+        gateway: None,
+        onlink: false,
+        priority: 0,
+        table: 254,
+        scope: None,
+        source: address.is_ipv4().then(|| address.ip()),
+        mtu: None,
+        advmss: None,
+        protocol: 2,
+    }
+}
+
+/// Options that a client can send: each once, and none that every message has of its own.
+fn sent(options: &dhcp::config::Options) {
+    let is_code = |code: &u8| (1..255).contains(code);
+    assert!(options.requested.iter().all(is_code), "{options:?}");
+    let message = dhcp::message::Message::new(dhcp::message::Kind::Discover, 1, [2; 6]);
+    let with = options.provided.iter().fold(message.clone(), |message, (code, value)| {
+        assert!(is_code(code) && value.len() < 256, "{options:?}");
+        message.with(*code, value.as_bytes())
+    });
+    assert_eq!(with.options.len(), options.provided.len() + message.options.len(), "{options:?}");
+    assert_eq!(dhcp::message::Message::decode(&with.encode()), Some(with));
 }
 
 /// A name that becomes a file's stays in its directory.
