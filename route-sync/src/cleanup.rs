@@ -19,8 +19,8 @@ pub struct Cleaned {
     pub errors: Vec<Error>,
 }
 
-/// Removes routes, tunnel devices, nftables rules and files of the daemon. What fails hinders
-/// nothing else.
+/// Removes routes, tunnel devices, nftables rules and files of the daemon. After a failure
+/// it continues with the rest.
 ///
 /// # Errors
 /// A daemon runs, or it cannot be determined whether one does: nothing is removed.

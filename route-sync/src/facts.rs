@@ -8,8 +8,8 @@ use node::vtep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// The links that carry addresses of this node, and where one that leads nowhere does also network
-/// cards and the like without one: not those of pods, nor our own tunnels.
+/// The links with addresses of this node. If `lo` or a dummy has one, also links without addresses
+/// that may lead to other nodes, such as network cards; but never pods' links or our own tunnels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// By index.
@@ -45,7 +45,7 @@ pub struct Link {
     pub addresses: Vec<IpNetwork>,
 }
 
-/// Whether a link is a tunnel of ours, whether or not its maker lived to mark it.
+/// Whether a link is a tunnel of ours, even if the process that made it died before it set the mark.
 pub fn is_tunnel(link: &net::Link) -> bool {
     let local = link.vxlan.as_ref().and_then(|vxlan| vxlan.local);
     let made = local.is_some_and(|local| link.mac == Mac(vtep::mac(local)));
@@ -90,10 +90,9 @@ impl Facts {
         self.links.iter().find(|(_, link)| link.holds(address)).map(|(index, link)| (*index, link))
     }
 
-    /// The MTU of what is routed, in bytes, where `link` holds the node's address: the link's own,
-    /// or where that leads nowhere the least of those that may lead to other nodes. A
-    /// bridge of this node's pods, whose CIDRs are `own`, does not, and has the MTU that follows
-    /// from this one.
+    /// The MTU of routed packets, in bytes; `link` holds the node's address. It is the link's own, or
+    /// if that is `lo` or a dummy, the smallest of the links that may lead to other nodes. The
+    /// bridge of this node's pods, whose CIDRs are `own`, is not one: its MTU is derived from this.
     pub fn mtu(&self, link: &Link, own: &[IpNetwork]) -> u32 {
         // The loopback device's is 65536.
         if !link.leads_nowhere {

@@ -22,7 +22,7 @@ pub enum Query {
 pub struct Figures {
     /// As [`Report::synced`].
     pub synced: bool,
-    /// Nodes in the set that stands.
+    /// Nodes in the set in force.
     pub nodes: u64,
     /// CIDRs by path and state.
     pub cidrs: Vec<(Path, State, u64)>,

@@ -27,7 +27,7 @@ pub struct Report {
     /// What fails or is refused and is no CIDR's: the VXLAN device, nftables, a node without
     /// address.
     pub problems: Vec<Problem>,
-    /// What is as configured, and may not be what is wanted.
+    /// Settings that are probably not intended.
     #[serde(default)]
     pub remarks: Vec<String>,
     /// `[probe]`; absent where it is off.
@@ -59,7 +59,7 @@ pub struct ProbeReport {
 pub struct SourceReport {
     /// Its kind and place: `file /etc/ferrule/nodes.toml`.
     pub name: String,
-    /// Nodes in the set that stands.
+    /// Nodes in the set in force.
     pub nodes: usize,
     /// When that set came, seconds since 1970; absent when there is none.
     pub since: Option<u64>,

@@ -77,9 +77,9 @@ impl View {
         self.diff().wanted(dst)
     }
 
-    /// Decides again what must exist; returns what must have existed before, without what is large.
+    /// Decides again what must exist; returns the previous decision, without its large parts.
     pub fn decide(&mut self) -> Desired {
-        // Not both at once: of 5,000 nodes one takes 4 MB.
+        // Not both in memory at once: with 5,000 nodes each takes 4 MB.
         let before = std::mem::take(&mut self.desired);
         let before = Desired {
             tunnel: before.tunnel,

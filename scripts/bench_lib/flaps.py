@@ -83,7 +83,7 @@ class Peer:
 
     @staticmethod
     def dial():
-        """A connection, unless nobody listens yet."""
+        """A connection, unless no process listens yet."""
         try:
             return socket.create_connection((NODE, 179), 9, (PEER, 0))
         except OSError:

@@ -129,7 +129,7 @@ impl Kernel {
     }
 
     /// Ends a DEL of rules without a link, whose deletion would hold the sockets: they are left to a
-    /// process that nobody waits for.
+    /// process that no other waits for.
     pub(crate) fn leave_netfilter(&mut self) {
         net::leave(&self.netfilter());
         (self.nft, self.conntrack) = (None, None);

@@ -58,7 +58,7 @@ pub enum Setting {
 /// A setting, and what it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What shall be.
+    /// The value to set.
     pub to: Setting,
     /// What was, once it is known; never of a sysctl that cannot be read.
     pub from: Option<Setting>,

@@ -10,11 +10,11 @@
 //!   does nothing.
 //! - Give every TCP connection a [`ConnectionId`] that this session never saw before. After
 //!   [`Action::Close`] a connection is the driver's: nothing need be reported of it.
-//! - `now` never goes back. `random` is 32 fresh random bits; they only spread the timers.
+//! - `now` never decreases. `random` is 32 fresh random bits, used only to spread the timers.
 //!
-//! # What is as the RFC has it, and what was chosen
+//! # Where the RFC leaves a choice
 //!
-//! - OPEN goes out as soon as TCP is connected; DelayOpen and its kin are not there.
+//! - OPEN is sent as soon as TCP is connected; DelayOpen and its timer are not implemented.
 //! - A session that ended with an error stays in Idle for a while before it restarts on its own: a second,
 //!   then twice as long each time, up to [`IDLE_HOLD_MAX`] (DampPeerOscillations). A session that
 //!   lived that long starts at a second again. Idle refuses connections.
@@ -22,7 +22,7 @@
 //! - Collisions (section 6.8): when the OPEN of a second connection arrives, the one that the
 //!   speaker with the higher identifier dialled stays, or with equal identifiers the one with the
 //!   higher AS number (RFC 6286); but an established session always stays. When a session is
-//!   established, a connection that has not come so far is closed.
+//!   established, every other connection is closed.
 //! - The RFC's rule alone can close both: one speaker has the losing connection established, and so
 //!   closes the other, while its peer follows the rule. So the OPEN on a losing connection is not
 //!   answered for [`COLLISION_WAIT`], or until the other connection's fate is known; and once a
@@ -118,7 +118,7 @@ pub enum Event<'a> {
     /// The administrator wants this session. Without effect on one that is started.
     Start,
     /// The administrator does not want it; `subcode` is of Cease, see
-    /// [`cease`](crate::codec::cease). Leads to Idle for good, until [`Event::Start`].
+    /// [`cease`](crate::codec::cease). Leads to Idle, until [`Event::Start`].
     Stop {
         /// The NOTIFICATION sent to the peer.
         subcode: u8,
@@ -155,8 +155,8 @@ pub enum Event<'a> {
     /// Ask the peer to send a family again (RFC 2918), after the import policy became wider.
     /// Without effect unless established with a peer that can.
     Refresh(Family),
-    /// The peer has announced more prefixes of a family than it may: the session ends, and begins
-    /// anew after [`PREFIXES_HOLD`]. Without effect unless established.
+    /// The peer has announced more prefixes of a family than it may: the session ends, and restarts
+    /// after [`PREFIXES_HOLD`]. Without effect unless established.
     TooManyPrefixes {
         /// Of which family.
         family: Family,

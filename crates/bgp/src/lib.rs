@@ -20,7 +20,7 @@
 //!
 //! type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 //!
-//! /// A node, its one peer, and what it has of it.
+//! /// A node, its one peer, and the routes of that peer.
 //! struct Node {
 //!     address: IpAddr,
 //!     peer: IpAddr,
@@ -52,8 +52,8 @@
 //!         })
 //!     }
 //!
-//!     /// Hands an event to the session, carries out what it answers. What is for the network is
-//!     /// returned: the daemon would do it.
+//!     /// Hands an event to the session and carries out its actions. Those for the network are
+//!     /// returned: the daemon would do them.
 //!     fn handle(&mut self, event: Event<'_>) -> Vec<Action> {
 //!         let random = 0; // 32 random bits
 //!         let mut network = vec![];

@@ -94,7 +94,7 @@ impl Peer {
 pub struct Rib {
     policy: Policy,
     peers: BTreeMap<IpAddr, Peer>,
-    /// Prefixes to decide anew.
+    /// Prefixes to decide again.
     dirty: BTreeSet<IpNetwork>,
     /// The prefix that was decided on last: those behind it come next, so that one that changes all
     /// the time holds up no other.
@@ -171,8 +171,8 @@ impl Rib {
         }
     }
 
-    /// A new import policy; gives whether it may admit more. What it does not admit goes at once;
-    /// what it admits more, the peers have to send again:
+    /// Sets a new import policy; returns whether it may admit more. Routes that it does not admit are
+    /// removed at once; for those that it admits in addition, peers must send their routes again:
     /// [`Event::Refresh`](crate::fsm::Event::Refresh).
     pub fn set_policy(&mut self, policy: Policy) -> bool {
         for peer in self.peers.values_mut() {
@@ -189,15 +189,15 @@ impl Rib {
         self.policy.is_wider_than(&before)
     }
 
-    /// A next hop may have become usable or unusable, or cost another amount: the prefixes that it
-    /// is named for are decided on anew.
+    /// A next hop may have become usable or unusable, or cost another amount: the prefixes that
+    /// have it are decided again.
     pub fn recheck(&mut self, via: &Via) {
         let named = self.peers.values().filter_map(|peer| peer.by_via.get(via));
         self.dirty.extend(named.flatten());
     }
 
     /// Routes to a range may be used or refused now: the prefixes that cover it or are inside of it
-    /// are decided on anew, those that have next hops.
+    /// are decided again if they have next hops.
     pub fn recheck_range(&mut self, range: IpNetwork) {
         let (first, last, single) = match range {
             IpNetwork::V4(range) => (range.network().into(), range.broadcast().into(), 32),

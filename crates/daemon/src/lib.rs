@@ -1,4 +1,4 @@
-//! What every daemon of ours needs, whatever it keeps in step: it reads a configuration and reports
+//! What every daemon of ours needs: it reads a configuration and reports
 //! all errors in it at once ([`config`]), answers commands on a socket ([`control`]) and Prometheus
 //! over HTTP ([`http`], [`metrics`]), logs without ever waiting for a reader ([`logs`]), reports to
 //! systemd ([`systemd`]), and notices changed files and signals ([`watch`], [`signals`]).

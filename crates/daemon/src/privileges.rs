@@ -5,8 +5,8 @@ use caps::errors::CapsError;
 use caps::{CapSet, CapsHashSet};
 use std::io;
 
-/// Keeps CAP_NET_ADMIN, and those of `more` that are permitted, and gives up every other capability
-/// for good: this thread and those that it starts from now on get none back, whatever they execute
+/// Keeps CAP_NET_ADMIN, and those of `more` that are permitted, and drops every other capability
+/// permanently: this thread and those that it starts cannot regain one, whatever they execute
 /// (capabilities(7)). Files of root remain root's to read and write. `daemon`: its name, for the
 /// error.
 ///

@@ -81,7 +81,7 @@ pub fn hand_over(held: BorrowedFd<'_>) -> bool {
     crate::not_astray().is_ok() && send(held).is_ok()
 }
 
-/// Leaves sockets, by one of which something was deleted, to a process that nobody waits for: the one
+/// Leaves sockets, by one of which something was deleted, to a process that no other waits for: the one
 /// that holds such ones, or a new one. Where there can be none, the caller's close waits.
 pub fn leave(held: &[BorrowedFd<'_>]) {
     let (Some(first), false) = (held.first(), crate::not_astray().is_err()) else { return };

@@ -45,7 +45,7 @@ pub struct Node {
     pub synced: bool,
 }
 
-/// A pod CIDR that was this node's, and what is left of it.
+/// An earlier pod CIDR of this node, and what is left of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earlier {
     /// The CIDR.

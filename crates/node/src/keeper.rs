@@ -17,9 +17,9 @@ const ATTACHMENTS: &str = "attachments";
 pub const ALIVE: &str = "alive";
 /// How long a daemon may take to answer; a full pass over 5,000 nodes takes 0.1 s.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
-/// How often a daemon leaves word that it lives ([`Lock::beat`]).
+/// How often a daemon records that it is alive ([`Lock::beat`]).
 pub const BEAT: Duration = Duration::from_secs(60);
-/// After so long without a daemon what it left counts as wrong: nodes have come and gone.
+/// After so long without a daemon its routes count as outdated: nodes have joined and left.
 pub const STALE: Duration = Duration::from_secs(3600);
 
 /// Who keeps the routes.
@@ -29,10 +29,10 @@ pub enum Keeper {
     Lives,
     /// A daemon that has the lock, and does not answer.
     Hangs,
-    /// None, not for long, and pods are connected: what it left is right as far as is known, and
-    /// their traffic flows.
+    /// No daemon, for less than [`STALE`], and pods are connected: the routes are probably right, and
+    /// traffic flows.
     Left,
-    /// None for [`STALE`] or longer; or none, and no pod is connected that would lose anything.
+    /// No daemon for [`STALE`] or longer; or none, and no pod is connected that could lose traffic.
     Gone,
 }
 

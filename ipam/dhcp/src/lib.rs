@@ -118,7 +118,7 @@ fn unready(config: &Config, error: Error) -> Error {
     }
     let leases = kept.len();
     Error { code: code::LIMITED_CONNECTIVITY, ..error }
-        .also(format!("nobody renews the {leases} leases of this node meanwhile"))
+        .also(format!("no process renews the {leases} leases of this node"))
 }
 
 /// The lease and `prevResult` must have the same address.

@@ -61,9 +61,9 @@ fn is_live(link: &net::Link) -> bool {
 pub struct Look<'a> {
     lookup: &'a mut Lookup,
     all: bool,
-    /// What was known before a whole one.
+    /// The answers from before a whole round.
     before: HashMap<IpAddr, Option<Route>>,
-    /// The main table but for what was learned, by whether it is of IPv6: dumped once at most.
+    /// The main table without learned routes; key: whether IPv6. Dumped once at most.
     others: BTreeMap<bool, Vec<Route>>,
     failed: bool,
 }

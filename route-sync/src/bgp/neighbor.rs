@@ -30,17 +30,17 @@ pub(super) struct Neighbor {
     pub unannounced: BTreeMap<IpNetwork, Unannounced>,
     /// Families of which it has sent all its routes in this session.
     pub ended: BTreeSet<Family>,
-    /// Families of which it has announced nearly as much as it may, as was logged.
+    /// Families close to `max-prefixes` for which the warning was logged.
     pub warned: BTreeSet<Family>,
-    /// The number of the dial under way.
+    /// The number of the current dial.
     pub dialling: Option<(u64, AbortHandle)>,
     /// Since when there is a session, or none, seconds since 1970.
     pub since: u64,
     /// What was logged since there was a session, so that it is not logged again.
     pub logged: BTreeSet<String>,
-    /// Lines about what it does wrong.
+    /// Limits log lines about its errors.
     pub lines: Allowance,
-    /// What was wrong with its last UPDATE that was not whole.
+    /// The fault of its last malformed UPDATE.
     pub fault: Option<String>,
     /// Since when it has routes in this session.
     pub routes_since: Option<Instant>,

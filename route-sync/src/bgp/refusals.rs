@@ -5,11 +5,11 @@ use ipnetwork::IpNetwork;
 use std::collections::BTreeSet;
 use tracing::warn;
 
-/// Refused prefixes that are logged until what is reserved changes: a peer may withdraw and announce
-/// them for ever.
+/// Refused prefixes that are logged at most until the reserved addresses change: a peer may withdraw
+/// and announce them without end.
 const LOGGED: usize = 100;
 
-/// The prefixes that are refused. Why follows from what is reserved at the moment.
+/// The refused prefixes. The reason is derived from the addresses that are reserved now.
 #[derive(Debug, Default)]
 pub struct Refusals {
     pub(super) prefixes: BTreeSet<IpNetwork>,

@@ -58,12 +58,11 @@ impl Speaker {
             self.refresh();
         }
         self.advertise();
-        // The one that was waited for may be gone.
+        // The peer that was awaited may be gone.
         self.settle();
     }
 
-    /// Listens where the configuration says. Where it cannot, it goes on where it did, and tries
-    /// again.
+    /// Listens on the configured addresses. If that fails, it keeps the previous ones and retries.
     pub(super) fn listen(&mut self) {
         // While the old sockets listen, new ones cannot bind their ports; while they are only
         // bound, new ones can, and the ports stay ours.

@@ -1,5 +1,5 @@
-//! Routes that came and stand. Who does not offer RFC 4724 marks no end of its routes, and its first
-//! KEEPALIVE, which does, comes after a third of the hold time: a node need not wait for it.
+//! Whether a peer's routes have stopped changing. A peer without RFC 4724 sends no End-of-RIB; its
+//! first KEEPALIVE marks the end, but comes after a third of the hold time. A node need not wait so long.
 
 use super::driver::Speaker;
 use super::neighbor::Neighbor;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
-/// How long a peer's routes have to be there before they are taken for what it has.
+/// How long a peer's routes must be unchanged before they count as all that it has.
 const STEADY: Duration = Duration::from_secs(2);
 
 impl Neighbor {

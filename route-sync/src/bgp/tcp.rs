@@ -18,7 +18,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-/// How long the peer may take to take in what is written: the usual hold time.
+/// How long the peer may take to read what is written: the usual hold time.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long all that was written before a close may take to go out.
 pub const GOODBYE: Duration = Duration::from_secs(2);
@@ -273,10 +273,10 @@ impl Listeners {
     /// Stops listening, and resets connections that wait to be accepted. The addresses stay ours.
     pub fn pause(&mut self) {
         self.tasks = JoinSet::new();
-        // One that does not listen would be shut down for good, and later connections with it.
+        // shutdown(2) on a socket that does not listen yet is permanent, and would end later connections.
         let listens = |socket: &&std::net::TcpListener| getsockopt(socket, sockopt::AcceptConn);
         for socket in self.sockets.iter().filter(|socket| listens(socket).unwrap_or(true)) {
-            // The kernel makes it what it was before listen(2) (inet_shutdown), for all its
+            // The kernel resets it to its state before listen(2) (inet_shutdown), for all its
             // descriptors: those of the tasks are closed later.
             if let Err(error) = shutdown(socket.as_raw_fd(), Shutdown::Both) {
                 tracing::warn!("cannot stop listening: {error}");

@@ -26,8 +26,8 @@ fn after(facts: &str) -> Convergence {
     now
 }
 
-/// Each row: what is known, and what may be deleted of the node set's, of BGP's that is announced no
-/// more, and of BGP's that is.
+/// Each row: what is known, and whether routes may be deleted: of the node set, of BGP and withdrawn,
+/// of BGP and announced.
 #[test]
 fn each_state_deletes_what_it_knows_to_be_wrong() {
     use Stays::{NoCurrentSet, NodeUnknown, PeersSending};

@@ -32,8 +32,8 @@ pub fn is_own(address: &address::Address) -> bool {
     !of_link && !held.is_loopback()
 }
 
-/// The links that hold addresses, and where one that leads nowhere does also those that may lead to
-/// other nodes without; but none of our own tunnels.
+/// The links with addresses; if `lo` or a dummy has one, also links without addresses that may lead
+/// to other nodes; but never our own tunnels.
 pub fn facts(links: &[Link], addresses: &[address::Address]) -> Facts {
     let mut held: HashMap<u32, Vec<IpNetwork>> = HashMap::new();
     for address in addresses {

@@ -5,10 +5,10 @@ use nft::{Nft, NodeRules};
 /// The rules in force.
 pub struct Guard {
     nft: Nft,
-    /// The last ones that were put.
+    /// The rules that were set last.
     last: Option<NodeRules>,
-    /// A device of ours that is not wanted could not be removed, and the guard that is wanted does
-    /// not cover its port: the last rules are kept.
+    /// An unwanted device of ours could not be removed, and the wanted guard does not cover its port:
+    /// the last rules are kept.
     pub device_remains: bool,
 }
 

@@ -130,7 +130,7 @@ impl Memory {
         }
     }
 
-    /// Forgets what was found of targets that are none any more.
+    /// Forgets results of nodes that are no longer probed.
     pub(super) fn keep(&mut self, is_target: impl Fn(&Target) -> bool) {
         self.silences.retain(|_, silence| is_target(&silence.target));
     }

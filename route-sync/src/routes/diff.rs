@@ -60,7 +60,7 @@ pub enum Change {
     Create(Route),
     /// A route of ours that is there, and differs.
     Replace(Route),
-    /// A route of ours that must not be.
+    /// A route of ours that must not exist.
     Delete(Route),
     /// A neighbour that is missing or differs.
     Neighbour(Neighbour),
@@ -172,8 +172,8 @@ impl Deletions<'_> {
     }
 }
 
-/// What a dump shows against what is desired; `K` names an object. What is as desired is only
-/// remembered by its name: of 5,000 nodes that is nearly all there is.
+/// A dump compared with the desired state; `K` identifies an object. Of an object that is as desired
+/// only `K` is kept: with 5,000 nodes that is nearly all of them.
 #[derive(Debug)]
 pub struct Seen<K> {
     present: HashSet<K>,
@@ -234,7 +234,7 @@ impl Diff<'_> {
     pub fn route(&self, seen: &mut Seen<IpNetwork>, found: Route) {
         let wanted = self.wanted(found.dst);
         match wanted.filter(|wanted| wanted.priority == found.priority) {
-            // A second one of the same destination and metric, appended, is none of ours.
+            // A second one with the same destination and metric, appended, is not ours.
             Some(wanted) if seen.present.insert(found.dst) => {
                 let waits = wanted.protocol != LEARNED && self.deletions.wait_for(&found);
                 if !same(&wanted, &found) && !waits {

@@ -11,15 +11,15 @@ use node::{Earlier, Node};
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::info;
 
-/// Pods that are named; of more only their number.
+/// At most so many pods are named; of more, only the number is shown.
 const NAMED: usize = 3;
 
-/// CIDR → what is left of it: the names of pods, or none where an address alone is left.
+/// CIDR → the names of pods that are left in it; none if only an address is left.
 type Left = BTreeMap<IpNetwork, BTreeSet<String>>;
 
-/// Removes the addresses of gateways of earlier pod CIDRs where no pod is left on their bridge, from
-/// `held` too, and returns what is left, and how many were removed. Only addresses that carry our
-/// mark are removed, and only once a set of this run says what this node is.
+/// Removes gateway addresses of earlier pod CIDRs once no pod is left on their bridge, from `held`
+/// too; returns what is left, and how many were removed. Only addresses with our mark are removed,
+/// and only once a node set of this run contains this node.
 ///
 /// # Errors
 /// The kernel refuses.

@@ -13,11 +13,11 @@ use tracing::warn;
 
 /// Lines in a minute about changes for BGP: peers cause them.
 const LINES: u32 = 200;
-/// Other programs' routes at places of ours that are remembered.
+/// Other programs' routes in the place of ours that are remembered at most.
 const REMEMBERED: usize = 4096;
 
-/// An object, and whether it must go. That one route is removed says nothing of another that could
-/// not be made beside it, nor of the same one with other hops.
+/// An object, and whether it must be removed. That one route was removed says nothing about another
+/// that could not be made beside it, nor about the same one with other hops.
 pub type Aim = (Object, bool);
 
 /// What the kernel refuses.
@@ -82,7 +82,7 @@ impl Failures {
         self.times.first().map(|(again, _)| *again)
     }
 
-    /// What is due to be tried again, each by itself; `None` where only a full pass can. A peer
+    /// The changes to retry now, one by one; `None` if that takes a full pass. A peer
     /// can make routes fail as often as it likes, and a full pass walks through all routes.
     pub fn due(&self, wanted: impl Fn(IpNetwork) -> Option<Route>) -> Option<Vec<Change>> {
         let now = Instant::now();
@@ -118,7 +118,7 @@ impl Failures {
         found.min_by_key(|((_, deletes), _)| *deletes).map(|(_, failure)| failure)
     }
 
-    /// Whether a route has the place of ours that is not known to be another program's yet.
+    /// Whether another program's route has the place of ours, and that is not known yet.
     pub fn is_new_conflict(&self, change: &Change, error: &net::Error) -> bool {
         let Object::Route(key) = change.object() else { return false };
         let before = self.of.get(&aim(change));

@@ -5,11 +5,11 @@ use super::nodes::NodeSet;
 /// What a source sends.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// A complete node set: what is not in it is removed from the kernel. It differs from the one
-    /// before, or follows a failure.
+    /// A complete node set: what is not in it is removed from the kernel. It differs from the
+    /// previous one, or follows a failure.
     Set(NodeSet),
-    /// The source cannot be read, or what it holds is no node set; in words, and only when they
-    /// differ from the last ones.
+    /// The source cannot be read, or its content is no node set: the error text, reported only if it
+    /// differs from the last one.
     Failed(String),
 }
 

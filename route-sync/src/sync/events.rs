@@ -88,7 +88,7 @@ impl View {
                 Effect::Right(Object::Route(RouteKey::of(&wanted)))
             }
             Some(wanted) if is_ours(route.protocol) => {
-                // It may be in the place of ours, or beside it (`ip route append`, IPv4 alone).
+                // It may have replaced ours, or be beside it (`ip route append`, only IPv4).
                 // A route of BGP may just be older than our last change of it, and IPv4 would remove
                 // several hops by the first.
                 let of_set = route.protocol == PROTOCOL && wanted.protocol == PROTOCOL;
@@ -97,8 +97,8 @@ impl View {
                 repairs.extend(beside.then_some(Change::Delete(route)));
                 Effect::Repair(repairs)
             }
-            // It may stand beside ours or in its place.
-            Some(_) => Effect::Full("another's route came at the place of one of ours"),
+            // It may be beside ours or have replaced it.
+            Some(_) => Effect::Full("another program's route appeared in the place of ours"),
             None if self.gateways_of(&route).any(|(_, known)| !known) => {
                 Effect::Full("this node has another gateway")
             }

@@ -55,7 +55,7 @@ impl Sync {
         }
     }
 
-    /// What is due to be tried again, each by itself; `None` where only a full pass can.
+    /// The changes to retry now, one by one; `None` if that takes a full pass.
     fn due(&self) -> Option<Vec<Change>> {
         if self.problems.next_try().is_some_and(|again| again <= Instant::now()) {
             return None;
@@ -103,8 +103,8 @@ impl Sync {
         let links = self.look()?;
         let before = self.view.decide();
         self.log_problems(&before);
-        // A tunnel is not open for a moment without its guard, neither at its beginning nor its
-        // end. The guard is of one port: what is at another one goes before the guard moves there.
+        // A tunnel never exists without its guard, not for a moment. The guard covers one port: a
+        // device at another port is removed before the guard moves.
         let wants_guard = self.view.desired.tunnel.is_some();
         let unwanted = match self.view.convergence.knows_node() {
             true => ensure::unwanted(self.view.desired.tunnel.as_ref(), links),
@@ -167,7 +167,7 @@ impl Sync {
         Ok(())
     }
 
-    /// What of ours the kernel lacks or has otherwise.
+    /// Our objects that the kernel lacks, or that differ there.
     fn difference(&mut self) -> net::Result<Vec<Change>> {
         let Sync { view, socket, .. } = self;
         let diff = view.diff();

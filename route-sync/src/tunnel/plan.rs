@@ -135,7 +135,7 @@ impl Desired {
         cidr: IpNetwork,
         source: Option<IpAddr>,
     ) {
-        // Without this node's own end nothing is known of the way, and what is there stays.
+        // Without this node's own end the path is unknown; existing objects stay.
         let Some(Tunnel::Vxlan(own)) = &self.tunnel else { return };
         let remote = match far_end(own.local, other, valid, self.over_ipv6) {
             Ok(remote) => remote,

@@ -20,7 +20,7 @@ fn a_lease_is_kept_on_by_the_next_daemon_after_a_kill() {
     drop(first);
     assert!(lan.node.exists("/run/cni/dhcp.sock"));
     assert_eq!(records(&lan.node).join(" "), own);
-    attachment.status().err().expect(51, "nobody renews the 1 leases of this node");
+    attachment.status().err().expect(51, "no process renews the 1 leases of this node");
     let daemon = Daemon::start(&lan.node, "");
     daemon.says("1 leases are kept");
     // It is confirmed at once, and then renewed in time.

@@ -1,4 +1,4 @@
-//! UPDATE: what it says, and what of it counts when it is broken.
+//! UPDATE: its content, and what of a malformed one is used.
 
 use super::attributes::{self, Approach, Attributes, Fault, Read, fault, name};
 use super::reader::Reader;
@@ -49,9 +49,9 @@ pub struct Update {
     /// this session count as withdrawn, and what it sends of them later is ignored (RFC 4760
     /// section 7).
     pub disabled: BTreeSet<Family>,
-    /// What was broken, in words; the session goes on.
+    /// What was malformed, as text; the session continues.
     pub faults: Vec<String>,
-    /// Something was broken so that announced prefixes count as withdrawn.
+    /// The announced prefixes count as withdrawn because of a fault.
     pub treated_as_withdraw: bool,
 }
 
@@ -301,7 +301,7 @@ impl Found {
         }
     }
 
-    /// Reads the prefixes, whatever the flags are: what is to be withdrawn has to be known.
+    /// Reads the prefixes even if the flags are wrong: those to withdraw must be known.
     fn multiprotocol(&mut self, kind: u8, value: &[u8], context: &Context) -> Result<(), Fault> {
         let read = if kind == attributes::MP_REACH {
             reach(value, context).map(|reach| {
@@ -321,7 +321,7 @@ impl Found {
         self.seen.get(usize::from(kind)).is_some_and(|seen| *seen)
     }
 
-    /// Prefixes are announced, be it of a family that is none of ours.
+    /// Whether prefixes are announced, also of a family that we do not support.
     fn reaches(&self, body: &[IpNetwork]) -> bool {
         let reach = self.reach.as_ref().is_some_and(|reach| !reach.prefixes.is_empty());
         reach || self.other || !body.is_empty()

@@ -47,8 +47,8 @@ impl Connection {
         }
     }
 
-    /// A message came: the hold timer starts anew. With a hold time of zero, the peer's KEEPALIVE
-    /// may still not take for ever; RFC 4271 would wait.
+    /// A message was received: restarts the hold timer. With a hold time of zero the wait for the
+    /// peer's first KEEPALIVE is limited too; RFC 4271 would wait without end.
     pub(super) fn received(&mut self, now: Instant) {
         let Some(hold) = self.negotiated().map(|negotiated| negotiated.hold_time) else { return };
         self.hold = match self.phase {
@@ -57,7 +57,7 @@ impl Connection {
         };
     }
 
-    /// A KEEPALIVE or UPDATE went out: the keepalive timer starts anew.
+    /// A KEEPALIVE or UPDATE was sent: restarts the keepalive timer.
     pub(super) fn said(&mut self, now: Instant, random: u32) {
         if let Some(interval) = self.negotiated().map(|negotiated| negotiated.keepalive) {
             self.keepalive = (!interval.is_zero()).then(|| now + jittered(interval, random));

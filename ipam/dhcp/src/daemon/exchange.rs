@@ -102,7 +102,7 @@ struct Letter {
     begun: Instant,
 }
 
-/// An address that is requested. Where nobody waits for the answer any more, it is given back: the
+/// A requested address. If no caller waits for the answer any more, it is given back: the
 /// server may have leased it by then.
 struct Requested<'a> {
     client: &'a Client<'a>,

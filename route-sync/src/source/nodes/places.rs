@@ -63,9 +63,9 @@ impl<'a> Places<'a> {
         self.addresses.range(cidr.network()..=last_address(cidr))
     }
 
-    /// Whether, where a CIDR covers addresses of nodes, it is the CIDR that is wrong: it covers its
-    /// own node's address, those of two others, or one that is among those of other nodes. An
-    /// address that stands alone, in the middle of another's pods, is no reason to cut those off.
+    /// Whether a CIDR that covers addresses of nodes is itself wrong: it covers its own node's
+    /// address, those of two others, or one that is close to those of other nodes. A single distant
+    /// address inside of another node's CIDR is no reason to refuse that CIDR.
     fn is_wrong(&self, node: &Node, cidr: IpNetwork) -> bool {
         let mut owners = BTreeSet::new();
         // Nobody reaches the pods of a node without an address.

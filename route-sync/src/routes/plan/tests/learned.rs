@@ -18,7 +18,7 @@ fn hops(last: u8) -> Hops {
 }
 
 proptest! {
-    /// Each change by itself comes to the same as all of them at once, in any order.
+    /// Changes applied one by one, in any order, give the same as all of them at once.
     #[test]
     fn one_by_one_equals_all_at_once(
         mode in prop_oneof![Just(Mode::Auto), Just(Mode::Direct), Just(Mode::Vxlan)],
