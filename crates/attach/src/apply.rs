@@ -96,7 +96,7 @@ impl Kernel {
         if link.kind != "bridge" {
             return Err(Error::Conflict(format!(
                 "{name:?} already exists but is not a bridge: it is a {:?}; set bridge to another name",
-                link.kind
+                link.kind_in_words()
             )));
         }
         if !link.up {

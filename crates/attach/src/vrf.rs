@@ -27,7 +27,8 @@ fn needs(error: net::Error, name: &str) -> Error {
 fn not_a_vrf(link: &Link) -> Error {
     Error::Conflict(format!(
         "{} is not a VRF but a {:?}; set vrfname to another name",
-        link.name, link.kind
+        link.name,
+        link.kind_in_words()
     ))
 }
 

@@ -28,6 +28,12 @@ impl Link {
     pub fn leads_nowhere(&self) -> bool {
         self.name == "lo" || self.kind == "dummy"
     }
+
+    /// Its kind, for messages: hardware and loopback have none.
+    #[must_use]
+    pub fn kind_in_words(&self) -> &str {
+        if self.kind.is_empty() { "hardware or loopback device" } else { &self.kind }
+    }
 }
 
 /// A veth pair to be made: the near end here, the far end in another network namespace.

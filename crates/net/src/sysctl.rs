@@ -43,8 +43,10 @@ pub fn set(key: &str, value: &str) -> Result<()> {
 pub fn write(key: &str, value: &str) -> Result<()> {
     crate::not_astray()?;
     let open = OpenOptions::new().write(true).open(path(key));
-    open.and_then(|mut file| file.write_all(value.as_bytes()))
-        .map_err(|error| Error::io(format!("set sysctl {key} to {value}"), &error))
+    open.and_then(|mut file| file.write_all(value.as_bytes())).map_err(|error| {
+        let shown = Some(value.trim_end()).filter(|text| !text.is_empty()).unwrap_or("\"\"");
+        Error::io(format!("set sysctl {key} to {shown}"), &error)
+    })
 }
 
 /// Whether a value can be set at all; it cannot where /proc/sys is mounted read-only.

@@ -39,6 +39,8 @@ fn refusals_name_key_and_value_and_say_what_the_reference_says() {
     add(&json!({"vrfname": "blue", "table": -1}), Some(&first), &ours).expect(7, "table: invalid");
     add(&json!({"vrfname": "eth0"}), Some(&first), &ours)
         .expect(103, "eth0 is not a VRF but a \"veth\"; set vrfname to another name");
+    add(&json!({"vrfname": "lo"}), Some(&first), &ours)
+        .expect(103, "lo is not a VRF but a \"hardware or loopback device\"; set vrfname");
 }
 
 /// Whatever the kernel has: it works, or says which module is missing and leaves nothing.

@@ -116,6 +116,8 @@ fn a_value_that_the_kernel_refuses_is_told() {
     in_netns(|| {
         let refused = sysctl::set("net/ipv4/ip_forward", "many").unwrap_err();
         assert_eq!(refused.what, "set sysctl net/ipv4/ip_forward to many");
+        let refused = sysctl::write("net/ipv4/ip_forward", "\n").unwrap_err();
+        assert_eq!(refused.what, "set sysctl net/ipv4/ip_forward to \"\"");
         assert_eq!(sysctl::get("net/ipv4/ip_forward").unwrap().as_deref(), Some("0"));
     });
 }
