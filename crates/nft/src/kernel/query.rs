@@ -242,9 +242,11 @@ impl Nft {
         self.socket.get(&what, table.family, question)
     }
 
-    /// The same by listing them all.
+    /// The same by listing them all: kernels before 6.17 do not count them.
     pub(crate) fn lists_elements(&mut self, table: Table, set: &Set<'_>) -> Result<bool> {
-        Ok(!self.all_elements(table, set)?.is_empty())
+        let what = format!("list {} of table {}", set.name, table.title);
+        let question = NfTablesMessage::GetSetElement(elements(table, set.name, Vec::new()));
+        self.socket.has_elements(&what, table.family, question)
     }
 
     /// What `list` finds while no other process changes the ruleset, since dumps may miss what is

@@ -147,6 +147,18 @@ impl Socket {
         self.dump_as(verb(what, family, question, NLM_F_DUMP, answer), what)
     }
 
+    /// Whether the answer to a question for a set's elements has any. Elements are not read: reading
+    /// takes most of the time of a dump.
+    pub(crate) fn has_elements(
+        &mut self,
+        what: &str,
+        family: NetfilterProtoFamily,
+        question: NfTablesMessage,
+    ) -> Result<bool> {
+        let parts = self.dump_as(verb(what, family, question, NLM_F_DUMP, lists_elements), what)?;
+        Ok(parts.contains(&true))
+    }
+
     /// What each rule of a dump does.
     pub(crate) fn rulings(
         &mut self,
@@ -254,6 +266,13 @@ fn answer(kind: u16, body: &[u8]) -> Option<Read<Answer>> {
         Ok(_) => Err("not a message of nf_tables".to_owned()),
         Err(error) => Err(error.to_string()),
     })
+}
+
+/// Whether a part of a dump of elements has any; `None` for another message.
+fn lists_elements(kind: u16, body: &[u8]) -> Option<Read<bool>> {
+    let attributes = || NlasIterator::new(body.get(NFGENMSG..).unwrap_or_default());
+    let list = || attributes().flatten().find(|nla| nla.kind() == NFTA_SET_ELEM_LIST_ELEMENTS);
+    (kind == NFT_MSG_NEWSETELEM).then(|| Ok(list().is_some_and(|list| !list.value().is_empty())))
 }
 
 /// Elements of a set, without the crate's own reading of their list: for each element that
