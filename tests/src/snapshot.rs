@@ -162,6 +162,10 @@ fn links(all: &Value) -> Vec<String> {
 fn link(link: &Value) -> String {
     let mut link = link.clone();
     forget(&mut link);
+    // A VLAN device is UNKNOWN until linkwatch, which runs later, says UP (rfc2863_policy).
+    if link["operstate"] == "UNKNOWN" && link["flags"].to_string().contains("LOWER_UP") {
+        link["operstate"] = Value::from("UP");
+    }
     format!("{} {link}", link["ifname"].as_str().unwrap_or_default())
 }
 
