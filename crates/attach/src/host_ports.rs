@@ -1,14 +1,14 @@
 //! Host ports in the kernel: beside their elements of nf_tables `route_localnet` of the link to the
-//! pod, and the UDP flows that the kernel remembers.
+//! pod. The UDP flows that the kernel remembers are in [`crate::flows`].
 
+use crate::flows::Stale;
 use crate::item::Place;
 use crate::kernel::{Error, Kernel, Result};
-use crate::owned::{HostPort, HostPorts, MappedPod, Mapping, Sources, Transport};
-use cni::{Label, log};
-use net::{Conntrack, Family, Flow, Link, link, route, sysctl};
+use crate::owned::{HostPort, HostPorts, MappedPod, Sources};
+use cni::Label;
+use net::{Family, Link, link, route, sysctl};
 use nft::{Added, LocalnetLink};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// How often the rest of the last host port is removed again, as other attachments come between.
 const ROUNDS: usize = 16;
@@ -61,6 +61,18 @@ impl Kernel {
         }
     }
 
+    /// Whether br_netfilter hands the IPv4 or IPv6 frames of a bridge to the hooks of IP: by the
+    /// switch of the network namespace or the bridge's own (`br_nf_pre_routing`).
+    pub fn frames_pass_hooks(&self, bridge: &Link, family: Family) -> bool {
+        let [v4, v6] = bridge.calls_hooks;
+        let (own, switch) = match family {
+            Family::V4 => (v4, "net/bridge/bridge-nf-call-iptables"),
+            Family::V6 => (v6, "net/bridge/bridge-nf-call-ip6tables"),
+        };
+        let on = || sysctl::get(switch).ok().flatten().is_some_and(|value| value != "0");
+        bridge.kind == "bridge" && (own || on())
+    }
+
     /// The link is guarded before it is switched on.
     pub(crate) fn add_host_ports(&mut self, ports: &HostPorts) -> Result<()> {
         let link = ports.loopback_link();
@@ -76,8 +88,7 @@ impl Kernel {
             }
             sysctl::set(&route_localnet(link), "1")?;
         }
-        let elsewhere = |flow: &Flow, mapping: &Mapping| flow.answers != mapping.to;
-        self.forget_flows(&ports.mappings, elsewhere);
+        self.forget_flows(&ports.mappings, Stale::Elsewhere);
         Ok(())
     }
 
@@ -103,7 +114,7 @@ impl Kernel {
         mark: &str,
     ) -> Result<bool> {
         let gone = self.nft()?.del_host_ports(ports, pods, sources, mark)?;
-        self.forget_flows(&gone, |flow, mapping| flow.answers == mapping.to);
+        self.forget_flows(&gone, Stale::ToThePod);
         let links = pods.iter().filter(|pod| pod.address.is_ipv4() && sources != Sources::Kept);
         let flushed = gone.is_empty() && !ports.is_empty();
         for link in links.filter_map(|pod| pod.link.as_deref()) {
@@ -170,67 +181,5 @@ impl Kernel {
             unused.links.iter().try_for_each(|link| switch(link, true))?;
         }
         Ok(())
-    }
-
-    /// Makes the kernel forget the UDP flows to these ports that are stale: their packets would go on
-    /// to where the first one went. A failure is no reason to have no host port.
-    fn forget_flows(&mut self, mappings: &[Mapping], stale: impl Fn(&Flow, &Mapping) -> bool) {
-        for family in [Family::V4, Family::V6] {
-            let udp = mappings.iter().filter(|mapping| {
-                mapping.port.transport == Transport::Udp && Family::of(mapping.to.ip()) == family
-            });
-            let udp: BTreeMap<SocketAddr, Mapping> =
-                udp.map(|mapping| (mapping.port.at, *mapping)).collect();
-            if udp.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.forget_flows_of(family, &udp, &stale) {
-                log::warn(&format!(
-                    "UDP flows that began before go on to where they went: {error}"
-                ));
-            }
-        }
-    }
-
-    fn forget_flows_of(
-        &mut self,
-        family: Family,
-        udp: &BTreeMap<SocketAddr, Mapping>,
-        stale: &impl Fn(&Flow, &Mapping) -> bool,
-    ) -> Result<()> {
-        let any = match family {
-            Family::V4 => IpAddr::from([0; 4]),
-            Family::V6 => IpAddr::from([0; 16]),
-        };
-        let ports: BTreeSet<u16> = udp.keys().map(SocketAddr::port).collect();
-        let mut conntrack = match self.conntrack.take() {
-            Some(conntrack) => conntrack,
-            None => Conntrack::open()?,
-        };
-        let mut to_us = BTreeMap::new();
-        let forgotten = conntrack.forget_udp(family, &ports, |flow| {
-            let on_all = || udp.get(&SocketAddr::new(any, flow.to.port()));
-            match udp.get(&flow.to).or_else(on_all) {
-                Some(mapping) if stale(flow, mapping) => *to_us
-                    .entry(flow.to)
-                    .or_insert_with(|| self.leads_to(mapping, flow.to).unwrap_or(false)),
-                _ => false,
-            }
-        });
-        self.conntrack = Some(conntrack);
-        forgotten?;
-        Ok(())
-    }
-
-    /// Whether what is sent to an address of the port comes to this mapping: to one of the node's that
-    /// no mapping of its own has.
-    fn leads_to(&mut self, mapping: &Mapping, to: SocketAddr) -> Result<bool> {
-        if !mapping.port.is_on_all() {
-            return Ok(true);
-        }
-        let route = self.host.get(&route::toward(to.ip()))?;
-        let is_local = route.is_some_and(|route| route.kind == route::Kind::LOCAL);
-        let own = HostPort { at: to, ..mapping.port };
-        Ok(is_local && !self.nft()?.has_host_port(&own)?)
     }
 }

@@ -12,6 +12,7 @@ pub mod chain;
 mod check;
 mod compare;
 mod del;
+mod flows;
 pub mod forwarding;
 mod gc;
 mod host_ports;

@@ -5,7 +5,7 @@ use crate::Family;
 use netlink::{Error, Message, Protocol, Result, Verb, attributes, find, ip_of};
 use netlink_packet_core::NLM_F_DUMP;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 
 // NFNL_SUBSYS_CTNETLINK, with IPCTNL_MSG_CT_NEW, _GET and _DELETE.
@@ -36,8 +36,13 @@ const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 // enum ctattr_filter
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
-/// CTA_FILTER_FLAG of CTA_PROTO_NUM: entries of that protocol.
+const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+// CTA_FILTER_FLAG: which parts of a tuple an entry must have.
+const BY_SOURCE: u32 = 1;
+const BY_DESTINATION: u32 = 1 << 1;
 const BY_PROTOCOL: u32 = 1 << 3;
+const BY_SOURCE_PORT: u32 = 1 << 4;
+const BY_DESTINATION_PORT: u32 = 1 << 5;
 
 const UDP: u8 = 17;
 
@@ -55,6 +60,20 @@ pub struct Flow {
     names: Vec<(u16, Vec<u8>)>,
 }
 
+/// UDP flows of IPv4 that the kernel can find itself. Of IPv6 it takes the flows that do not have the
+/// address of a filter for those that have (`ctnetlink_filter_match_tuple`, in 6.18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The port that the first packet went to.
+    pub port: u16,
+    /// The address that it went to; `None` for any.
+    pub to: Option<Ipv4Addr>,
+    /// The address that it came from; `None` for any.
+    pub from: Option<Ipv4Addr>,
+    /// What answers; `None` for any.
+    pub answers: Option<SocketAddrV4>,
+}
+
 /// A socket of ctnetlink in the network namespace of the thread that opened it.
 pub struct Conntrack(netlink::Socket);
 
@@ -66,6 +85,21 @@ impl Conntrack {
     pub fn open() -> Result<Conntrack> {
         crate::not_astray()?;
         netlink::Socket::open(Protocol::Netfilter).map(Conntrack)
+    }
+
+    /// Makes the kernel forget the UDP flows of a selection. It skips empty buckets of its table
+    /// without a lock (`get_next_corpse`), so that this takes 0.1 ms where a listing takes 24.
+    /// False: the kernel cannot select what it deletes (before 6.11), and deleted nothing. It takes the
+    /// selection as the name of one flow then, which lacks a part: EINVAL.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn forget_selected(&mut self, selection: &Selection) -> Result<bool> {
+        match self.0.set(&forget_selection(selection)) {
+            Err(error) if is_without_conntrack(&error) => Ok(false),
+            Err(error) if error.is_gone() => Ok(true),
+            done => done.map(|()| true),
+        }
     }
 
     /// Makes the kernel forget the UDP flows to certain ports that `stale` picks; how many there were.
@@ -126,6 +160,50 @@ fn udp_flows(family: Family) -> Verb<Flow> {
     });
     message.nest(CTA_FILTER, |filter| filter.put_u32(CTA_FILTER_ORIG_FLAGS, BY_PROTOCOL));
     Verb::new(GET, &message, NLM_F_DUMP, parse, "list tracked connections".to_owned())
+}
+
+fn forget_selection(selection: &Selection) -> Verb<()> {
+    let Selection { port, to, from, answers } = *selection;
+    let mut message = header(Family::V4);
+    message.nest(CTA_TUPLE_ORIG, |tuple| {
+        put_ends(tuple, from, to);
+        put_port(tuple, CTA_PROTO_DST_PORT, port);
+    });
+    if let Some(answers) = answers {
+        message.nest(CTA_TUPLE_REPLY, |tuple| {
+            put_ends(tuple, Some(*answers.ip()), None);
+            put_port(tuple, CTA_PROTO_SRC_PORT, answers.port());
+        });
+    }
+    message.nest(CTA_FILTER, |filter| {
+        let flag = |end: Option<_>, flag| end.map_or(0, |_| flag);
+        let ends = flag(from, BY_SOURCE) | flag(to, BY_DESTINATION);
+        filter.put_u32(CTA_FILTER_ORIG_FLAGS, BY_PROTOCOL | BY_DESTINATION_PORT | ends);
+        if answers.is_some() {
+            let reply = BY_SOURCE | BY_PROTOCOL | BY_SOURCE_PORT;
+            filter.put_u32(CTA_FILTER_REPLY_FLAGS, reply);
+        }
+    });
+    Verb::change(DELETE, &message, 0, format!("forget the tracked connections to port {port}"))
+}
+
+/// Puts the addresses that there are.
+fn put_ends(tuple: &mut Message, source: Option<Ipv4Addr>, destination: Option<Ipv4Addr>) {
+    let ends = [(CTA_IP_V4_SRC, source), (CTA_IP_V4_DST, destination)];
+    if source.or(destination).is_some() {
+        tuple.nest(CTA_TUPLE_IP, |ip| {
+            for (kind, address) in ends {
+                address.iter().for_each(|address| ip.put(kind, &address.octets()));
+            }
+        });
+    }
+}
+
+fn put_port(tuple: &mut Message, kind: u16, port: u16) {
+    tuple.nest(CTA_TUPLE_PROTO, |proto| {
+        proto.put(CTA_PROTO_NUM, &[UDP]);
+        proto.put(kind, &port.to_be_bytes());
+    });
 }
 
 fn forget(family: Family, flow: &Flow) -> Verb<()> {

@@ -172,6 +172,13 @@ pub fn list(v6: bool) -> Verb<Route> {
     Verb::new(RTM_GETROUTE, &message, NLM_F_DUMP, parse::route, "list routes".to_owned())
 }
 
+/// What is the node's own: the routes of one family and of type local, in every table.
+pub fn local(v6: bool) -> Verb<Route> {
+    let message = dump(v6, 0, libc::RTN_LOCAL);
+    let what = "list the node's own addresses".to_owned();
+    Verb::new(RTM_GETROUTE, &message, NLM_F_DUMP, parse::route_of_node, what)
+}
+
 /// The routes of one family in the main table that a protocol made, of every type. What others
 /// have does not pass through the socket.
 pub fn list_of(v6: bool, protocol: u8) -> Verb<Route> {

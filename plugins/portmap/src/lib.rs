@@ -5,6 +5,7 @@
 
 mod config;
 mod foreign;
+mod own_port;
 pub mod plan;
 
 pub use config::Config;
@@ -62,10 +63,13 @@ fn with_links(request: &Request, config: Config, missing: &str) -> Result<Plan> 
     let mut plan = Plan::new(config, request, result);
     if plan.needs_links() {
         let mut kernel = Kernel::open(None).map_err(|error| failed(&error))?;
+        let mut links = Vec::new();
         for pod in &mut plan.pods {
             let link = kernel.link_to(pod.address).map_err(|error| failed(&error))?;
-            pod.link = link.map(|link| link.name);
+            pod.link = link.as_ref().map(|link| link.name.clone());
+            links.extend(link.map(|link| (pod.address, link)));
         }
+        own_port::warn(&mut kernel, result, &links).map_err(|error| failed(&error))?;
     }
     Ok(plan)
 }

@@ -68,7 +68,7 @@ fn pods_that_share_a_bridge_and_a_check_of_mac_addresses_talk() {
     }
 }
 
-/// From outside, from the node and from another pod of the same bridge.
+/// From outside, from the node, from another pod of the same bridge and from the pod itself.
 #[test]
 fn a_host_port_leads_to_its_pod() {
     for passes_hooks in [true, false] {
@@ -77,7 +77,8 @@ fn a_host_port_leads_to_its_pod() {
         let ports = json!([{"hostPort": 8080, "containerPort": 5000, "protocol": "tcp"}]);
         let portmap = json!({"type": "portmap", "capabilities": {"portMappings": true},
             "runtimeConfig": {"portMappings": ports}});
-        let chain = Chain::new(&node, &pod, &masquerading(&json!({})), &[portmap]);
+        let hairpin = masquerading(&json!({"hairpinMode": passes_hooks}));
+        let chain = Chain::new(&node, &pod, &hairpin, &[portmap]);
         let result = chain.add();
         node.attach(&masquerading(&json!({})), &other).add();
         let server = Server::at(&pod, "TCP", 5000);
@@ -85,6 +86,7 @@ fn a_host_port_leads_to_its_pod() {
             assert_eq!(server.sees(&outside, address, 8080), client);
             server.sees(&node, address, 8080);
             server.sees(&other, address, 8080);
+            server.sees(&pod, address, 8080);
         }
         server.sees(&node, "127.0.0.1", 8080);
         chain.check(&result);

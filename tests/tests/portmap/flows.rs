@@ -6,10 +6,10 @@ use std::net::UdpSocket;
 use ferrule_tests::conf::{self, with};
 use ferrule_tests::node::Place;
 use ferrule_tests::outside::{NODE4, NODE6, OUTSIDE4, OUTSIDE6};
-use ferrule_tests::{Node, Outside, Pod};
+use ferrule_tests::{Node, Outside, Pod, within};
 use serde_json::json;
 
-use crate::{Mapped, ask, at, ip, port, port_on, portmap};
+use crate::{LIMIT, Mapped, ask, at, ip, port, port_on, portmap};
 
 fn connected(from: &impl Place, to: &str) -> UdpSocket {
     from.ns().enter(|| {
@@ -21,14 +21,27 @@ fn connected(from: &impl Place, to: &str) -> UdpSocket {
 }
 
 fn server(of: &impl Place, port: u16) -> UdpSocket {
-    of.ns().enter(|| UdpSocket::bind(("::", port)).unwrap())
+    // A process that another test starts holds the last socket until its exec.
+    let bind = || of.ns().enter(|| UdpSocket::bind(("::", port))).ok();
+    within(LIMIT, bind).expect("the port is free")
+}
+
+/// Whether a packet of a client comes to a server.
+fn arrives(client: &UdpSocket, server: &UdpSocket) -> bool {
+    server.set_read_timeout(Some(LIMIT)).unwrap();
+    // What came before was refused, which the socket reports once.
+    let sent = client.send(b"ask").or_else(|_| client.send(b"ask"));
+    sent.is_ok() && server.recv(&mut [0; 8]).is_ok()
 }
 
 /// The flows to a port, as the kernel lists them.
 fn listed(node: &Node, port: u16) -> Vec<String> {
     let all = node.run("conntrack -L -p udp") + &node.run("conntrack -L -p udp -f ipv6");
-    let wanted = format!("dport={port} ");
-    let original = |line: &&str| line.split(" src=").nth(1).unwrap_or("").contains(&wanted);
+    let wanted = format!("dport={port}");
+    let original = |line: &&str| {
+        let mut words = line.split(" src=").nth(1).unwrap_or("").split_whitespace();
+        words.any(|word| word == wanted)
+    };
     all.lines().filter(original).map(str::to_owned).collect()
 }
 
@@ -127,4 +140,60 @@ fn a_flow_to_another_port_of_the_same_pod_is_led_anew() {
     let other = with(&portmap(&json!([port(8053, 54, "udp")])), &json!({}));
     node.attach(&other, &pod).call("ADD", Some(&mapped.result)).run(&node).ok();
     assert_eq!(ask(&client, &server(&pod, 54)), Ok(ip(OUTSIDE4)));
+}
+
+/// The kernel selects flows by whole addresses, and few selections are faster than a listing: the
+/// others are listed.
+#[test]
+fn flows_to_many_ports_addresses_and_networks_follow_too() {
+    let (node, pod) = (Node::new(), Pod::new());
+    let outside = Outside::beside(&node);
+    let many: Vec<_> = (0..12).map(|at| port(8060 + at, 60 + at, "udp")).collect();
+    for (more, ports, host, own) in [
+        ("", json!([port(8053, 53, "udp")]), 8053, 53),
+        ("", json!(many), 8071, 71),
+        ("ip route add local 203.0.113.0/24 dev lo", json!([port(8053, 53, "udp")]), 8053, 53),
+        (
+            "for i in $(seq 20); do ip addr add 203.0.113.$i/32 dev lo; done",
+            json!([port(8053, 53, "udp")]),
+            8053,
+            53,
+        ),
+    ] {
+        node.sh(&format!("{more}\n true"));
+        let mapped = Mapped::without_ports(&node, &pod, &conf::dual(), &portmap(&ports));
+        let places = [(NODE4, false), (NODE6, false), ("127.0.0.1", true), ("127.0.0.2", true)];
+        let clients = places.map(|(address, inside)| {
+            let to = at(address, host);
+            if inside { connected(&node, &to) } else { connected(&outside, &to) }
+        });
+        let before = server(&node, host);
+        clients.iter().for_each(|client| assert!(arrives(client, &before)));
+        mapped.add_ports();
+        let after = server(&pod, own);
+        for (client, (address, _)) in clients.iter().zip(places) {
+            assert!(arrives(client, &after), "{address} after ADD, {ports}, {more}");
+        }
+        mapped.try_ports("DEL").ok();
+        for (client, (address, _)) in clients.iter().zip(places) {
+            assert!(arrives(client, &before), "{address} after DEL, {ports}, {more}");
+        }
+        mapped.main.del(None);
+    }
+}
+
+/// A flow is not of the port because it comes from the node: another's mapping has 127.0.0.1.
+#[test]
+fn flows_to_anothers_127_0_0_1_stay() {
+    let (node, one, two) = (Node::new(), Pod::new(), Pod::new());
+    let own = portmap(&json!([port_on("127.0.0.1", 8053, 53, "udp")]));
+    Mapped::add(&node, &one, &conf::v4(), &own);
+    let (client, server) = (connected(&node, "127.0.0.1:8053"), server(&one, 53));
+    ask(&client, &server).unwrap();
+    let before = listed(&node, 8053).len();
+    let wild = portmap(&json!([port(8053, 53, "udp")]));
+    let second = Mapped::add(&node, &two, &conf::v4(), &wild);
+    assert_eq!((listed(&node, 8053).len(), before), (1, 1));
+    second.try_ports("DEL").ok();
+    assert_eq!(listed(&node, 8053).len(), 1);
 }

@@ -11,8 +11,10 @@ mod claims;
 mod flows;
 mod keys;
 mod networks;
+mod own_port;
 mod packets;
 mod removal;
+mod vxlan;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};

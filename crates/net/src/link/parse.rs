@@ -50,6 +50,9 @@ pub struct Link {
     /// For a bridge, whether frames to the group addresses of IEEE 802.1D teach it no source
     /// address; `None` where the kernel does not say (before Linux 5.0).
     pub no_linklocal_learn: Option<bool>,
+    /// For a bridge, whether its own switches let br_netfilter hand its IPv4 and IPv6 frames to the
+    /// hooks of IP (`nf_call_iptables`, `nf_call_ip6tables`).
+    pub calls_hooks: [bool; 2],
     /// For a bridge, how long its spanning tree keeps a new port in each of the states listening and
     /// learning, in hundredths of a second.
     pub forward_delay: u32,
@@ -123,6 +126,8 @@ pub(crate) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
+const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
 const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
 const IFLA_VLAN_ID: u16 = 1;
 const IFLA_VRF_TABLE: u16 = 1;
@@ -199,6 +204,8 @@ fn info(link: &mut Link, infos: &[u8]) {
                 let delay = find(value, IFLA_BR_FORWARD_DELAY).and_then(u32_of);
                 link.forward_delay = delay.unwrap_or_default();
                 link.vlan_filtering = on(IFLA_BR_VLAN_FILTERING);
+                let calls = [IFLA_BR_NF_CALL_IPTABLES, IFLA_BR_NF_CALL_IP6TABLES];
+                link.calls_hooks = calls.map(|kind| on(kind) == Some(true));
                 // struct br_boolopt_multi: the values, and which of them the kernel knows.
                 let options = find(value, IFLA_BR_MULTI_BOOLOPT).and_then(|value| value.get(..4));
                 let no_learn = |options| u32_of(options).map(|on| on & BR_BOOLOPT_NO_LL_LEARN != 0);

@@ -56,6 +56,11 @@ pub(crate) fn route_of_main(kind: u16, body: &[u8]) -> Option<Route> {
     route(kind, body).filter(|route| route.table == MAIN)
 }
 
+/// As [`route`], those to the node itself.
+pub(crate) fn route_of_node(kind: u16, body: &[u8]) -> Option<Route> {
+    route(kind, body).filter(|route| route.kind == Kind::LOCAL)
+}
+
 /// The hops of RTA_MULTIPATH, each a struct rtnexthop and its attributes.
 fn hops(mut rest: &[u8]) -> Option<Vec<Hop>> {
     let mut hops = Vec::new();
