@@ -38,6 +38,19 @@ fn previous<'a>(request: &'a Request, why: &str) -> Result<&'a CniResult> {
     request.conf.prev_result.as_ref().ok_or_else(missing)
 }
 
+/// Whether a plugin stands before the one of this name, in the words of the reference's firewall and vrf.
+///
+/// # Errors
+/// Code 7 where there is no result.
+pub fn needs_result(request: &Request, name: &str) -> Result<()> {
+    let missing = || {
+        Error::config("missing prevResult from earlier plugin").details(format!(
+            "Required prevResult missing: put {name} behind a main plugin, such as bridge, in a conflist"
+        ))
+    };
+    request.conf.prev_result.as_ref().map(drop).ok_or_else(missing)
+}
+
 fn plan<C: Chained>(request: &Request, chained: &C, result: &CniResult) -> Result<Vec<Item>> {
     let comment = Maker::Chained(C::NAME).comment(&request.attachment());
     chained.plan(request, result, &comment)

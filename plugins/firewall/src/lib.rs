@@ -19,7 +19,9 @@ pub struct Firewall;
 
 impl Plugin for Firewall {
     fn add(&self, request: &Request) -> Result<CniResult> {
-        chain::add(request, &Config::read(request)?)
+        let config = Config::read(request)?;
+        chain::needs_result(request, Config::NAME)?;
+        chain::add(request, &config)
     }
 
     fn del(&self, request: &Request) -> Result<()> {
@@ -30,7 +32,9 @@ impl Plugin for Firewall {
     }
 
     fn check(&self, request: &Request) -> Result<()> {
-        chain::check(request, &Config::read(request)?)
+        let config = Config::read(request)?;
+        chain::needs_result(request, Config::NAME)?;
+        chain::check(request, &config)
     }
 
     fn gc(&self, request: &Request) -> Result<()> {

@@ -24,7 +24,7 @@ impl Plugin for Vrf {
 
     fn add(&self, request: &Request) -> Result<CniResult> {
         let config = Config::read(request)?;
-        needs_result(request)?;
+        chain::needs_result(request, Config::NAME)?;
         chain::add(request, &config)
     }
 
@@ -37,7 +37,7 @@ impl Plugin for Vrf {
 
     fn check(&self, request: &Request) -> Result<()> {
         let config = Config::read(request)?;
-        needs_result(request)?;
+        chain::needs_result(request, Config::NAME)?;
         chain::check(request, &config)
     }
 
@@ -48,15 +48,6 @@ impl Plugin for Vrf {
 
     fn status(&self, request: &Request) -> Result<()> {
         Config::read(request).map(drop)
-    }
-}
-
-fn needs_result(request: &Request) -> Result<()> {
-    match &request.conf.prev_result {
-        Some(_) => Ok(()),
-        None => Err(Error::config("missing prevResult from earlier plugin").details(
-            "Required prevResult missing: put vrf behind a main plugin, such as bridge, in a conflist",
-        )),
     }
 }
 

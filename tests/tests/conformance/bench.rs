@@ -175,14 +175,14 @@ fn same(place: &str, ours: &Value, theirs: &Value) -> bool {
     ours == theirs || (loose && of_the_specification)
 }
 
-/// Runs a scenario by both suites in every version, and compares.
-pub fn conform(name: &str, scenario: fn(&mut Bench)) {
+/// Runs a scenario by both suites in every version from one on, and compares.
+pub fn conform(name: &str, from: &str, scenario: fn(&mut Bench)) {
     let concerns = |row: &&Row| [name, EVERY].contains(&row.scenario);
     let rows: Vec<&Row> = DIFFERENCES.iter().filter(concerns).collect();
     let mut used = BTreeSet::new();
     // What differs, and in which versions.
     let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (version, differences) in compare_all(scenario) {
+    for (version, differences) in compare_all(from, scenario) {
         for (place, difference) in differences {
             match rows.iter().position(|row| row.covers(&place)) {
                 Some(row) => drop(used.insert(row)),
@@ -206,9 +206,10 @@ type Difference = (String, String);
 
 /// What differs in each version; a few at a time, since they wait for the kernel more than they
 /// work.
-fn compare_all(scenario: fn(&mut Bench)) -> Vec<(&'static str, Vec<Difference>)> {
+fn compare_all(from: &str, scenario: fn(&mut Bench)) -> Vec<(&'static str, Vec<Difference>)> {
     let mut all = vec![];
-    for few in VERSIONS.chunks(3) {
+    let versions: Vec<_> = VERSIONS.into_iter().filter(|version| *version >= from).collect();
+    for few in versions.chunks(3) {
         thread::scope(|scope| {
             let running: Vec<_> = few
                 .iter()
@@ -245,14 +246,18 @@ fn compare(version: &'static str, scenario: fn(&mut Bench)) -> Vec<Difference> {
     different
 }
 
-/// One test for each scenario, and the list of their names.
+/// One test for each scenario, and the list of their names; `from "VERSION":` before them is the first
+/// version that the reference's plugin speaks.
 macro_rules! scenarios {
     ($($name:ident),* $(,)?) => {
+        crate::bench::scenarios! { from "0.1.0": $($name),* }
+    };
+    (from $version:literal: $($name:ident),* $(,)?) => {
         pub const NAMES: &[&str] = &[$(stringify!($name)),*];
         mod both {
             $(#[test]
             fn $name() {
-                crate::bench::conform(stringify!($name), super::$name);
+                crate::bench::conform(stringify!($name), $version, super::$name);
             })*
         }
     };

@@ -226,6 +226,101 @@ pub const DIFFERENCES: &[Row] = &[
         "DEL*",
         "DEL needs no CNI_ARGS: a runtime that passes unknown ones would leak the attachment",
     ),
+    ours(
+        "portmap_of_iptables_conditions",
+        "ADD*",
+        "conditions are words of iptables or nft, which ours does not run: error 2 names the key",
+    ),
+    ours(
+        "portmap_of_nftables_conditions",
+        "ADD*",
+        "conditions are words of iptables or nft, which ours does not run: error 2 names the key",
+    ),
+    ours(
+        "portmap_of_mixed_options",
+        "nftables/ADD*",
+        "conditions are words of iptables or nft, which ours does not run: error 2 names the key",
+    ),
+    ours(
+        "portmap_of_wrong_ports",
+        "host port 65536/ADD*",
+        "the reference runs iptables with the port, and answers with what iptables prints",
+    ),
+    ours(
+        "portmap_deleted_by_keys_alone",
+        "rules left that name the pod",
+        "DEL of the reference removes nothing where the runtime passes no mappings",
+    ),
+    ours(
+        "firewall_of_firewalld",
+        "DEL",
+        "there is nothing to remove: a DEL that fails keeps the pod from being deleted",
+    ),
+    ours(
+        "sbr_of_an_address",
+        "after ADD/2001:db8:1::/64*table 10*",
+        "the reference copies routes into the table of an address of the other family: no packet takes them",
+    ),
+    ours(
+        "sbr_with_a_default_route",
+        "after ADD/2001:db8:1::/64*table 10*",
+        "the reference copies routes into the table of an address of the other family: no packet takes them",
+    ),
+    ours(
+        "sbr_of_several_addresses",
+        "after ADD/2001:db8:1::/64*table 10*",
+        "the reference copies routes into the table of an address of the other family: no packet takes them",
+    ),
+    ours(
+        "sbr_with_a_gateway",
+        "after ADD/2001:db8:1::/64*table 10*",
+        "the reference copies routes into the table of an address of the other family: no packet takes them",
+    ),
+    ours(
+        "sbr_with_gateways_of_both",
+        "after ADD/2001:db8:1::/64*table 10*",
+        "the reference copies routes into the table of an address of the other family: no packet takes them",
+    ),
+    ours(
+        "sbr_with_source_hints",
+        "after ADD/2001:db8:1::/64*table 10*",
+        "the reference copies routes into the table of an address of the other family: no packet takes them",
+    ),
+    ours(
+        "sbr_of_an_address",
+        "after DEL*",
+        "DEL of the reference leaves its tables, and the main table without the routes it had",
+    ),
+    ours(
+        "sbr_with_a_default_route",
+        "after DEL*",
+        "DEL of the reference leaves its tables, and the main table without the routes it had",
+    ),
+    ours(
+        "sbr_of_several_addresses",
+        "after DEL*",
+        "DEL of the reference leaves its tables, and the main table without the routes it had",
+    ),
+    ours(
+        "sbr_with_a_gateway",
+        "after DEL*",
+        "DEL of the reference leaves its tables, and the main table without the routes it had",
+    ),
+    ours(
+        "sbr_with_a_gateway_of_v6",
+        "after DEL*",
+        "DEL of the reference leaves its tables, and the main table without the routes it had",
+    ),
+    ours(
+        "sbr_with_gateways_of_both",
+        "after DEL*",
+        "DEL of the reference leaves its tables, and the main table without the routes it had",
+    ),
+    ours(
+        "sbr_with_source_hints",
+        "after DEL*",
+        "DEL of the reference leaves its tables, and the main table without the routes it had",
+    ),
 ];
 
 const fn ours(scenario: &'static str, at: &'static str, reason: &'static str) -> Row {

@@ -1,5 +1,5 @@
-//! The reference as oracle: every scenario of its own test suites for bridge, host-local, static and tuning, run
-//! by ours and by the reference in every version of the specification that both speak. Any
+//! The reference as oracle: every scenario of its own test suites for bridge, host-local, static, tuning,
+//! portmap, bandwidth, firewall and sbr, run by ours and by the reference in every version of the specification that both speak. Any
 //! difference in what can be seen fails, unless `differences` has a row for it.
 #![allow(
     clippy::unwrap_used,
@@ -7,13 +7,16 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod bandwidth;
 mod bench;
 mod bridge_config;
 mod bridge_layer2;
 mod bridge_layer3;
+mod chained;
 mod differences;
 mod errors;
 mod errors_route_sync;
+mod firewall;
 mod fixtures;
 mod gc_status;
 mod host_local;
@@ -22,6 +25,8 @@ mod host_local_requests;
 mod keys;
 mod networkd;
 mod nodes;
+mod portmap;
+mod sbr;
 mod state;
 mod static_ipam;
 mod tuning;
@@ -32,13 +37,17 @@ use std::collections::BTreeSet;
 #[test]
 fn every_row_belongs_to_a_scenario() {
     let all = [
+        bandwidth::NAMES,
         bridge_config::NAMES,
         bridge_layer2::NAMES,
         bridge_layer3::NAMES,
+        firewall::NAMES,
         gc_status::NAMES,
         host_local::NAMES,
         host_local_config::NAMES,
         host_local_requests::NAMES,
+        portmap::NAMES,
+        sbr::NAMES,
         static_ipam::NAMES,
         tuning::NAMES,
     ];
