@@ -20,8 +20,8 @@ pub fn inside(ns: &Namespace) -> Vec<Pid> {
 /// Those of them that delete a link for a DEL: an executable of ours that leads a session, as
 /// nothing does that a runtime starts.
 pub fn of(ns: &Namespace) -> Vec<Pid> {
-    const OURS: [&str; 8] =
-        ["bridge", "bgp", "vxlan", "bandwidth", "sbr", "vrf", "portmap", "firewall"];
+    const OURS: [&str; 9] =
+        ["bridge", "bgp", "vxlan", "bandwidth", "sbr", "vrf", "portmap", "firewall", "tuning"];
     let ours = |pid: &Pid| OURS.contains(&name(*pid).as_str());
     let leads = |pid: &Pid| getsid(Some(*pid)) == Ok(*pid);
     inside(ns).into_iter().filter(|pid| ours(pid) && leads(pid)).collect()

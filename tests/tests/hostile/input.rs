@@ -61,9 +61,12 @@ fn document() -> Value {
     });
     let keys = json!({
         "ipMasq": true, "mtu": 1400, "vlan": 0, "macspoofchk": true, "hairpinMode": false,
-        "runtimeConfig": {"mac": "02:00:00:00:00:01", "ips": ["10.1.0.9"]},
+        "runtimeConfig": {"mac": "02:00:00:00:00:01", "ips": ["10.1.0.9"], "portMappings": [
+            {"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "192.0.2.1"}]},
         "args": {"cni": {"mac": ""}}, "dns": {"nameservers": ["10.0.0.10"]}, "runDir": "/run/x",
         "sysctl": {"net.core.somaxconn": "77"}, "allmulti": true, "txQLen": 77, "promisc": true,
+        "ingressPolicy": "same-bridge", "table": 77, "gateways": ["10.1.0.1"], "vrfname": "blue",
+        "ingressRate": 8_000_000, "ingressBurst": 800_000, "snat": true, "masqAll": false,
         "cni.dev/valid-attachments": [{"containerID": "x", "ifname": "eth0"}],
         "prevResult": result,
     });
@@ -71,7 +74,10 @@ fn document() -> Value {
 }
 
 fn plugin() -> impl Strategy<Value = &'static str> {
-    select(&["bridge", "bridge", "bgp", "host-local", "static", "dhcp", "loopback", "tuning"][..])
+    let main = ["bridge", "bridge", "bgp", "loopback"];
+    let ipam = ["host-local", "static", "dhcp"];
+    let chained = ["tuning", "portmap", "firewall", "bandwidth", "sbr", "vrf"];
+    select([&main[..], &ipam, &chained].concat())
 }
 
 fn spoiled_stdin() -> impl Strategy<Value = Spoiled> {
@@ -204,10 +210,23 @@ fn serve(node: &Node, pod: &Pod, spoiled: &Spoiled) {
     assert_eq!(pod.links(), Vec::<String>::new(), "left in the pod: {outcome:#?}");
 }
 
+/// One pod of firewall, for what its first leaves by intent, as the reference's does: chain FORWARD of
+/// table filter, whose policy may be the administrator's, and chain CNI-ADMIN, which holds the
+/// administrator's rules.
+fn use_firewall(node: &Node) {
+    let pod = Pod::new();
+    let config = json!({"cniVersion": conf::version(), "name": "first", "type": "firewall"});
+    let attachment = node.attach(&config, &pod);
+    let result = document()["prevResult"].clone();
+    attachment.call("ADD", Some(&result)).run(node).ok();
+    attachment.del(Some(&result));
+}
+
 /// Batches of a dozen calls on one node; ten times as many with `scripts/test --long`.
 fn harmless(batches: u32, calls: impl Strategy<Value = Spoiled>) {
     let batches = if long() { batches * 10 } else { batches };
     let (node, pod) = (Node::new(), Pod::new());
+    use_firewall(&node);
     // A spoiled dataDir may name any place; the node's own ones stay as they are.
     node.run("mount -o remount,bind,ro /");
     let config =
