@@ -110,8 +110,11 @@ fn results_that_have_no_priorities_are_checked_all_the_same() {
     let two = attach(&node, &pod, 2, &old(json!({"metric": 500})));
     let three = attach(&node, &pod, 3, &old(json!({})));
     for attachment in [&one, &three, &two] {
-        let result = attachment.add();
-        assert!(result["routes"][0]["priority"].is_null(), "{result:#}");
+        let mut result = attachment.add();
+        // As by releases and runtimes that know no priority of a route.
+        for route in result["routes"].as_array_mut().unwrap() {
+            route.as_object_mut().unwrap().remove("priority");
+        }
         attachment.check(&result);
     }
 }
