@@ -43,7 +43,7 @@ def spawn(command, env, stdin, output):
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
+        (os.POSIX_SPAWN_OPEN, 2, f"{output}.stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
     ]
     return os.posix_spawn(command[0], command, env, file_actions=actions)
 
@@ -132,7 +132,8 @@ class Side:
         _, status = os.waitpid(pid, 0)
         took = time.perf_counter_ns() - start
         if status != 0:
-            raise Failed(f"{self.suite}: {command} {env['CNI_CONTAINERID']}: {read(self.output)}")
+            said = read(self.output) + read(f"{self.output}.stderr")
+            raise Failed(f"{self.suite}: {command} {env['CNI_CONTAINERID']}: {said}")
         return took / 1e6
 
     def reaches_gateways(self, pod=None):
