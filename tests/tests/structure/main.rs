@@ -426,6 +426,20 @@ const TIMES: &[(&str, &str, &str)] = &[
     ("dual stack, masquerade", "ADD", "ADD, dual stack, ipMasq, ms"),
     ("dual stack, masquerade", "DEL", "DEL, dual stack, ipMasq, ms"),
     ("IPv4, masquerade", "CHECK", "CHECK, ipMasq, ms"),
+    ("portmap, 1 port", "ADD", "ADD, portmap, 1 port, backend iptables, ms"),
+    ("portmap, 1 port", "DEL", "DEL, portmap, 1 port, backend iptables, ms"),
+    ("portmap, 100 ports", "ADD", "ADD, portmap, 100 ports, backend iptables, ms"),
+    ("portmap, 100 ports", "CHECK", "CHECK, portmap, 100 ports, backend iptables, ms"),
+    (
+        "bridge, portmap, bandwidth, firewall, tuning",
+        "ADD",
+        "ADD, bridge, portmap, bandwidth, firewall, tuning, ms",
+    ),
+    (
+        "bridge, portmap, bandwidth, firewall, tuning",
+        "DEL",
+        "DEL, bridge, portmap, bandwidth, firewall, tuning, ms",
+    ),
 ];
 
 /// The rows of the table that begins with a header row, as cells.
