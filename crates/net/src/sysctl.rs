@@ -1,11 +1,26 @@
 //! Files below /proc/sys, which show the network namespace of the thread that opens them.
 
 use netlink::{Error, Result};
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 
 fn path(key: &str) -> String {
     format!("/proc/sys/{key}")
+}
+
+/// Where a container may have a writable /proc/sys/net: its own is read-only, and the runtime lets it
+/// mount nothing inside of /proc. A file there shows the network namespace of the thread that opens it
+/// too, wherever it is mounted (`net_ctl_header_lookup` of the kernel).
+fn path_in_container(key: &str) -> String {
+    format!("/host/proc/sys/{key}")
+}
+
+fn open_to_write(key: &str) -> io::Result<File> {
+    let open = |path| OpenOptions::new().write(true).open(path);
+    open(path(key)).or_else(|error| match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => open(path_in_container(key)).map_err(|_| error),
+        _ => Err(error),
+    })
 }
 
 /// Reads a value, such as `net/ipv4/ip_forward`, without its newline; `None` where the kernel or
@@ -42,8 +57,7 @@ pub fn set(key: &str, value: &str) -> Result<()> {
 /// The kernel or the device does not have it, or it cannot be written.
 pub fn write(key: &str, value: &str) -> Result<()> {
     crate::not_astray()?;
-    let open = OpenOptions::new().write(true).open(path(key));
-    open.and_then(|mut file| file.write_all(value.as_bytes())).map_err(|error| {
+    open_to_write(key).and_then(|mut file| file.write_all(value.as_bytes())).map_err(|error| {
         let shown = Some(value.trim_end()).filter(|text| !text.is_empty()).unwrap_or("\"\"");
         Error::io(format!("set sysctl {key} to {shown}"), &error)
     })
@@ -51,5 +65,5 @@ pub fn write(key: &str, value: &str) -> Result<()> {
 
 /// Whether a value can be set at all; it cannot where /proc/sys is mounted read-only.
 pub fn is_writable(key: &str) -> bool {
-    crate::not_astray().is_ok() && OpenOptions::new().write(true).open(path(key)).is_ok()
+    crate::not_astray().is_ok() && open_to_write(key).is_ok()
 }
