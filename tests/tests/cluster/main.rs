@@ -7,6 +7,7 @@
 
 mod doors;
 mod events;
+mod flannel;
 mod foreign;
 mod forwarding;
 mod guard;
