@@ -1,7 +1,7 @@
 //! Removes all that is the daemon's, and nothing of a plugin.
 
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, io_error};
 use crate::facts::is_tunnel;
 use crate::routes::protocols::{LEARNED, PROTOCOL};
 use net::{Socket, link, route};
@@ -15,6 +15,8 @@ use std::path::Path;
 pub struct Cleaned {
     /// What went, in words.
     pub removed: Vec<String>,
+    /// What stays although it may be ours, and why.
+    pub stays: Vec<String>,
     /// What could not be removed, or not even be looked for.
     pub errors: Vec<Error>,
 }
@@ -25,31 +27,42 @@ pub struct Cleaned {
 /// # Errors
 /// A daemon runs, or it cannot be determined whether one does: nothing is removed.
 pub fn cleanup(config: &Config) -> Result<Cleaned, Error> {
-    let io = |what: &str, error| Error::Io { what: what.to_owned(), error };
-    let lock = Lock::take(&config.run_dir).map_err(|error| io("take the lock", error))?;
-    let Some(_lock) = lock else {
-        return Err(Error::Running(config.run_dir.display().to_string()));
-    };
+    let _lock = hold(config)?;
     let mut cleaned = Cleaned::default();
-    let socket = cleaned.good(Socket::open());
-    // A tunnel that stays keeps its guard.
-    if socket.is_some_and(|mut socket| cleaned.routes_and_links(&mut socket))
-        && let Some(mut nft) = cleaned.good(nft::Nft::open())
-    {
-        cleaned.good(nft.del_node_rules());
-        cleaned.good(nft.del_neighbour_limits());
-    }
-    let node = Node::remove(&config.run_dir);
-    cleaned.good(node.map_err(|error| io("remove node.json", io::Error::other(error))));
-    let kept = config.state_dir.join(crate::source::KEPT);
-    for path in [config.run_dir.join(crate::control::SOCKET), kept] {
-        let done = file(&path, &mut cleaned.removed);
-        cleaned.good(done.map_err(|error| io(&path.display().to_string(), error)));
-    }
+    cleaned.node(config);
     Ok(cleaned)
 }
 
+/// The daemon's lock: no daemon runs while it is held.
+///
+/// # Errors
+/// A daemon runs, or it cannot be determined whether one does.
+pub fn hold(config: &Config) -> Result<Lock, Error> {
+    let lock = Lock::take(&config.run_dir).map_err(io_error("take the lock"))?;
+    lock.ok_or_else(|| Error::Running(config.run_dir.display().to_string()))
+}
+
 impl Cleaned {
+    /// Removes what the daemon made on the node, but for what `[cni]` made.
+    pub(crate) fn node(&mut self, config: &Config) {
+        let io = |what: &str, error| Error::Io { what: what.to_owned(), error };
+        let socket = self.good(Socket::open());
+        // A tunnel that stays keeps its guard.
+        if socket.is_some_and(|mut socket| self.routes_and_links(&mut socket))
+            && let Some(mut nft) = self.good(nft::Nft::open())
+        {
+            self.good(nft.del_node_rules());
+            self.good(nft.del_neighbour_limits());
+        }
+        let node = Node::remove(&config.run_dir);
+        self.good(node.map_err(|error| io("remove node.json", io::Error::other(error))));
+        let kept = config.state_dir.join(crate::source::KEPT);
+        for path in [config.run_dir.join(crate::control::SOCKET), kept] {
+            let done = file(&path, &mut self.removed);
+            self.good(done.map_err(|error| io(&path.display().to_string(), error)));
+        }
+    }
+
     /// Gives whether no device is left.
     fn routes_and_links(&mut self, socket: &mut Socket) -> bool {
         let protocols = [(false, PROTOCOL), (true, PROTOCOL), (false, LEARNED), (true, LEARNED)];
@@ -72,7 +85,7 @@ impl Cleaned {
     }
 
     /// What came of it; an error is kept.
-    fn good<T, E: Into<Error>>(&mut self, done: Result<T, E>) -> Option<T> {
+    pub(crate) fn good<T, E: Into<Error>>(&mut self, done: Result<T, E>) -> Option<T> {
         done.map_err(|error| self.errors.push(error.into())).ok()
     }
 

@@ -2,7 +2,8 @@
 
 use crate::cleanup::Cleaned;
 use crate::config::{self, Config};
-use crate::{bgp, cleanup, control, status};
+use crate::error::Error;
+use crate::{bgp, cleanup, control, status, uninstall};
 use clap::{Parser, Subcommand, ValueEnum};
 use daemon::cli::{Level, Program};
 use daemon::logs;
@@ -49,8 +50,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Removes everything that the daemon has made; it must not run
+    /// Removes everything that the daemon has made on the node, but for what [cni] installs; it must
+    /// not run
     Cleanup,
+    /// Removes everything: the conflist and the executables that [cni] installs, the kept state, and
+    /// what cleanup removes; the daemon must not run. Pods keep their links
+    Uninstall {
+        /// Also executables that the deletion of pods still needs
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,7 +83,12 @@ pub fn run() -> ExitCode {
             PROGRAM.print(&described(&file, &config))
         }),
         Some(Command::Status { part, json }) => show_status(&cli.config, part, json),
-        Some(Command::Cleanup) => PROGRAM.with_config(read(&cli.config), |config| clean(&config)),
+        Some(Command::Cleanup) => {
+            PROGRAM.with_config(read(&cli.config), |config| show_cleaned(cleanup::cleanup(&config)))
+        }
+        Some(Command::Uninstall { force }) => PROGRAM.with_config(read(&cli.config), |config| {
+            show_cleaned(uninstall::uninstall(&config, force))
+        }),
     }
 }
 
@@ -105,14 +119,15 @@ fn show_status(path: &Path, part: Option<Part>, json: bool) -> ExitCode {
     }
 }
 
-fn clean(config: &Config) -> ExitCode {
-    match cleanup::cleanup(config) {
-        Ok(Cleaned { removed, errors }) => {
+fn show_cleaned(cleaned: Result<Cleaned, Error>) -> ExitCode {
+    match cleaned {
+        Ok(Cleaned { removed, stays, errors }) => {
             let mut lines: String =
                 removed.iter().map(|what| format!("removed {what}\n")).collect();
             if removed.is_empty() && errors.is_empty() {
                 "there was nothing to remove\n".clone_into(&mut lines);
             }
+            lines.extend(stays.iter().map(|what| format!("{what}\n")));
             let printed = PROGRAM.print(&lines);
             let failed = !errors.is_empty();
             errors.into_iter().for_each(|error| PROGRAM.complain(error));

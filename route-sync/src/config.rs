@@ -1,5 +1,6 @@
 //! `route-sync.toml`: types that cannot be wrong.
 
+pub mod cni;
 pub(crate) mod read;
 #[cfg(test)]
 mod tests;
@@ -7,6 +8,7 @@ mod tests;
 pub use read::read;
 
 use crate::bgp::config::Bgp;
+use cni::Cni;
 use ipnetwork::IpNetwork;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -75,6 +77,8 @@ pub struct Config {
     pub probe: Option<Probe>,
     /// `[metrics] listen`.
     pub metrics: Option<SocketAddr>,
+    /// `[cni]`.
+    pub cni: Option<Cni>,
 }
 
 impl Config {

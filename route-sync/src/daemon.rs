@@ -2,6 +2,7 @@
 
 use crate::bgp::{NetworkEvent, Speaker};
 use crate::config::{self, Config};
+use crate::duties::{Duties, Order};
 use crate::error::{Error, io_error};
 use crate::probe::{self, Prober};
 use crate::query::Query;
@@ -91,10 +92,20 @@ fn needed(config: &Config) -> Vec<Capability> {
     bind.into_iter().chain(raw).collect()
 }
 
+/// What is to be done for the container runtime.
+fn order(config: &Config, sync: &Sync) -> Order {
+    let (cni, state_dir) = (config.cni.clone(), config.state_dir.clone());
+    // Without [cni] nothing depends on the node.
+    let node = if cni.is_some() { sync.ready() } else { Err(String::new()) };
+    Order { cni, state_dir, node }
+}
+
 struct Daemon {
     sync: Sync,
     speaker: Option<Speaker>,
     prober: Option<Prober>,
+    /// `[cni]`.
+    duties: Duties,
     config: Config,
     config_path: PathBuf,
     /// Links, addresses, routes and neighbours change.
@@ -137,7 +148,9 @@ impl Daemon {
         let mut sync = Sync::new(config.clone())?;
         sync.receive_neighbours_by(monitor.get_ref().neighbour_filter()?);
         let speaker = config.bgp.clone().map(Speaker::new).transpose()?;
+        let duties = Duties::start(order(&config, &sync));
         let mut daemon = Daemon {
+            duties,
             sync,
             speaker,
             prober: config.probe.clone().map(Prober::new),
@@ -243,6 +256,7 @@ impl Daemon {
         if self.speaker.as_ref().is_some_and(|speaker| !speaker.knows(self.sync.facts())) {
             self.learn();
         }
+        self.duties.order(order(&self.config, &self.sync));
     }
 
     /// Carries out what BGP peers announce.
@@ -272,6 +286,10 @@ impl Daemon {
                     report.remarks.extend(prober.remark());
                     report.probe = Some(prober.report(&self.sync));
                 }
+                let outcome = self.duties.outcome();
+                report.problems.extend(outcome.problems);
+                report.remarks.extend(outcome.remarks);
+                report.conflist = outcome.conflist;
                 drop(to.send(report));
             }
             Query::Alive(to) => drop(to.send(())),
@@ -283,6 +301,10 @@ impl Daemon {
                     figures.problems += prober.problems(&self.sync).len() as u64;
                     figures.probe = Some(prober.report(&self.sync));
                 }
+                let outcome = self.duties.outcome();
+                figures.problems += outcome.problems.len() as u64;
+                let waits = outcome.conflist.and_then(|conflist| conflist.waits);
+                figures.not_ready = figures.not_ready.or(waits);
                 figures.bgp = speaker.map(Speaker::peer_reports).unwrap_or_default();
                 drop(to.send(figures));
             }

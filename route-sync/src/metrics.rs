@@ -27,7 +27,7 @@ impl Health for Figures {
     }
 
     fn not_ready(&self) -> Option<&str> {
-        (!self.synced).then_some("no complete node set is carried out yet")
+        self.not_ready.as_deref()
     }
 }
 

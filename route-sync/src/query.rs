@@ -22,6 +22,8 @@ pub enum Query {
 pub struct Figures {
     /// As [`Report::synced`].
     pub synced: bool,
+    /// Why the node cannot take pods yet.
+    pub not_ready: Option<String>,
     /// Nodes in the set in force.
     pub nodes: u64,
     /// CIDRs by path and state.

@@ -33,6 +33,20 @@ pub struct Report {
     /// `[probe]`; absent where it is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeReport>,
+    /// The runtime's conflist; absent without `[cni]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflist: Option<ConflistReport>,
+}
+
+/// The conflist that the runtime reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflistReport {
+    /// Where it is.
+    pub path: String,
+    /// Why this run has not written it yet, nor found it as it must be; absent once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// What `[probe]` has found. What is silent is among the problems too.

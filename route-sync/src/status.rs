@@ -1,6 +1,6 @@
 //! The report as a table.
 
-use crate::report::{Entry, ProbeReport, Report, State};
+use crate::report::{ConflistReport, Entry, ProbeReport, Report, State};
 use daemon::table::{age, columns, plain};
 use std::fmt::Write;
 
@@ -9,6 +9,7 @@ pub fn is_well(report: &Report) -> bool {
     report.synced
         && report.problems.is_empty()
         && report.source.error.is_none()
+        && report.conflist.as_ref().is_none_or(|conflist| conflist.waits.is_none())
         && report.cidrs.iter().all(|entry| entry.state == State::Synced)
 }
 
@@ -54,6 +55,10 @@ fn head(report: &Report, now: u64) -> String {
         let _ = writeln!(text, "         failing: {}", plain(error));
     }
     let _ = writeln!(text, "synced   {synced}");
+    if let Some(ConflistReport { path, waits }) = &report.conflist {
+        let state = waits.as_ref().map_or_else(String::new, |why| format!(", not yet: {why}"));
+        let _ = writeln!(text, "conflist {}{}", plain(path), plain(&state));
+    }
     if let Some(probe) = &report.probe {
         let _ = writeln!(text, "probe    {}", probed(probe));
     }

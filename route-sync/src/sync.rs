@@ -26,6 +26,7 @@ mod learn;
 mod log;
 mod node_file;
 mod pass;
+mod ready;
 mod report;
 
 pub use learn::Announced;

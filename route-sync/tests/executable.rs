@@ -30,7 +30,7 @@ fn version_and_help() {
     assert!(version.status.success());
     assert!(text(&version.stdout).starts_with("Ferrule route-sync v0.1.0"));
     let help = text(&run(&["--help"]).stdout);
-    for word in ["check-config", "status", "cleanup", "--config", "--log-level"] {
+    for word in ["check-config", "status", "cleanup", "uninstall", "--config", "--log-level"] {
         assert!(help.contains(word), "{word} is not in {help}");
     }
     assert_eq!(run(&["--vni", "1"]).status.code(), Some(2));

@@ -58,7 +58,7 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn conntrack(&mut self) -> Result<Conntrack> {
+    fn conntrack(&mut self) -> Result<Conntrack> {
         Ok(match self.conntrack.take() {
             Some(conntrack) => conntrack,
             None => Conntrack::open()?,

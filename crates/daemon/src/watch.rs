@@ -23,6 +23,10 @@ const LINKS: usize = 40;
 #[derive(Debug)]
 pub struct Watch {
     path: PathBuf,
+    /// What changes in the folder that the path is is reported too.
+    entries: bool,
+    /// That of the file itself.
+    end: Option<WatchDescriptor>,
     inotify: AsyncFd<Handle>,
     names: HashMap<WatchDescriptor, BTreeSet<OsString>>,
 }
@@ -44,12 +48,24 @@ impl Watch {
     /// # Errors
     /// The kernel has no inotify instance or watch left (`fs.inotify.max_user_*`).
     pub fn new(path: &Path) -> io::Result<Watch> {
+        Watch::of(path, false)
+    }
+
+    /// As [`Watch::new`], of a folder and each file in it whose name does not begin with a dot.
+    ///
+    /// # Errors
+    /// As [`Watch::new`].
+    pub fn entries(path: &Path) -> io::Result<Watch> {
+        Watch::of(path, true)
+    }
+
+    fn of(path: &Path, entries: bool) -> io::Result<Watch> {
         let path = std::path::absolute(path)?;
         let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
         let handle = Handle(Inotify::init(flags)?);
         #[expect(deprecated, reason = "the other constructor is unsafe; Handle keeps its promise")]
         let inotify = AsyncFd::new(handle)?;
-        let mut watch = Watch { path, inotify, names: HashMap::new() };
+        let mut watch = Watch { path, entries, end: None, inotify, names: HashMap::new() };
         let mut lookup = Lookup::of(&watch.path);
         loop {
             watch.add(&lookup)?;
@@ -79,7 +95,7 @@ impl Watch {
                 break;
             }
         }
-        *self = Watch::new(&self.path)?;
+        *self = Watch::of(&self.path, self.entries)?;
         Ok(())
     }
 
@@ -100,13 +116,14 @@ impl Watch {
             }
         }
         // The file itself: one that is bind-mounted is written through a folder elsewhere.
-        match &lookup.file {
-            Some(file) => match inotify.add_watch(file, mask) {
-                Err(error) if !gone.contains(&error) => Err(error.into()),
-                _ => Ok(()),
-            },
-            None => Ok(()),
+        if let Some(file) = &lookup.file {
+            match inotify.add_watch(file, mask) {
+                Ok(id) => self.end = Some(id),
+                Err(error) if gone.contains(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
     /// Waits for events; whether any concerns the file.
@@ -115,8 +132,11 @@ impl Watch {
         let events = ready.try_io(|inotify| Ok(inotify.get_ref().0.read_events()?));
         let Ok(events) = events else { return Ok(false) };
         let ours = |id, name: &OsString| self.names.get(&id).is_some_and(|n| n.contains(name));
+        let inside = |id, name: &OsString| {
+            self.entries && self.end == Some(id) && !name.as_encoded_bytes().starts_with(b".")
+        };
         Ok(events?.iter().any(|event| match &event.name {
-            Some(name) => ours(event.wd, name),
+            Some(name) => ours(event.wd, name) || inside(event.wd, name),
             // Of the file itself, or events were lost (IN_Q_OVERFLOW).
             None => !event.mask.contains(AddWatchFlags::IN_IGNORED),
         }))
@@ -223,6 +243,23 @@ mod tests {
         fs::write(place.join("other"), "1").unwrap();
         assert!(!watch.events().await.unwrap());
         fs::write(&file, "2").unwrap();
+        changed(&mut watch).await;
+    }
+
+    #[tokio::test]
+    async fn what_changes_in_a_folder_is_reported() {
+        let (_dir, place) = place();
+        let folder = place.join("a/b");
+        let mut watch = Watch::entries(&folder).unwrap();
+        fs::create_dir(place.join("a")).unwrap();
+        changed(&mut watch).await;
+        fs::create_dir(&folder).unwrap();
+        changed(&mut watch).await;
+        fs::write(folder.join(".hidden"), "1").unwrap();
+        assert!(!watch.events().await.unwrap());
+        fs::rename(folder.join(".hidden"), folder.join("file")).unwrap();
+        changed(&mut watch).await;
+        fs::remove_file(folder.join("file")).unwrap();
         changed(&mut watch).await;
     }
 

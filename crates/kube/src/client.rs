@@ -2,7 +2,6 @@
 
 use crate::fault::{Doing, Fault, Status, chain};
 use crate::objects::Resource;
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -136,7 +135,7 @@ impl Client {
         while let Some(part) =
             timeout(PATIENCE, self.part(body)).await.map_err(|_| self.silent())??
         {
-            text.extend_from_slice(&part);
+            text.extend_from_slice(part.as_ref());
             if text.len() > limit {
                 return Err(self.too_long(limit));
             }
@@ -145,7 +144,10 @@ impl Client {
     }
 
     /// The next part of an answer; `None` at its end.
-    pub(crate) async fn part(&self, body: &mut Body) -> Result<Option<Bytes>, Fault> {
+    pub(crate) async fn part(
+        &self,
+        body: &mut Body,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, Fault> {
         loop {
             match body.frame().await {
                 None => return Ok(None),

@@ -1,13 +1,11 @@
 //! What the daemon `route-sync` and the plugins agree on about a node: the file `node.json`
 //! ([`Node`]), the daemon's lock ([`Lock`]) and the facts of a VXLAN tunnel end point that every node
-//! derives for every other ([`vtep`]), so that nothing needs to be exchanged; and with `policy-sync` the
-//! file `policy.json` ([`Policy`]).
+//! derives for every other ([`vtep`]), so that nothing needs to be exchanged.
 
 mod file;
 pub mod files;
 pub mod keeper;
 mod lock;
-pub mod policy;
 pub mod vtep;
 
 pub use file::{Bgp, Earlier, Error, Node, Vxlan};
@@ -17,7 +15,6 @@ pub use file::{Bgp, Earlier, Error, Node, Vxlan};
 pub const PROTOCOL: u8 = 118;
 pub use keeper::Keeper;
 pub use lock::Lock;
-pub use policy::Policy;
 
 /// Where node.json and the daemon's lock are by default.
 pub const RUN_DIR: &str = "/run/ferrule";

@@ -1,6 +1,6 @@
 //! From TOML to [`Config`], every fault at once.
 
-use super::{Config, Masquerade, Mode, Probe, STATE_DIR, Source, Vxlan};
+use super::{Config, Masquerade, Mode, Probe, STATE_DIR, Source, Vxlan, cni};
 use crate::bgp;
 use daemon::config::value::{
     boolean, cidr, folder, interface, listen, node_name, number, path, socket_folder, text,
@@ -49,6 +49,7 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
     let mut figures = top.table("metrics", faults);
     let metrics = figures.read("listen", faults, listen);
     figures.finish(faults);
+    let cni = cni::read(top, faults);
     if mode == Mode::Vxlan && matches!(source, Some(Source::Node { .. })) {
         faults.add_whole("mode is \"vxlan\" and [node] names no other node: write a [source]");
     }
@@ -72,6 +73,7 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
         masquerade,
         probe,
         metrics,
+        cni,
     })
 }
 

@@ -28,6 +28,7 @@ fn omitted_keys_have_defaults() {
             masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
             probe: None,
             metrics: None,
+            cni: None,
         }
     );
 }
@@ -40,7 +41,9 @@ fn every_key_is_read() {
          state-dir = \"/var/lib/other\"\nresync-interval = 0\n{SOURCE}[vxlan]\nvni = 7\n\
          port = 8472\nunderlay = \"eth0\"\nprefer = \"ipv6\"\nmtu = 1400\n[masquerade]\nenabled = true\n\
          random-fully = false\nexclude-cidrs = [\"198.51.100.0/24\"]\n[probe]\nenabled = true\n\
-         interval = 5\npeers = 2\n[metrics]\nlisten = \"[::1]:9478\"\n"
+         interval = 5\npeers = 2\n[metrics]\nlisten = \"[::1]:9478\"\n[cni]\n\
+         template = \"/t/a.conflist\"\nconf-dir = \"/c\"\nconf-name = \"05-x.conflist\"\nbin-dir = \"/b\"\n\
+         executables = \"/cni\"\n"
     );
     let config = parse(&text, None).unwrap();
     assert_eq!((config.node_name.as_str(), config.mode), ("one", Mode::Vxlan));
@@ -62,6 +65,33 @@ fn every_key_is_read() {
     assert_eq!(config.masquerade, masquerade);
     assert_eq!(config.probe, Some(Probe { interval: Duration::from_secs(5), peers: 2 }));
     assert_eq!(config.metrics, Some("[::1]:9478".parse().unwrap()));
+    let cni = Cni {
+        template: "/t/a.conflist".into(),
+        conf_dir: "/c".into(),
+        conf_name: "05-x.conflist".to_owned(),
+        bin_dir: "/b".into(),
+        executables: Some("/cni".into()),
+    };
+    assert_eq!(config.cni, Some(cni));
+}
+
+#[test]
+fn cni_needs_a_template_alone_and_refuses_what_no_runtime_reads() {
+    let of = |keys: &str| parse(&format!("{SOURCE}[cni]\n{keys}"), Some("host"));
+    let cni = of("template = \"/t\"").unwrap().cni.unwrap();
+    assert_eq!(cni.conflist(), PathBuf::from("/etc/cni/net.d/10-ferrule.conflist"));
+    assert_eq!((cni.bin_dir, cni.executables), (PathBuf::from("/opt/cni/bin"), None));
+    assert!(of("").unwrap_err()[0].starts_with("line 4: cni.template is missing: write the path"));
+    for name in ["x.conf", ".conflist", "..conflist", "a/b.conflist", "x.conflist "] {
+        let fault = &of(&format!("template = \"/t\"\nconf-name = \"{name}\"")).unwrap_err()[0];
+        let wanted = format!("line 6: cni.conf-name is \"{name}\": write a file's name that ends");
+        assert!(fault.starts_with(&wanted), "{fault}");
+    }
+    let itself =
+        "template = \"/etc/cni/net.d/10-ferrule.conflist\"\nexecutables = \"/opt/cni/bin\"";
+    let faults = of(itself).unwrap_err();
+    assert!(faults[0].starts_with("line 4: cni.template is the conflist itself"), "{faults:?}");
+    assert!(faults[1].starts_with("line 4: cni.executables is bin-dir"), "{faults:?}");
 }
 
 #[test]
@@ -78,7 +108,7 @@ fn all_faults_are_reported_at_once_with_line_key_value_and_remedy() {
             "line 4: cluster-cidrs has \"10.0.0.1\": write a CIDR, as \"10.244.0.0/16\" or \
              \"fd00:10:244::/48\"",
             "line 6: typo is no key: write one of node-name, mode, cluster-cidrs, service-cidrs, \
-             run-dir, state-dir, resync-interval, source, vxlan, masquerade, probe, metrics",
+             run-dir, state-dir, resync-interval, source, vxlan, masquerade, probe, metrics, cni",
             "line 8: source.type is \"etcd\": write \"file\"",
             "line 9: source.path is \"nodes.toml\": write a path that begins with /",
             "line 11: vxlan.vni is 16777216: write a number from 1 to 16777215",

@@ -60,9 +60,10 @@ async fn metrics_have_the_values_of_the_figures() {
 
 #[tokio::test]
 async fn a_daemon_that_is_not_synced_is_healthy_and_not_ready() {
-    let ready = get(served(Figures::default()), "/readyz").await;
-    assert!(ready.starts_with("HTTP/1.1 503 "), "{ready}");
-    let health = get(served(Figures::default()), "/healthz").await;
+    let waits = Figures { not_ready: Some("no set yet".to_owned()), ..Figures::default() };
+    let ready = get(served(waits.clone()), "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("no set yet\n"), "{ready}");
+    let health = get(served(waits), "/healthz").await;
     assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
     let ready = get(served(figures()), "/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");

@@ -45,6 +45,7 @@ pub(crate) fn report() -> Report {
         }],
         remarks: vec!["masquerade is off".to_owned()],
         probe: None,
+        conflist: None,
     }
 }
 

@@ -43,6 +43,7 @@ impl Sync {
             problems: self.all_problems(),
             remarks: self.masquerade_remark().into_iter().collect(),
             probe: None,
+            conflist: None,
         }
     }
 
@@ -78,7 +79,7 @@ impl Sync {
         text
     }
 
-    fn all_problems(&self) -> Vec<Problem> {
+    pub(super) fn all_problems(&self) -> Vec<Problem> {
         let since = self.source.since.unwrap_or_else(now);
         let of_set = self.view.desired.problems.iter().map(|(what, error)| Problem {
             what: what.clone(),
@@ -98,6 +99,7 @@ impl Sync {
         let desired = &self.view.desired;
         let counts = [desired.routes.len(), desired.neighbours.len(), desired.fdb.len()];
         Figures {
+            not_ready: self.not_ready(),
             synced: self.view.convergence.is_synced(),
             nodes: self.source.nodes as u64,
             cidrs: self.conditions.counts(),

@@ -80,6 +80,7 @@ pub fn config(run_dir: &Path) -> Config {
         masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
         probe: None,
         metrics: None,
+        cni: None,
     }
 }
 

@@ -7,7 +7,6 @@
 
 mod cri;
 mod engine;
-mod image;
 mod ports;
 
 use ferrule_tests::node::Place;

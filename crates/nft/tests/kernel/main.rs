@@ -11,5 +11,4 @@ mod macspoof;
 mod masquerade;
 mod neighbours;
 mod node;
-mod policy;
 mod rpfilter;

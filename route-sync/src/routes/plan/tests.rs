@@ -29,6 +29,7 @@ pub fn config(mode: Mode) -> Config {
         masquerade: Masquerade { enabled: false, random_fully: true, exclude_cidrs: vec![] },
         probe: None,
         metrics: None,
+        cni: None,
     }
 }
 
