@@ -1,6 +1,7 @@
 //! ADD.
 
 use crate::del::{Gone, asks_by_link};
+use crate::hold::Hold;
 use crate::record::{Claim, Record, Records};
 use crate::{
     Item, Kernel, Link, Maker, Names, Network, Place, Rpfilter, Rule, comment, del, failed,
@@ -17,6 +18,7 @@ pub fn add<N: Network>(request: &Request, network: &N) -> Result<CniResult> {
     let attachment = request.attachment();
     let names = network.names(&attachment);
     let ipam = request.conf.ipam.as_ref().map(|ipam| request.delegate(ipam)).transpose()?;
+    let hold = network.hold(request)?;
     let mut kernel = Kernel::open(request.env.netns.as_deref()).map_err(|e| failed(&e))?;
     let mut claim = Records::new(network.run_dir(), Maker::Main).claim(&attachment)?;
     let live = live_link(&mut kernel, &names)?;
@@ -37,7 +39,7 @@ pub fn add<N: Network>(request: &Request, network: &N) -> Result<CniResult> {
         (_, None) => {}
     }
     let done = Vec::new();
-    let mut work = Work { request, network, names, kernel, done, ipam, asked: Asked::No };
+    let mut work = Work { request, network, names, kernel, done, ipam, asked: Asked::No, hold };
     match work.attach(&mut claim) {
         Ok(result) => Ok(result),
         Err(error) => Err(work.undo(claim, error)),
@@ -71,6 +73,7 @@ struct Work<'a, N> {
     done: Vec<Item>,
     ipam: Option<Delegate>,
     asked: Asked,
+    hold: Option<Hold>,
 }
 
 /// Whether IPAM was asked for a lease.
@@ -95,7 +98,7 @@ impl<N: Network> Work<'_, N> {
         record.own(&link);
         claim.write(&record)?;
         self.look_into_pod()?;
-        self.apply(&self.network.shared())?;
+        self.apply(&self.shared())?;
         // The lock is ours and no veth of the attachment lives: a lease from now on is ours to
         // undo. So IPAM works beside the making of the link, if it needs none.
         let by_link = self.request.conf.ipam.as_deref().is_some_and(asks_by_link);
@@ -117,19 +120,23 @@ impl<N: Network> Work<'_, N> {
         if !by_link {
             self.network.name(&mut self.names, &result);
         }
+        let held = self.held(&result);
         let mut up = self.network.up(&self.names, &result);
         let layer3 = match self.ipam {
             Some(_) => self.network.layer3(&self.names, &result),
             None => Vec::new(),
         };
-        if record.own(&up) | record.own(&layer3) {
+        if record.own(&held) | record.own(&up) | record.own(&layer3) {
             claim.write(&record)?;
         }
+        // No packet of the pod has passed yet: it has no address.
+        self.apply(&held)?;
         up.retain(|item| !self.done.contains(item));
         self.apply(&up)?;
         self.apply(&layer3)?;
         let links = self.settle(&result)?;
         self.apply(&self.network.last(&self.names, &result))?;
+        self.hold.iter().for_each(|hold| hold.wait(&mut self.kernel, &held));
         result.interfaces = links;
         if !self.request.conf.dns.is_empty() {
             result.dns = self.request.conf.dns.clone();
@@ -137,6 +144,18 @@ impl<N: Network> Work<'_, N> {
         record.complete = true;
         claim.write(&record)?;
         Ok(result)
+    }
+
+    /// What is shared by all pods, where policies are configured the hooks of the bridge too.
+    fn shared(&self) -> Vec<Item> {
+        let bridge = self.hold.as_ref().and_then(|hold| hold.bridge.clone());
+        self.network.shared().into_iter().chain(bridge.map(Item::Hooks)).collect()
+    }
+
+    /// What policies decide on.
+    fn held(&self, result: &CniResult) -> Vec<Item> {
+        let items = |hold: &Hold| hold.items(self.request, &self.names.comment, result);
+        self.hold.as_ref().map(items).unwrap_or_default()
     }
 
     /// Brings the link up, with the MAC address that it keeps, before IPAM is asked, and waits until

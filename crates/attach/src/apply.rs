@@ -41,6 +41,7 @@ impl Kernel {
         match item {
             Item::Bridge(bridge) => self.ensure_bridge(bridge),
             Item::VlanDevice(name, bridge, id) => self.ensure_vlan_device(name, bridge, *id),
+            Item::Hooks(bridge) => self.ensure_hooks(bridge),
             Item::Veth(veth) => self.add_veth(veth),
             // What the kernel gives a new port.
             Item::Port(Port { hairpin: false, isolated: false, .. }) => Ok(()),

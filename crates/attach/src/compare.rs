@@ -43,6 +43,7 @@ impl Kernel {
         match item {
             Item::Bridge(bridge) => self.check_bridge(bridge),
             Item::VlanDevice(name, bridge, id) => self.check_vlan_device(name, bridge, *id),
+            Item::Hooks(bridge) => self.check_hooks(bridge),
             Item::Veth(veth) => self.check_veth(veth),
             Item::Port(port) => self.check_port(port),
             Item::Vlans(vlans) => self.check_vlans(vlans),

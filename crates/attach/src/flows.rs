@@ -58,7 +58,7 @@ impl Kernel {
         }
     }
 
-    fn conntrack(&mut self) -> Result<Conntrack> {
+    pub(crate) fn conntrack(&mut self) -> Result<Conntrack> {
         Ok(match self.conntrack.take() {
             Some(conntrack) => conntrack,
             None => Conntrack::open()?,

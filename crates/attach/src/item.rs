@@ -19,6 +19,8 @@ pub enum Item {
     Bridge(Bridge),
     /// A VLAN device over a bridge on the host, up: name, bridge, VLAN ID; shared.
     VlanDevice(String, String, u16),
+    /// The hooks of IP see the frames between the ports of a bridge: its name; shared.
+    Hooks(String),
     /// The attachment's veth pair; owned, and with it goes all that is in the pod.
     Veth(Veth),
     /// The flags of the host end as a bridge port.
@@ -90,6 +92,7 @@ impl Item {
             Item::RateLimit(_)
             | Item::Bridge(_)
             | Item::VlanDevice(..)
+            | Item::Hooks(_)
             | Item::Port(_)
             | Item::Vlans(_)
             | Item::Sysctl(_)
@@ -301,6 +304,7 @@ impl fmt::Display for Item {
         match self {
             Item::Bridge(bridge) => write!(f, "bridge {}", bridge.name),
             Item::VlanDevice(name, ..) => write!(f, "VLAN device {name}"),
+            Item::Hooks(bridge) => write!(f, "netfilter hooks of bridge {bridge}"),
             Item::Veth(veth) => write!(f, "veth pair {} and {}", veth.host, veth.pod),
             Item::Port(port) => write!(f, "bridge port {}", port.link),
             Item::Vlans(vlans) => write!(f, "VLANs of {}", vlans.link),

@@ -15,6 +15,8 @@ mod del;
 mod flows;
 pub mod forwarding;
 mod gc;
+mod hold;
+mod holding;
 mod host_ports;
 mod item;
 mod kernel;
@@ -47,6 +49,7 @@ pub use add::add;
 pub use check::{check, status};
 pub use del::del;
 pub use gc::gc;
+pub use hold::{HeldPod, Hold, PodName};
 pub use item::{
     Bridge, Gateway, HostRoute, Ifb, Item, Neighbour, Port, RateLimit, Redirect, Route, Sysctl,
     Veth, Vlans, VrfPort,

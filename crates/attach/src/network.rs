@@ -1,7 +1,8 @@
 //! What differs between the plugins that attach a pod by a veth pair.
 
+use crate::hold::Hold;
 use crate::{Item, Kernel, Link, Names};
-use cni::{Attachment, CniResult, Result};
+use cni::{Attachment, CniResult, Request, Result};
 use std::path::Path;
 
 /// Which links of the node pass on what the pods send.
@@ -63,6 +64,15 @@ pub trait Network {
         names: &Names,
         result: &CniResult,
     ) -> crate::kernel::Result<Vec<Link>>;
+
+    /// How ADD holds the pod back until policy-sync has decided on it; `None` where no policies are
+    /// configured on the node.
+    ///
+    /// # Errors
+    /// Code 7 where policy-sync's file cannot be read: the pod would start without its policies.
+    fn hold(&self, _request: &Request) -> Result<Option<Hold>> {
+        Ok(None)
+    }
 
     /// Which links of the node pass on what the pods send.
     fn forwarder(&self) -> Forwarder;

@@ -5,6 +5,7 @@
 //! arms that the compiler then asks for. No match over the two has a `_` arm; the test `no_match_over_
 //! what_is_owned_has_a_default` holds that.
 
+use crate::hold::{HeldPod, PodName};
 use crate::kernel::{Error, Kernel, Result};
 use crate::setting::{Change, Setting};
 use crate::sourced::SourceRouting;
@@ -47,6 +48,15 @@ pub enum Owned {
     Rpfilter {
         /// The link that packets come in by.
         link: String,
+    },
+    /// A pod's address that policies decide on; held until they have.
+    #[serde(rename = "held")]
+    Policed {
+        /// The address.
+        address: IpAddr,
+        /// What the pod is called in Kubernetes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pod: Option<PodName>,
     },
     /// A pod's address whose forwarded packets pass other programs' rules.
     Forwarded {
@@ -150,6 +160,7 @@ impl Owned {
             Owned::Masquerade { .. }
             | Owned::Macspoof { .. }
             | Owned::Rpfilter { .. }
+            | Owned::Policed { .. }
             | Owned::Forwarded { .. }
             | Owned::PodRoute { .. }
             | Owned::Setting { .. }
@@ -172,6 +183,8 @@ pub enum Rule {
     Macspoof(Macspoof),
     /// Packets from sources that are not routed to the link are dropped.
     Rpfilter(Rpfilter),
+    /// Nothing passes from and to the pod's address until policies were decided on.
+    Policed(HeldPod),
     /// Forwarded packets of the pod's address pass other programs' rules.
     Forwarded(Forwarded),
     /// Ports of the node lead to the pod.
@@ -187,6 +200,9 @@ impl Rule {
                 Owned::Macspoof { port: macspoof.port.clone(), mac: macspoof.mac }
             }
             Rule::Rpfilter(rpfilter) => Owned::Rpfilter { link: rpfilter.link.clone() },
+            Rule::Policed(held) => {
+                Owned::Policed { address: held.held.address, pod: held.pod.clone() }
+            }
             Rule::Forwarded(forwarded) => Owned::Forwarded { address: forwarded.address },
             Rule::HostPorts(ports) => Owned::HostPorts {
                 ports: ports.mappings.iter().map(|mapping| mapping.port).collect(),
@@ -194,6 +210,11 @@ impl Rule {
                 sources: ports.sources,
             },
         }
+    }
+
+    /// A pod on which policies decide.
+    pub(crate) fn held_pod(&self) -> Option<&HeldPod> {
+        if let Rule::Policed(pod) = self { Some(pod) } else { None }
     }
 
     /// Takes what ADD made from the record, where a plan for CHECK has it from the result: a plugin
@@ -210,12 +231,19 @@ impl Rule {
     }
 }
 
+impl From<HeldPod> for Rule {
+    fn from(pod: HeldPod) -> Rule {
+        Rule::Policed(pod)
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rule::Masquerade(masquerade) => write!(f, "masquerade of {}", masquerade.address),
             Rule::Macspoof(macspoof) => write!(f, "MAC spoofing check of {}", macspoof.port),
             Rule::Rpfilter(rpfilter) => write!(f, "reverse path filter of {}", rpfilter.link),
+            Rule::Policed(held) => write!(f, "policies of {}", held.held.address),
             Rule::Forwarded(forwarded) => write!(f, "forwarding of {}", forwarded.address),
             Rule::HostPorts(ports) => write!(f, "host ports of {}", Addresses(&ports.pods)),
         }
@@ -241,6 +269,7 @@ impl Kernel {
                 self.rpfilter_made |= self.nft()?.add_rpfilter(rpfilter)?;
                 Ok(())
             }
+            Rule::Policed(held) => self.hold(held),
             Rule::Forwarded(forwarded) => self.add_forwarded(forwarded),
             Rule::HostPorts(ports) => self.add_host_ports(ports),
         }
@@ -251,6 +280,8 @@ impl Kernel {
             Rule::Masquerade(masquerade) => self.nft()?.check_masquerade(masquerade)?,
             Rule::Macspoof(macspoof) => self.nft()?.check_macspoof(macspoof)?,
             Rule::Rpfilter(rpfilter) => self.nft()?.check_rpfilter(rpfilter)?,
+            // What becomes of it is the daemon's.
+            Rule::Policed(_) => Vec::new(),
             Rule::Forwarded(forwarded) => self.check_forwarded(forwarded)?,
             Rule::HostPorts(ports) => self.check_host_ports(ports)?,
         })
@@ -270,6 +301,8 @@ impl Kernel {
             }
             Owned::Macspoof { port, mac } => self.nft()?.del_macspoof(port, *mac, mark)?,
             Owned::Rpfilter { link } => self.nft()?.del_rpfilter(link, mark)?,
+            // The daemon may have removed it long ago.
+            Owned::Policed { address, .. } => drop(self.nft()?.release(*address, mark)?),
             Owned::Forwarded { address } => {
                 return Ok(self.nft()?.del_forwarded(*address, mark)?);
             }
@@ -297,6 +330,7 @@ impl Kernel {
             Owned::Masquerade { .. }
             | Owned::Macspoof { .. }
             | Owned::Rpfilter { .. }
+            | Owned::Policed { .. }
             | Owned::Forwarded { .. }
             | Owned::PodRoute { .. }
             | Owned::Setting { .. }
@@ -339,11 +373,14 @@ fn marked_elements(nft: &mut Nft) -> nft::Result<Vec<(String, Owned)>> {
     let macspoofs = macspoofs.map(|((port, mac), mark)| (mark, Owned::Macspoof { port, mac }));
     let rpfilters = nft.rpfilters()?.into_iter();
     let rpfilters = rpfilters.map(|(link, mark)| (mark, Owned::Rpfilter { link }));
+    let held = nft.policed()?.into_iter();
+    let held = held.map(|(address, mark)| (mark, Owned::Policed { address, pod: None }));
     let forwarded = nft.forwarded()?.into_iter();
     let forwarded = forwarded.map(|(address, mark)| (mark, Owned::Forwarded { address }));
     let all = || Owned::HostPorts { ports: Vec::new(), pods: Vec::new(), sources: Sources::Near };
     let host_ports = nft.host_ports()?.into_iter().map(|((), mark)| (mark, all()));
-    Ok(masquerades.chain(macspoofs).chain(rpfilters).chain(forwarded).chain(host_ports).collect())
+    let rules = masquerades.chain(macspoofs).chain(rpfilters).chain(held);
+    Ok(rules.chain(forwarded).chain(host_ports).collect())
 }
 
 impl Change {

@@ -2,6 +2,7 @@
 
 use crate::fault::{Doing, Fault, Status, chain};
 use crate::objects::Resource;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -135,7 +136,7 @@ impl Client {
         while let Some(part) =
             timeout(PATIENCE, self.part(body)).await.map_err(|_| self.silent())??
         {
-            text.extend_from_slice(part.as_ref());
+            text.extend_from_slice(&part);
             if text.len() > limit {
                 return Err(self.too_long(limit));
             }
@@ -144,10 +145,7 @@ impl Client {
     }
 
     /// The next part of an answer; `None` at its end.
-    pub(crate) async fn part(
-        &self,
-        body: &mut Body,
-    ) -> Result<Option<impl AsRef<[u8]> + use<>>, Fault> {
+    pub(crate) async fn part(&self, body: &mut Body) -> Result<Option<Bytes>, Fault> {
         loop {
             match body.frame().await {
                 None => return Ok(None),

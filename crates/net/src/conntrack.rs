@@ -8,6 +8,10 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 
+mod connections;
+
+pub use connections::Connection;
+
 // NFNL_SUBSYS_CTNETLINK, with IPCTNL_MSG_CT_NEW, _GET and _DELETE.
 const NEW: u16 = 1 << 8;
 const GET: u16 = 1 << 8 | 1;
@@ -207,14 +211,18 @@ fn put_port(tuple: &mut Message, kind: u16, port: u16) {
 }
 
 fn forget(family: Family, flow: &Flow) -> Verb<()> {
+    forget_named(family, &flow.names, format!("forget the tracked connection to {}", flow.to))
+}
+
+fn forget_named(family: Family, names: &[(u16, Vec<u8>)], what: String) -> Verb<()> {
     let mut message = header(family);
-    for (kind, value) in &flow.names {
+    for (kind, value) in names {
         match *kind {
             CTA_TUPLE_ORIG => message.nest(CTA_TUPLE_ORIG, |tuple| tuple.raw(value)),
             kind => message.put(kind, value),
         }
     }
-    Verb::change(DELETE, &message, 0, format!("forget the tracked connection to {}", flow.to))
+    Verb::change(DELETE, &message, 0, what)
 }
 
 /// One end of a tuple: the kinds of its attributes for IPv4, IPv6 and the port.

@@ -28,7 +28,7 @@ pub mod tcp;
 pub mod vxlan;
 pub mod xtables;
 
-pub use conntrack::{Conntrack, Flow, Selection};
+pub use conntrack::{Connection, Conntrack, Flow, Selection};
 pub use deletion::delete;
 pub use family::Family;
 pub use holder::{hand_over, leave};

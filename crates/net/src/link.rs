@@ -214,6 +214,17 @@ pub fn set_no_linklocal_learn(link: u32, name: &str) -> Verb<()> {
     change(bridge.build(), format!("set no_linklocal_learn of {name}"))
 }
 
+/// Sets whether br_netfilter hands the IPv4 and IPv6 frames of a bridge to the hooks of IP, whatever the
+/// sysctls of the network namespace say (net/bridge/br_netfilter_hooks.c, br_nf_pre_routing). A kernel
+/// without br_netfilter ignores it.
+pub fn set_hooks(link: u32, on: bool, name: &str) -> Verb<()> {
+    let bridge = LinkMessageBuilder::<LinkBridge>::new_with_info_kind(InfoKind::Bridge)
+        .index(link)
+        .append_info_data(InfoBridge::NfCallIpTables(on))
+        .append_info_data(InfoBridge::NfCallIp6Tables(on));
+    change(bridge.build(), format!("set the netfilter hooks of {name}"))
+}
+
 fn vlan_message(link: u32, vlan: Vlan, bridge_itself: bool) -> LinkMessage {
     let mut flags = BridgeVlanInfoFlags::empty();
     flags.set(BridgeVlanInfoFlags::Pvid, vlan.pvid);

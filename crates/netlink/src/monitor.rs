@@ -33,7 +33,7 @@ impl Monitor {
         what: &'static str,
     ) -> Result<Monitor> {
         let open = || -> io::Result<netlink_sys::Socket> {
-            let socket = protocol.connect()?;
+            let (socket, _) = protocol.connect()?;
             // Beyond net.core.rmem_max with CAP_NET_ADMIN only; without it what there is must do.
             let _ = setsockopt(&socket, sockopt::RcvBufForce, &space);
             socket.set_non_blocking(true)?;

@@ -21,21 +21,27 @@ pub struct Reply<'a> {
     pub kind: u16,
     /// NLM_F_*.
     pub flags: u16,
-    /// That of the request; 0 in a notification.
+    /// That of the request. In a notification 0, or that of whoever caused it.
     pub sequence: u32,
+    /// The port of the socket that asked, or that caused what a notification is about; 0 for the
+    /// kernel itself.
+    pub port: u32,
     /// What follows the header, without padding.
     pub body: &'a [u8],
 }
 
 /// Splits one message, padded to four bytes, off the front.
 pub fn next_reply(bytes: &[u8]) -> Option<(Reply<'_>, &[u8])> {
-    let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *bytes else { return None };
+    let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, p0, p1, p2, p3, ..] = *bytes else {
+        return None;
+    };
     let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
     let body = bytes.get(HEADER..length)?;
     let reply = Reply {
         kind: u16::from_ne_bytes([k0, k1]),
         flags: u16::from_ne_bytes([f0, f1]),
         sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+        port: u32::from_ne_bytes([p0, p1, p2, p3]),
         body,
     };
     Some((reply, &bytes[length.next_multiple_of(4).min(bytes.len())..]))
@@ -83,7 +89,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn error(flags: u16, body: &[u8]) -> Reply<'_> {
-        Reply { kind: NLMSG_ERROR, flags, sequence: 1, body }
+        Reply { kind: NLMSG_ERROR, flags, sequence: 1, port: 0, body }
     }
 
     #[test]
@@ -115,7 +121,7 @@ mod tests {
                 rest = tail;
             }
             for kind in [NLMSG_ERROR, NLMSG_DONE] {
-                let _ = refusal(&Reply { kind, flags, sequence: 0, body: &bytes }, "");
+                let _ = refusal(&Reply { kind, flags, sequence: 0, port: 0, body: &bytes }, "");
             }
         }
     }

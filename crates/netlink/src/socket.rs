@@ -1,6 +1,7 @@
 //! A blocking netlink socket.
 
 use crate::error::{Error, Result};
+use crate::reply::replies;
 use crate::verb::{Answer, Verb};
 use netlink_sys::SocketAddr;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,19 +21,19 @@ pub enum Protocol {
 
 impl Protocol {
     /// A socket of the protocol in the network namespace of the calling thread, which receives
-    /// from the kernel alone.
-    pub(crate) fn connect(self) -> io::Result<netlink_sys::Socket> {
+    /// from the kernel alone; and its port.
+    pub(crate) fn connect(self) -> io::Result<(netlink_sys::Socket, u32)> {
         let mut socket = netlink_sys::Socket::new(match self {
             Protocol::Route => netlink_sys::protocols::NETLINK_ROUTE,
             Protocol::Netfilter => netlink_sys::protocols::NETLINK_NETFILTER,
         })?;
-        socket.bind_auto()?;
+        let address = socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(socket)
+        Ok((socket, address.port_number()))
     }
 
-    fn open(self) -> io::Result<netlink_sys::Socket> {
-        let socket = self.connect()?;
+    fn open(self) -> io::Result<(netlink_sys::Socket, u32)> {
+        let (socket, port) = self.connect()?;
         // Refusals carry the kernel's words, and not the whole request once more.
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
@@ -40,13 +41,14 @@ impl Protocol {
             // Without it the kernel ignores the filters of a dump.
             socket.set_netlink_get_strict_chk(true)?;
         }
-        Ok(socket)
+        Ok((socket, port))
     }
 }
 
 /// A blocking socket of one network namespace: that of the thread that opened it.
 pub struct Socket {
     socket: netlink_sys::Socket,
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
     /// A notification came in between the replies to a request.
@@ -74,8 +76,14 @@ impl Socket {
             Protocol::Route => "open a netlink socket",
             Protocol::Netfilter => "open a netfilter netlink socket",
         };
-        let socket = protocol.open().map_err(|error| Error::io(what, &error))?;
-        Ok(Socket { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER), notified: false })
+        let (socket, port) = protocol.open().map_err(|error| Error::io(what, &error))?;
+        let buffer = Vec::with_capacity(BUFFER);
+        Ok(Socket { socket, port, sequence: 0, buffer, notified: false })
+    }
+
+    /// Its port: what notifications of changes name that it made.
+    pub fn port(&self) -> u32 {
+        self.port
     }
 
     /// Carries out a change.
@@ -188,6 +196,11 @@ impl Socket {
         let mut answer = Answer::default();
         while !answer.complete {
             self.receive(&verb.what)?;
+            // A notification of nf_tables has the sequence number of whoever caused it.
+            if replies(&self.buffer).any(|reply| reply.port != 0 && reply.port != self.port) {
+                self.notified = true;
+                continue;
+            }
             let read = verb.read(&self.buffer, sequence, &mut answer);
             self.notified |= answer.notified;
             read?;

@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod batch;
 pub(crate) mod change;
 pub(crate) mod comment;
+pub(crate) mod counted;
 pub(crate) mod error;
 pub(crate) mod expr;
 pub(crate) mod foreign;

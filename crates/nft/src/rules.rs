@@ -9,6 +9,7 @@ pub(crate) mod masquerade;
 pub(crate) mod monitor;
 pub(crate) mod neighbours;
 pub(crate) mod node;
+pub mod policy;
 pub(crate) mod reference;
 pub(crate) mod rpfilter;
 pub(crate) mod rule;

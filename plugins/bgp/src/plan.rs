@@ -5,13 +5,15 @@ use crate::config::Config;
 use attach::forwarding::{self, Forwarder};
 use attach::settings::{accept_ra, own_routes_only, sysctl};
 use attach::{
-    Family, HostRoute, Item, Kernel, Link, Masquerade, Names, Neighbour, Network, Place, Rpfilter,
-    Rule, Veth, keys, routes,
+    Family, Hold, HostRoute, Item, Kernel, Link, Masquerade, Names, Neighbour, Network, Place,
+    PodName, Rpfilter, Rule, Veth, keys, routes,
 };
-use cni::{Attachment, CniResult, Error, Result, Route};
+use cni::{Attachment, CniResult, Error, Request, Result, Route};
 use ipnetwork::IpNetwork;
+use node::Policy;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 /// Every pod's IPv4 gateway: the host end of its own veth pair.
 const GATEWAY4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -185,6 +187,17 @@ impl Network for Config {
         let addresses = result.ips.iter().map(|ip| ip.address.ip());
         kernel.wait_reachable(Place::Pod, &names.pod, addresses)?;
         Ok(vec![host, pod])
+    }
+
+    fn hold(&self, request: &Request) -> Result<Option<Hold>> {
+        let policy =
+            Policy::read(&self.run_dir).map_err(|error| Error::config(error.to_string()))?;
+        let namespace = PodName::of(request).map(|pod| pod.namespace).unwrap_or_default();
+        Ok(policy.map(|policy| Hold {
+            selectable: policy.may_select(&namespace),
+            wait: Duration::from_millis(policy.wait_ms),
+            bridge: None,
+        }))
     }
 
     fn forwarder(&self) -> Forwarder {

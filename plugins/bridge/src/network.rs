@@ -4,9 +4,11 @@
 use crate::config::Config;
 use crate::plan;
 use attach::forwarding::Forwarder;
-use attach::{Item, Kernel, Link, Mac, Names, Network, Place};
-use cni::{Attachment, CniResult, Result, log};
+use attach::{Hold, Item, Kernel, Link, Mac, Names, Network, Place, PodName};
+use cni::{Attachment, CniResult, Error, Request, Result, log};
+use node::Policy;
 use std::path::Path;
+use std::time::Duration;
 
 impl Network for Config {
     /// Bridge, host end, pod end.
@@ -83,6 +85,17 @@ impl Network for Config {
             links.push(kernel.known_link(Place::Host, &plan::gateway_link(self))?);
         }
         Ok(links)
+    }
+
+    fn hold(&self, request: &Request) -> Result<Option<Hold>> {
+        let policy =
+            Policy::read(&self.run_dir).map_err(|error| Error::config(error.to_string()))?;
+        let namespace = PodName::of(request).map(|pod| pod.namespace).unwrap_or_default();
+        Ok(policy.map(|policy| Hold {
+            selectable: policy.may_select(&namespace),
+            wait: Duration::from_millis(policy.wait_ms),
+            bridge: Some(self.bridge.clone()),
+        }))
     }
 
     fn forwarder(&self) -> Forwarder {

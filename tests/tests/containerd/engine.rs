@@ -105,6 +105,23 @@ impl<'a> Engine<'a> {
         cri::call(self.node, SOCKET, method, request)
     }
 
+    /// Runs `ctr`, which must succeed, and gives its output.
+    #[track_caller]
+    pub fn ctr(&self, arguments: &str) -> String {
+        self.node.run(&format!("ctr -a {SOCKET} -n k8s.io {arguments}"))
+    }
+
+    /// Starts a container of an image, which is in the node's network namespace, with more arguments
+    /// for `ctr run`. It is no pod.
+    #[track_caller]
+    pub fn run_image(&self, image: &str, name: &str, arguments: &str) {
+        let cgroup = self.cgroup.strip_prefix("/sys/fs/cgroup").expect("a path of cgroups");
+        self.ctr(&format!(
+            "run --detach --null-io --snapshotter native --net-host --cpu-shares 0 \
+             --cgroup {cgroup}/{name} {arguments} {image} {name}"
+        ));
+    }
+
     /// The description of a pod.
     pub fn sandbox(&self, name: &str) -> cri::SandboxConfig {
         cri::SandboxConfig {

@@ -7,6 +7,7 @@
 
 mod cri;
 mod engine;
+mod image;
 mod ports;
 
 use ferrule_tests::node::Place;

@@ -8,6 +8,9 @@ use ferrule_tests::bins::workspace;
 use ferrule_tests::{Bins, tool};
 use serde_json::Value;
 
+/// A busy machine takes a minute to compress an image.
+const LIMIT: Duration = Duration::from_secs(300);
+
 /// A folder that is gone with the test.
 struct Folder(PathBuf);
 
@@ -29,7 +32,7 @@ fn build(output: &Path, more: &[&str]) -> String {
     let mut command = Command::new(workspace().join("scripts/image"));
     command.env("FERRULE_BIN_DIR", Bins::ours().dir()).env("SOURCE_DATE_EPOCH", "1700000000");
     command.arg("--output").arg(output).args(more);
-    tool::succeed_within(&mut command, Duration::from_secs(300))
+    tool::succeed_within(&mut command, LIMIT)
 }
 
 fn entry(archive: &Path, name: &str) -> Value {
@@ -110,7 +113,7 @@ fn what_cannot_be_built_is_named() {
     let run = |bins: &Path, arguments: &[&str]| {
         let mut command = Command::new(workspace().join("scripts/image"));
         command.env("FERRULE_BIN_DIR", bins).arg("--output").arg(folder.0.join("image"));
-        let done = tool::finish(command.args(arguments), b"");
+        let done = tool::finish_within(command.args(arguments), b"", LIMIT);
         assert!(!done.status.success());
         done.stderr
     };

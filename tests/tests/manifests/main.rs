@@ -7,4 +7,8 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod chart;
 mod image;
+mod rights;
+mod text;
+mod variants;

@@ -133,7 +133,7 @@ fn read(path: &Path, text: &str) -> File {
     }
     let mut at = 0;
     while at < words.len() {
-        // Not `use<>`, which says what an `impl Trait` captures.
+        // `use<…>` after a type says what that captures.
         if words[at] == "use" && words.get(at + 1).is_some_and(|next| next != "<") {
             // `pub use`, `pub(crate) use`
             let exported = at > 0 && (words[at - 1] == "pub" || words[at - 1] == ")");

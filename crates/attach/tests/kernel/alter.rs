@@ -40,6 +40,10 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
                 format!("ip link del {name}; {again}"),
             ])
         }
+        Item::Hooks(name) => {
+            let of = |call: &str| format!("ip link set {name} type bridge nf_call_{call} 0");
+            on_host(vec![of("iptables"), of("ip6tables")])
+        }
         Item::Veth(veth) => of_veth(veth),
         Item::Port(port) => on_host(of_port(port)),
         Item::Vlans(vlans) => on_host(of_vlans(vlans)),
@@ -70,6 +74,8 @@ pub fn alterations(item: &Item) -> Vec<Alteration> {
         Item::Rule(Rule::Macspoof(macspoof)) => on_host(of_macspoof(macspoof)),
         Item::Rule(Rule::Rpfilter(rpfilter)) => on_host(of_rpfilter(rpfilter)),
         Item::Rule(Rule::Forwarded(forwarded)) => on_host(of_forwarded(forwarded)),
+        // What becomes of it is policy-sync's.
+        Item::Rule(Rule::Policed(_)) => Vec::new(),
         // Those of its elements: suite portmap.
         Item::Rule(Rule::HostPorts(_)) => {
             on_host(vec!["nft flush chain inet ferrule hostports-in".to_owned()])

@@ -176,6 +176,22 @@ fn each_alteration_of_routes_to_a_subnet_and_on_the_link_is_named() {
     }
 }
 
+#[test]
+fn a_bridge_whose_frames_policies_do_not_see_is_named() {
+    let items = vec![bridge(), Item::Hooks(BRIDGE.to_owned())];
+    for alteration in alterations(&items[1]) {
+        let items = items.clone();
+        in_netns(move || {
+            let mut kernel = Kernel::open(None).unwrap();
+            kernel.apply(&items, &mut Vec::new()).unwrap();
+            assert_eq!(kernel.check(&items[1..]).unwrap(), Vec::<String>::new());
+            sh(&alteration.1);
+            let wanted = format!("{}: they do not see the frames between its ports", items[1]);
+            assert_eq!(kernel.check(&items[1..]).unwrap(), [wanted]);
+        });
+    }
+}
+
 /// Apart from the others, since the administrator's chain stays.
 #[test]
 fn each_alteration_of_what_lets_a_pod_forward_is_named() {

@@ -141,7 +141,7 @@ impl Events {
                 return Err(self.client.too_long(LIMIT));
             }
             match self.client.part(&mut self.body).await? {
-                Some(part) => self.text.extend_from_slice(part.as_ref()),
+                Some(part) => self.text.extend_from_slice(&part),
                 None => return Ok(None),
             }
         }

@@ -1,6 +1,6 @@
 //! What the kernel answers, of which a few attributes are looked at.
 
-use netlink_packet_core::Nla;
+use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, Cmp, DataAttribute, ExpressionAttribute, Expressions, GenAttribute, Hook,
     Immediate, ListAttribute, NfTablesMessage, RuleAttribute, SetAttribute, SetElementAttribute,
@@ -25,6 +25,8 @@ pub enum Answer {
     Rule(FoundRule),
     /// A set.
     Set {
+        /// Its name.
+        name: String,
         /// Its elements, where the kernel counts them (NFTA_SET_COUNT).
         count: Option<u32>,
     },
@@ -82,6 +84,8 @@ pub struct ElementState {
     pub(crate) data: Option<Data>,
     /// It is no element but the end of an interval, the first key that is not in it.
     pub(crate) ends: bool,
+    /// The last key of an interval of a concatenation.
+    pub(crate) last: Option<Vec<u8>>,
 }
 
 impl Answer {
@@ -97,18 +101,25 @@ impl Answer {
             NfTablesMessage::NewTable(answer) => Answer::Table(table(answer.attributes)),
             NfTablesMessage::NewChain(answer) => Answer::Chain(chain(answer.attributes)),
             NfTablesMessage::NewRule(answer) => Answer::Rule(rule(answer.attributes)),
-            NfTablesMessage::NewSet(answer) => Answer::Set {
-                count: answer.attributes.into_iter().find_map(|attribute| match attribute {
-                    SetAttribute::Count(count) => Some(count),
-                    _ => None,
-                }),
-            },
+            NfTablesMessage::NewSet(answer) => set(answer.attributes),
             NfTablesMessage::NewSetElement(answer) => {
                 Answer::Elements(element_lists(answer).into_iter().map(element).collect())
             }
             _ => Answer::Other,
         }
     }
+}
+
+fn set(attributes: Vec<SetAttribute>) -> Answer {
+    let (mut name, mut count) = (String::new(), None);
+    for attribute in attributes {
+        match attribute {
+            SetAttribute::Name(found) => name = found,
+            SetAttribute::Count(found) => count = Some(found),
+            _ => {}
+        }
+    }
+    Answer::Set { name, count }
 }
 
 fn table(attributes: Vec<TableAttribute>) -> TableState {
@@ -164,10 +175,17 @@ fn element(attributes: Vec<SetElementAttribute>) -> ElementState {
             }
             SetElementAttribute::UserData(data) => state.comment = comment::from_userdata(&data),
             SetElementAttribute::Data(data) => state.data = Data::read(data),
+            SetElementAttribute::KeyEnd(data) => state.last = data.first().map(value),
             _ => {}
         }
     }
     state
+}
+
+fn value(attribute: &DefaultNla) -> Vec<u8> {
+    let mut bytes = vec![0; attribute.value_len()];
+    attribute.emit_value(&mut bytes);
+    bytes
 }
 
 /// The attributes of each element in an answer.

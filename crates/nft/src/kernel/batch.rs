@@ -62,9 +62,9 @@ impl BaseChain {
     }
 }
 
-/// How many spans go in one message. Their list is one attribute of at most 65,535 bytes, and the
-/// two elements of an interval of IPv6 take 28 and 36.
-const SPANS: usize = 1000;
+/// How many spans go in one message. Their list is one attribute of at most 65,535 bytes, the two
+/// elements of an interval of IPv6 take 28 and 36, and one of IPv6 addresses, protocols and ports 68.
+const SPANS: usize = 900;
 
 /// One change of a batch.
 #[derive(Debug, Clone)]
@@ -110,6 +110,11 @@ impl Batch {
 
     pub(super) fn push_step(&mut self, step: Step) {
         self.steps.push(step);
+    }
+
+    /// Adds the steps of another batch for the same table.
+    pub(crate) fn append(&mut self, other: Batch) {
+        self.steps.extend(other.steps);
     }
 
     fn table_name(&self) -> String {
@@ -159,13 +164,13 @@ impl Batch {
         self.push(format!("add base chain {}", chain.name), NLM_F_CREATE, message);
     }
 
-    /// Adds a chain; it may exist, and keeps its comment then.
+    /// Adds a chain; it may exist, and keeps its comment then. An empty comment is none.
     pub(crate) fn add_chain(&mut self, name: &str, comment: &str) {
-        let attributes = vec![
-            ChainAttribute::Table(self.table_name()),
-            ChainAttribute::Name(name.to_owned()),
-            ChainAttribute::UserData(comment::to_userdata(comment)),
-        ];
+        let mut attributes =
+            vec![ChainAttribute::Table(self.table_name()), ChainAttribute::Name(name.to_owned())];
+        if !comment.is_empty() {
+            attributes.push(ChainAttribute::UserData(comment::to_userdata(comment)));
+        }
         let message = NfTablesMessage::NewChain(ChainMessage { attributes });
         self.push(format!("add chain {name}"), NLM_F_CREATE, message);
     }
@@ -264,9 +269,18 @@ impl Batch {
 
     /// Adds spans; EEXIST when one is there, ENOTEMPTY when one overlaps another.
     pub(crate) fn add_spans(&mut self, set: &Set<'_>, spans: &[&Span]) {
+        self.new_spans(set, spans, NLM_F_CREATE | NLM_F_EXCL);
+    }
+
+    /// Adds spans of single keys; they may be there.
+    pub(crate) fn put_spans(&mut self, set: &Set<'_>, spans: &[&Span]) {
+        self.new_spans(set, spans, NLM_F_CREATE);
+    }
+
+    fn new_spans(&mut self, set: &Set<'_>, spans: &[&Span], flags: u16) {
         for list in self.spans(set, spans) {
             let what = format!("add elements to {}", set.name);
-            self.push(what, NLM_F_CREATE | NLM_F_EXCL, NfTablesMessage::NewSetElement(list));
+            self.push(what, flags, NfTablesMessage::NewSetElement(list));
         }
     }
 

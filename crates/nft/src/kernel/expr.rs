@@ -6,6 +6,7 @@
 
 pub(crate) mod nat;
 
+use super::set;
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED};
 use netlink_packet_netfilter::nftables::{
@@ -320,6 +321,14 @@ pub(crate) fn verdict(verdict: Verdict) -> Expr {
     expr(Expressions::Immediate(vec![
         Immediate::DestinationRegister(Register::Verdict),
         Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(verdict)])),
+    ]))
+}
+
+/// `jump …`, `goto …`, `return`, `accept` or `drop`
+pub(crate) fn go(to: &set::Verdict) -> Expr {
+    expr(Expressions::Immediate(vec![
+        Immediate::DestinationRegister(Register::Verdict),
+        Immediate::Data(DataAttribute::Verdict(to.attributes())),
     ]))
 }
 

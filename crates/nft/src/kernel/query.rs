@@ -226,8 +226,8 @@ impl Nft {
     /// it, it can be wrong under concurrent changes, and only the kernel's EBUSY counts.
     pub(crate) fn has_elements(&mut self, table: Table, set: &Set<'_>) -> Result<Option<bool>> {
         match self.set(table, set)? {
-            Some(Answer::Set { count: Some(count) }) => Ok(Some(count > 0)),
-            Some(Answer::Set { count: None }) => self.lists_elements(table, set).map(Some),
+            Some(Answer::Set { count: Some(count), .. }) => Ok(Some(count > 0)),
+            Some(Answer::Set { count: None, .. }) => self.lists_elements(table, set).map(Some),
             _ => Ok(None),
         }
     }

@@ -22,11 +22,11 @@ pub(crate) struct Type {
 }
 
 impl Type {
-    /// NFT_REG32_COUNT / 4: at most four parts here.
-    pub(super) const PARTS: usize = 4;
+    /// As many parts as a concatenation has here at most.
+    pub(super) const PARTS: usize = 5;
 
     const fn new(id: u32, len: u32, byte_order: u32) -> Type {
-        Type { id, len, byte_order, parts: [len, 0, 0, 0] }
+        Type { id, len, byte_order, parts: [len, 0, 0, 0, 0] }
     }
 
     /// The concatenation `self . other`, where `other` has one part.
@@ -42,7 +42,7 @@ impl Type {
     }
 
     /// Whether it has several parts.
-    pub(super) const fn is_concatenation(&self) -> bool {
+    pub(crate) const fn is_concatenation(&self) -> bool {
         self.parts[1] != 0
     }
 }

@@ -11,9 +11,11 @@ use netlink_packet_netfilter::nftables::{
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily};
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use crate::kernel::answer::Answer;
 use crate::kernel::batch::{Batch, Step, message};
+use crate::kernel::counted::counted;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::raw;
 use crate::kernel::ruling::Ruling;
@@ -27,6 +29,8 @@ const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 /// NFNL_BATCH_GENID, an attribute of NFNL_MSG_BATCH_BEGIN.
 const BATCH_GENID: u16 = 1;
+/// include/uapi/linux/netfilter/nfnetlink.h
+const NFNLGRP_NFTABLES: u32 = 7;
 /// How often EINTR and EAGAIN are answered by sending the same again.
 const REPEATS: u32 = 16;
 
@@ -185,6 +189,49 @@ impl Socket {
             Some(rule.ok_or_else(|| "a rule that is not well formed".to_owned()))
         };
         self.dump_as(verb(what, family, question, NLM_F_DUMP, rule), what)
+    }
+
+    /// The keys of a set's elements, each with the packets that it counted.
+    pub(crate) fn counted(
+        &mut self,
+        what: &str,
+        family: NetfilterProtoFamily,
+        question: NfTablesMessage,
+    ) -> Result<Vec<(Vec<u8>, u64)>> {
+        let counted =
+            |kind: u16, body: &[u8]| (kind == NFT_MSG_NEWSETELEM).then(|| Ok(counted(body)));
+        let parts = self.dump_as(verb(what, family, question, NLM_F_DUMP, counted), what)?;
+        Ok(parts.concat())
+    }
+
+    /// The socket's netlink port, which notifications of its changes name.
+    pub(crate) fn port(&self) -> u32 {
+        self.0.port()
+    }
+
+    /// Waits until no question is answered by something of which `holds` is true, woken by the
+    /// notifications of nf_tables; whether that came within `patience`.
+    pub(crate) fn wait_until_none(
+        &mut self,
+        what: &str,
+        family: NetfilterProtoFamily,
+        questions: &[NfTablesMessage],
+        patience: Duration,
+        holds: impl Fn(&Answer) -> bool,
+    ) -> Result<bool> {
+        let ask = |socket: &mut netlink::Socket| {
+            for question in questions {
+                let found = socket.get(&verb(what, family, question.clone(), 0, answer))?;
+                if found.is_some_and(|found| found.is_ok_and(|found| holds(&found))) {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        };
+        match self.0.wait(&[NFNLGRP_NFTABLES], what, patience, ask) {
+            Err(error) if error.is_timeout() => Ok(false),
+            waited => Ok(waited.map(|()| true)?),
+        }
     }
 
     fn dump_as<T>(&mut self, verb: Verb<Read<T>>, what: &str) -> Result<Vec<T>> {

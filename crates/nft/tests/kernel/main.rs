@@ -11,4 +11,5 @@ mod macspoof;
 mod masquerade;
 mod neighbours;
 mod node;
+mod policy;
 mod rpfilter;
