@@ -11,12 +11,13 @@ use ferrule_tests::tool::Finished;
 use ferrule_tests::within;
 use std::time::Duration;
 
-const DAEMON: [&str; 6] = [
+const DAEMON: [&str; 7] = [
     "/etc/ferrule/route-sync.toml",
     "/etc/iproute2/rt_protos.d/ferrule.conf",
     "/etc/systemd/system/cni-dhcp.service",
     "/etc/systemd/system/cni-dhcp.socket",
     "/etc/systemd/system/route-sync.service",
+    "/usr/local/sbin/ferrule",
     "/usr/local/sbin/route-sync",
 ];
 
@@ -25,7 +26,8 @@ fn plugins() -> Vec<String> {
     let bridge = Bins::ours().exe("bridge");
     let all = std::fs::read_dir(bridge.parent().unwrap()).unwrap();
     let names = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let plugins = names.filter(|name| name != "route-sync" && !name.starts_with('.'));
+    let apart = ["route-sync", "ferrule"];
+    let plugins = names.filter(|name| !apart.contains(&name.as_str()) && !name.starts_with('.'));
     let mut paths: Vec<_> = plugins.map(|name| format!("/opt/cni/bin/{name}")).collect();
     paths.sort_unstable();
     paths

@@ -174,6 +174,67 @@ impl Owned {
     }
 }
 
+impl Owned {
+    /// The host's end of a pod's link, if it is that.
+    pub fn host_link(&self) -> Option<&str> {
+        if let Owned::Veth { host } = self { Some(host) } else { None }
+    }
+
+    /// The pod's address that it is about, if it is about one.
+    pub fn address(&self) -> Option<IpAddr> {
+        if let Owned::Masquerade { address }
+        | Owned::Policed { address, .. }
+        | Owned::Forwarded { address }
+        | Owned::PodRoute { address, .. } = self
+        {
+            Some(*address)
+        } else {
+            None
+        }
+    }
+
+    /// The pod's namespace and name in Kubernetes, where the record has them.
+    pub fn pod(&self) -> Option<(&str, &str)> {
+        let Owned::Policed { pod: Some(pod), .. } = self else { return None };
+        Some((&pod.namespace, &pod.name))
+    }
+
+    /// Whether the pod's packets leave with the node's address.
+    pub fn is_masquerade(&self) -> bool {
+        matches!(self, Owned::Masquerade { .. })
+    }
+
+    /// Whether rules of ours in other programs' chains let the pod's packets pass.
+    pub fn is_forwarded(&self) -> bool {
+        matches!(self, Owned::Forwarded { .. })
+    }
+}
+
+/// As a person lists it: `link veth12ab…`, `masquerade of 10.1.0.5`.
+impl fmt::Display for Owned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owned::Veth { host } => write!(f, "link {host}"),
+            Owned::Masquerade { address } => write!(f, "masquerade of {address}"),
+            Owned::Macspoof { port, .. } => write!(f, "MAC check of {port}"),
+            Owned::Rpfilter { link } => write!(f, "source check of {link}"),
+            Owned::Policed { address, .. } => write!(f, "policies on {address}"),
+            Owned::Forwarded { address } => write!(f, "forwarding of {address}"),
+            Owned::PodRoute { address, link } => write!(f, "route to {address} on {link}"),
+            Owned::Setting { to, .. } => write!(f, "{to}"),
+            Owned::HostPorts { ports, .. } => {
+                let ports: Vec<String> = ports.iter().map(HostPort::to_string).collect();
+                write!(f, "host ports {}", ports.join(", "))
+            }
+            Owned::Ifb { name } => write!(f, "IFB device {name}"),
+            Owned::RateLimit { link } => write!(f, "rate limit of {link}"),
+            Owned::Redirect { from, to } => write!(f, "redirection of {from} to {to}"),
+            Owned::VrfPort { link, vrf } => write!(f, "{link} in VRF {vrf}"),
+            Owned::SourceRouting { routing } => write!(f, "routing by source of {}", routing.link),
+        }
+    }
+}
+
 /// An owned item that exists in nf_tables alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {

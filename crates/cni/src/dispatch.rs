@@ -94,6 +94,9 @@ pub struct About {
     pub version: &'static str,
     /// The commit it was built from, if that was known.
     pub commit: Option<&'static str>,
+    /// `Ferrule NAME vVERSION ` in one piece, so that the version can be read in the executable
+    /// without running it.
+    pub stamp: &'static str,
 }
 
 /// The [`About`] of the calling executable: its name, description and version. It also sets the
@@ -110,6 +113,13 @@ macro_rules! about {
             does: env!("CARGO_PKG_DESCRIPTION"),
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("FERRULE_COMMIT"),
+            stamp: concat!(
+                "Ferrule ",
+                env!("CARGO_PKG_NAME"),
+                " v",
+                env!("CARGO_PKG_VERSION"),
+                " "
+            ),
         }
     }};
 }
@@ -244,9 +254,8 @@ fn introduce(about: &About) {
     let commit = commit.map(|commit| format!(" ({commit})")).unwrap_or_default();
     let _ = writeln!(
         io::stderr(),
-        "Ferrule {} v{}{commit}: {}\nCNI protocol versions supported: {}",
-        about.name,
-        about.version,
+        "{}{commit}: {}\nCNI protocol versions supported: {}",
+        about.stamp.trim_end(),
         about.does,
         Version::list()
     );

@@ -14,8 +14,8 @@ pub use types::{Hop, Kind, MAIN, PROTOCOL_BOOT, PROTOCOL_RA, Route};
 
 use types::{
     AF_INET, AF_INET6, RT_SCOPE_LINK, RT_SCOPE_NOWHERE, RT_SCOPE_UNIVERSE, RTA_DST, RTA_GATEWAY,
-    RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTA_VIA,
-    RTAX_ADVMSS, RTAX_MTU, RTM_F_FIB_MATCH, RTNH_F_ONLINK,
+    RTA_IIF, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_SRC, RTA_TABLE,
+    RTA_VIA, RTAX_ADVMSS, RTAX_MTU, RTM_F_FIB_MATCH, RTNH_F_ONLINK,
 };
 
 pub(crate) const RTM_DELROUTE: u16 = 25;
@@ -157,13 +157,31 @@ pub fn taken_to(address: IpAddr) -> Verb<Route> {
     lookup(address, 0)
 }
 
+/// The route that a packet takes which came in by a link, from an address: what the kernel would
+/// forward. EXDEV: the reverse path filter drops it, which newer kernels report as EINVAL, as a blackhole is.
+pub fn forwarded(from: IpAddr, link: u32, to: IpAddr) -> Verb<Route> {
+    let mut message = question(to, bits(from), 0);
+    message.put_ip(RTA_SRC, from);
+    message.put_u32(RTA_IIF, link);
+    let what = format!("look up the route from {from} to {to}");
+    Verb::new(RTM_GETROUTE, &message, 0, parse::route, what)
+}
+
 fn lookup(address: IpAddr, flags: u32) -> Verb<Route> {
-    let v6 = address.is_ipv6();
-    let length = if v6 { 128 } else { 32 };
-    let mut message = Message::new(&[family(v6), length, 0, 0, 0, 0, 0, 0]);
+    let what = format!("look up the route to {address}");
+    Verb::new(RTM_GETROUTE, &question(address, 0, flags), 0, parse::route, what)
+}
+
+fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv6() { 128 } else { 32 }
+}
+
+fn question(address: IpAddr, source_bits: u8, flags: u32) -> Message {
+    let family = family(address.is_ipv6());
+    let mut message = Message::new(&[family, bits(address), source_bits, 0, 0, 0, 0, 0]);
     message.raw(&flags.to_ne_bytes());
     message.put_ip(RTA_DST, address);
-    Verb::new(RTM_GETROUTE, &message, 0, parse::route, format!("look up the route to {address}"))
+    message
 }
 
 /// The unicast routes of one family in every table.

@@ -14,6 +14,7 @@ pub(crate) mod raw;
 pub(crate) mod ruling;
 pub(crate) mod set;
 pub(crate) mod socket;
+pub(crate) mod survey;
 pub(crate) mod well_formed;
 
 #[cfg(test)]

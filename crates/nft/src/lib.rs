@@ -35,6 +35,7 @@ pub use kernel::comment::{COMMENT_MAX, fit};
 pub use kernel::error::{Error, Result};
 pub use kernel::query::Marked;
 pub use kernel::socket::read;
+pub use kernel::survey::{SeenChain, SeenTable};
 pub use rules::*;
 
 use std::os::fd::{AsFd, BorrowedFd};

@@ -28,6 +28,7 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
         ("plugins", "vxlan") => &["cni", "attach", "node", "bridge"],
         ("ipam", "dhcp") => &["cni", "attach", "node", "net", "daemon"],
         ("plugins" | "ipam", _) => &["cni", "attach", "node"],
+        ("ferrule", _) => &["cni", "attach", "net", "nft", "node", "kube"],
         ("route-sync", _) => &["net", "nft", "node", "daemon", "bgp-speaker"],
         _ => panic!("{folder}/{name} is in no room of the house"),
     };

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 pub(crate) const RTM_NEWROUTE: u16 = 24;
 // include/uapi/linux/rtnetlink.h
 pub(super) const RTA_DST: u16 = 1;
+pub(super) const RTA_SRC: u16 = 2;
+pub(super) const RTA_IIF: u16 = 3;
 pub(super) const RTA_OIF: u16 = 4;
 pub(super) const RTA_GATEWAY: u16 = 5;
 pub(super) const RTA_PRIORITY: u16 = 6;

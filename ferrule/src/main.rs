@@ -1,0 +1,7 @@
+//! Runs `ferrule`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ferrule::cli::run()
+}
