@@ -2,6 +2,7 @@
 
 pub mod cni;
 pub(crate) mod read;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -51,7 +52,8 @@ pub enum TunnelKind {
 /// What the operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `node-name`; the host's name by default.
+    /// `node-name`; by default the host's name, with the source `kubernetes` first NODE_NAME of the
+    /// environment.
     pub node_name: String,
     /// `mode`.
     pub mode: Mode,
@@ -101,6 +103,12 @@ pub enum Source {
         /// `path`.
         path: PathBuf,
     },
+    /// `type = "kubernetes"`: the Node objects of a cluster.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes {
+        /// `kubeconfig`; without it the pod's service account.
+        kubeconfig: Option<PathBuf>,
+    },
     /// `[node]`: this node alone, written in the configuration itself; BGP peers announce the
     /// others' CIDRs.
     Node {
@@ -116,7 +124,18 @@ impl Source {
     pub fn lists_other_nodes(&self) -> bool {
         match self {
             Source::File { .. } => true,
+            #[cfg(feature = "kubernetes")]
+            Source::Kubernetes { .. } => true,
             Source::Node { .. } => false,
+        }
+    }
+
+    /// Whether a node without pod CIDRs will get some.
+    pub fn assigns_late(&self) -> bool {
+        match self {
+            #[cfg(feature = "kubernetes")]
+            Source::Kubernetes { .. } => true,
+            Source::File { .. } | Source::Node { .. } => false,
         }
     }
 }
@@ -125,6 +144,12 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Source::File { path } => write!(f, "file {}", path.display()),
+            #[cfg(feature = "kubernetes")]
+            Source::Kubernetes { kubeconfig: None } => f.write_str("kubernetes"),
+            #[cfg(feature = "kubernetes")]
+            Source::Kubernetes { kubeconfig: Some(path) } => {
+                write!(f, "kubernetes {}", path.display())
+            }
             Source::Node { .. } => f.write_str("node"),
         }
     }

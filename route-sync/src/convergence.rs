@@ -22,7 +22,7 @@ enum Set {
 /// What is known of this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ThisNode {
-    /// It is not in the node set.
+    /// It is not in the node set, or has no pod CIDR there yet.
     #[default]
     Unlisted,
     /// It is in the node set, and the link with its address is not found.

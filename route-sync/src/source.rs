@@ -3,12 +3,15 @@
 
 mod file;
 mod kept;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 pub mod nodes;
 mod own;
 mod reading;
 
 use crate::config::{Config, Source};
 use nodes::Node;
+use reading::Reading;
 pub use reading::Update;
 use tokio::sync::mpsc;
 
@@ -20,9 +23,11 @@ pub fn start(config: &Config) -> mpsc::Receiver<Update> {
     let (updates, receiver) = mpsc::channel(4);
     match &config.source {
         Source::File { path } => {
-            let (readings, read) = mpsc::channel(1);
-            tokio::spawn(file::run(path.clone(), readings));
-            tokio::spawn(kept::keep(config.state_dir.join(KEPT), read, updates));
+            tokio::spawn(file::run(path.clone(), kept(config, updates)));
+        }
+        #[cfg(feature = "kubernetes")]
+        Source::Kubernetes { kubeconfig } => {
+            tokio::spawn(kubernetes::run(kubeconfig.clone(), kept(config, updates)));
         }
         Source::Node { addresses, pod_cidrs } => {
             let own = Node {
@@ -34,4 +39,11 @@ pub fn start(config: &Config) -> mpsc::Receiver<Update> {
         }
     }
     receiver
+}
+
+/// Keeps the last good set of what a source sends here.
+fn kept(config: &Config, updates: mpsc::Sender<Update>) -> mpsc::Sender<Reading> {
+    let (readings, read) = mpsc::channel(1);
+    tokio::spawn(kept::keep(config.state_dir.join(KEPT), read, updates));
+    readings
 }

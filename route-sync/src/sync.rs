@@ -85,6 +85,9 @@ impl Sync {
     pub fn set(&mut self, set: &NodeSet, kept: bool) {
         let Config { node_name, cluster_cidrs, service_cidrs, .. } = &self.view.config;
         self.view.nodes = set.accept(node_name, cluster_cidrs, service_cidrs);
+        if self.view.config.source.assigns_late() {
+            self.view.nodes.withhold_unassigned();
+        }
         info!(nodes = set.nodes.len(), kept, "node set");
         self.view.convergence.set_received(kept);
         self.figures.sets += 1;

@@ -186,7 +186,7 @@ fn refused(
 /// "system:serviceaccount:kube-system:route-sync" cannot list …` (apiserver,
 /// endpoints/handlers/responsewriters/errors.go).
 fn who(message: &str) -> String {
-    let user = message.split("User \"").nth(1).and_then(|rest| rest.split('"').next());
+    let user = message.split("User \"").nth(1).and_then(|rest| rest.split("\" ").next());
     let account = user.and_then(|user| user.strip_prefix("system:serviceaccount:"));
     match (account.and_then(|account| account.split_once(':')), user) {
         (Some((namespace, name)), _) => format!("service account {name} of namespace {namespace}"),

@@ -1,9 +1,9 @@
 //! From TOML to [`Config`], every fault at once.
 
-use super::{Config, Masquerade, Mode, Probe, STATE_DIR, Source, Vxlan, cni};
+use super::{Config, Masquerade, Mode, Probe, STATE_DIR, Source, Vxlan, cni, source};
 use crate::bgp;
 use daemon::config::value::{
-    boolean, cidr, folder, interface, listen, node_name, number, path, socket_folder, text,
+    boolean, cidr, folder, interface, listen, node_name, number, socket_folder, text,
 };
 use daemon::config::{self, Faults, Table, Value};
 use node::keeper::SOCKET;
@@ -18,19 +18,31 @@ use std::time::Duration;
 /// the remedy.
 pub fn read(path: &Path) -> Result<Config, Vec<String>> {
     let hostname = config::host_name();
-    config::read(path, |top, faults| whole(top, hostname.as_deref(), faults))
+    let of_pod = std::env::var("NODE_NAME").ok();
+    let names = Names { host: hostname.as_deref(), of_pod: of_pod.as_deref() };
+    config::read(path, |top, faults| whole(top, names, faults))
+}
+
+/// This node's names, where none is configured.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'a> {
+    /// The host's.
+    pub host: Option<&'a str>,
+    /// NODE_NAME of the environment, which a manifest sets to `spec.nodeName`.
+    pub of_pod: Option<&'a str>,
+}
+
+impl Names<'_> {
+    fn of(&self, source: Option<&Source>) -> Option<String> {
+        let of_pod = self.of_pod.filter(|_| source.is_some_and(Source::assigns_late));
+        let mut names = of_pod.into_iter().chain(self.host);
+        names.find(|name| !name.is_empty()).map(str::to_owned)
+    }
 }
 
 /// The keys at the top and the tables; `None` only with a fault.
-fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option<Config> {
+fn whole(top: &mut Table, names: Names, faults: &mut Faults) -> Option<Config> {
     let named = top.read("node-name", faults, node_name);
-    let node_name = match named.or_else(|| hostname.map(str::to_owned)) {
-        Some(name) if !name.is_empty() => name,
-        _ => {
-            faults.add_whole("node-name is missing and the host has no name: write one");
-            String::new()
-        }
-    };
     let mode = top.read("mode", faults, mode).unwrap_or(Mode::Auto);
     let before = faults.count();
     let cluster_cidrs = top.list("cluster-cidrs", faults, cidr);
@@ -42,7 +54,11 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
     let seconds = top.read("resync-interval", faults, number(0, 86_400)).unwrap_or(60);
     let speaks = top.has("bgp");
     let bgp = bgp::config::read(top, &cluster_cidrs, faults);
-    let source = source(top, speaks, faults);
+    let source = source::read(top, speaks, faults);
+    let node_name = named.or_else(|| names.of(source.as_ref()));
+    if node_name.is_none() {
+        faults.add_whole("node-name is missing and the host has no name: write one");
+    }
     let vxlan = vxlan(top, faults);
     let masquerade = masquerade(top, faults);
     let probe = probe(top, faults);
@@ -60,7 +76,7 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
         );
     }
     Some(Config {
-        node_name,
+        node_name: node_name?,
         mode,
         cluster_cidrs,
         service_cidrs,
@@ -75,58 +91,6 @@ fn whole(top: &mut Table, hostname: Option<&str>, faults: &mut Faults) -> Option
         metrics,
         cni,
     })
-}
-
-fn source(top: &mut Table, speaks: bool, faults: &mut Faults) -> Option<Source> {
-    if top.has("node") {
-        return own(top, speaks, faults);
-    }
-    let mut table = top.table("source", faults);
-    let before = faults.count();
-    let kind = table.read("type", faults, |value| match text(value)? {
-        "file" => Ok(()),
-        _ => Err("write \"file\"".to_owned()),
-    });
-    let path = table.read("path", faults, path);
-    table.finish(faults);
-    if kind.is_none() && path.is_none() && faults.count() == before {
-        faults.add_whole(
-            "[source] is missing: write [source], type = \"file\" and \
-             path = \"/etc/ferrule/nodes.toml\", or with [bgp] a [node] with addresses and \
-             pod-cidrs",
-        );
-    } else if kind.is_none() && faults.count() == before {
-        faults.add_whole("source.type is missing: write type = \"file\" under [source]");
-    } else if path.is_none() && faults.count() == before {
-        faults.add_whole(
-            "source.path is missing: write path = \"/etc/ferrule/nodes.toml\" under [source]",
-        );
-    }
-    kind.and(path).map(|path| Source::File { path })
-}
-
-/// `[node]` in the place of a source.
-fn own(top: &mut Table, speaks: bool, faults: &mut Faults) -> Option<Source> {
-    let mut table = top.table("node", faults);
-    let at = table.at();
-    let addresses = table.list("addresses", faults, |value, _| {
-        let address = text(value)?.parse().ok();
-        address.ok_or_else(|| "write an address, as \"192.0.2.11\"".to_owned())
-    });
-    let pod_cidrs = table.list("pod-cidrs", faults, cidr);
-    if addresses.is_empty() || pod_cidrs.is_empty() {
-        let what = "[node] wants addresses and pod-cidrs: write what this node has";
-        faults.add(at, what);
-    }
-    table.finish(faults);
-    if top.has("source") {
-        let mut source = top.table("source", faults);
-        faults.add(source.at(), "[source] describes this node, and [node] too: write one");
-        let _ = (source.read("type", faults, |_| Ok(())), source.read("path", faults, |_| Ok(())));
-    } else if !speaks {
-        faults.add(at, "[node] alone names no other node: write [bgp] too, or [source] instead");
-    }
-    Some(Source::Node { addresses, pod_cidrs })
 }
 
 fn vxlan(top: &mut Table, faults: &mut Faults) -> Vxlan {
@@ -187,5 +151,11 @@ fn prefer(value: &Value) -> Result<bool, String> {
 /// [`read`] of a text, on a host of this name.
 #[cfg(test)]
 pub(crate) fn parse(text: &str, hostname: Option<&str>) -> Result<Config, Vec<String>> {
-    config::parse(text, |top, faults| whole(top, hostname, faults))
+    parse_with(text, Names { host: hostname, of_pod: None })
+}
+
+/// [`parse`] with all of a node's names.
+#[cfg(test)]
+pub(crate) fn parse_with(text: &str, names: Names) -> Result<Config, Vec<String>> {
+    config::parse(text, |top, faults| whole(top, names, faults))
 }

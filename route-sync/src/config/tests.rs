@@ -109,7 +109,7 @@ fn all_faults_are_reported_at_once_with_line_key_value_and_remedy() {
              \"fd00:10:244::/48\"",
             "line 6: typo is no key: write one of node-name, mode, cluster-cidrs, service-cidrs, \
              run-dir, state-dir, resync-interval, source, vxlan, masquerade, probe, metrics, cni",
-            "line 8: source.type is \"etcd\": write \"file\"",
+            "line 8: source.type is \"etcd\": write \"file\" or \"kubernetes\"",
             "line 9: source.path is \"nodes.toml\": write a path that begins with /",
             "line 11: vxlan.vni is 16777216: write a number from 1 to 16777215",
             "line 12: vxlan.port is \"4789\": write a number from 1 to 65535",
@@ -162,6 +162,48 @@ fn a_source_is_required_whole() {
     assert!(faults("")[0].starts_with("[source] is missing"));
     assert!(faults("[source]\ntype = \"file\"")[0].starts_with("source.path is missing"));
     assert!(faults("[source]\npath = \"/x\"")[0].starts_with("source.type is missing"));
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn a_cluster_is_a_source() {
+    let cluster = "[source]\ntype = \"kubernetes\"\n";
+    let config = parse(cluster, Some("host")).unwrap();
+    assert_eq!(config.source, Source::Kubernetes { kubeconfig: None });
+    assert!(config.source.assigns_late() && config.source.lists_other_nodes());
+    assert_eq!(config.source.to_string(), "kubernetes");
+    let config = parse(&format!("{cluster}kubeconfig = \"/k\"\n"), Some("host")).unwrap();
+    assert_eq!(config.source.to_string(), "kubernetes /k");
+    let extra = faults(&format!("{cluster}path = \"/x\"\n"));
+    assert_eq!(extra, ["source.path belongs to type \"file\": leave it out"]);
+    let extra = faults(&format!("{SOURCE}kubeconfig = \"/k\"\n"));
+    assert_eq!(extra, ["source.kubeconfig belongs to type \"kubernetes\": leave it out"]);
+    let wrong = faults(&format!("{cluster}kubeconfig = \"k\"\n"));
+    assert_eq!(wrong, ["line 3: source.kubeconfig is \"k\": write a path that begins with /"]);
+}
+
+/// NODE_NAME is the node's name where the pod's manifest sets it, and only with that source.
+#[cfg(feature = "kubernetes")]
+#[test]
+fn a_pod_knows_its_node_by_the_environment() {
+    let name = |text: &str, of_pod| {
+        let names = read::Names { host: Some("host"), of_pod };
+        let text = format!("{text}\n[source]\ntype = \"kubernetes\"\n");
+        read::parse_with(&text, names).unwrap().node_name
+    };
+    assert_eq!(name("", Some("node-1")), "node-1");
+    assert_eq!(name("", Some("")), "host");
+    assert_eq!(name("", None), "host");
+    assert_eq!(name("node-name = \"other\"", Some("node-1")), "other");
+    let names = read::Names { host: Some("host"), of_pod: Some("node-1") };
+    assert_eq!(read::parse_with(SOURCE, names).unwrap().node_name, "host");
+}
+
+#[cfg(not(feature = "kubernetes"))]
+#[test]
+fn a_small_build_says_how_to_get_the_source() {
+    let faults = faults("[source]\ntype = \"kubernetes\"\n");
+    assert!(faults[0].contains("built with the feature kubernetes"), "{faults:?}");
 }
 
 #[test]

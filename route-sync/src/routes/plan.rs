@@ -17,18 +17,7 @@ use std::net::IpAddr;
 pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learned) -> Desired {
     let mut desired = Desired::default();
     let Some(own) = &nodes.own else {
-        let what = format!("node {}", config.node_name);
-        let advice = match &nodes.similar {
-            None => "it is not in the node set: give it an entry, or set node-name to the name \
-                     that it has there"
-                .to_owned(),
-            Some(similar) => format!(
-                "it is not in the node set, and {similar} is: set node-name = \"{similar}\", or \
-                 name the entry {}",
-                config.node_name
-            ),
-        };
-        desired.problems.insert((what, advice));
+        desired.problems.insert((format!("node {}", config.node_name), unknown(config, nodes)));
         return desired;
     };
     desired.node = ThisNode::Known;
@@ -65,6 +54,29 @@ pub fn desired(config: &Config, nodes: &Accepted, facts: &Facts, learned: &Learn
     desired.places = places.collect();
     desired.learned(config, learned);
     desired
+}
+
+/// Why this node is not known, and what to do.
+fn unknown(config: &Config, nodes: &Accepted) -> String {
+    match &nodes.similar {
+        _ if nodes.unassigned => {
+            "its pod CIDR is not assigned yet: spec.podCIDRs of its Node object \
+                                  is empty. kube-controller-manager assigns one where it has \
+                                  --allocate-node-cidrs and --cluster-cidr; else write the \
+                                  annotation ferrule.io/pod-cidrs"
+                .to_owned()
+        }
+        None => {
+            "it is not in the node set: give it an entry, or set node-name to the name that it \
+                 has there"
+                .to_owned()
+        }
+        Some(similar) => format!(
+            "it is not in the node set, and {similar} is: set node-name = \"{similar}\", or name \
+             the entry {}",
+            config.node_name
+        ),
+    }
 }
 
 impl Desired {

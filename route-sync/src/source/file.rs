@@ -109,7 +109,7 @@ fn piecewise(text: &str) -> Option<NodeSet> {
         from = to;
     }
     nodes.shrink_to_fit();
-    Some(NodeSet { nodes })
+    Some(NodeSet { nodes, ..NodeSet::default() })
 }
 
 fn whole(text: &str) -> Result<NodeSet, String> {
@@ -140,7 +140,8 @@ mod tests {
 
     fn set(name: &str) -> NodeSet {
         let addresses = vec!["192.0.2.1".parse().unwrap()];
-        NodeSet { nodes: vec![Node { name: name.to_owned(), addresses, pod_cidrs: vec![] }] }
+        let nodes = vec![Node { name: name.to_owned(), addresses, pod_cidrs: vec![] }];
+        NodeSet { nodes, ..NodeSet::default() }
     }
 
     fn start(dir: &Path) -> Receiver<Reading> {

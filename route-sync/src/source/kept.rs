@@ -116,7 +116,7 @@ fn parse(text: &[u8]) -> Result<NodeSet, String> {
              install the release that wrote it, or remove it"
         )),
         _ => match serde_json::from_slice(text) {
-            Ok(Kept { node, .. }) => Ok(NodeSet { nodes: node }),
+            Ok(Kept { node, .. }) => Ok(NodeSet { nodes: node, ..NodeSet::default() }),
             Err(error) => Err(format!("is damaged: {error}")),
         },
     }
@@ -199,9 +199,8 @@ mod tests {
     }
 
     fn set(name: &str) -> NodeSet {
-        NodeSet {
-            nodes: vec![Node { name: name.to_owned(), addresses: vec![], pod_cidrs: vec![] }],
-        }
+        let nodes = vec![Node { name: name.to_owned(), addresses: vec![], pod_cidrs: vec![] }];
+        NodeSet { nodes, ..NodeSet::default() }
     }
 
     /// What the loop receives of what a source sends.

@@ -29,13 +29,18 @@ pub struct NodeSet {
     /// The nodes, in the source's order. Nothing but their syntax is checked.
     #[serde(default, rename = "node")]
     pub nodes: Vec<Node>,
+    /// What the source has refused of its own form, such as an annotation; it is not kept.
+    #[serde(skip)]
+    pub refused: Vec<Refused>,
 }
 
 /// The node set as far as it does not contradict itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// This node; `None` when it is not in the set.
+    /// This node; `None` when it is not in the set, or is `unassigned`.
     pub own: Option<Node>,
+    /// This node is in the set, and its source has not assigned it a pod CIDR yet.
+    pub unassigned: bool,
     /// Where it is not: a node of the set whose name differs by case or domain alone.
     pub similar: Option<String>,
     /// The others, by name.
@@ -55,6 +60,22 @@ pub struct Refused {
     pub cidr: Option<IpNetwork>,
     /// Why, and what to do.
     pub reason: String,
+}
+
+impl Accepted {
+    /// A node without a pod CIDR, in a source that assigns them late, counts as one that is not in
+    /// the set: what it has in the kernel stays until its CIDR is known. One whose CIDRs are refused
+    /// has had them assigned.
+    pub fn withhold_unassigned(&mut self) {
+        let refused = |own: &Node| {
+            self.refused.iter().any(|refused| refused.node == own.name && refused.cidr.is_some())
+        };
+        self.unassigned =
+            self.own.as_ref().is_some_and(|own| own.pod_cidrs.is_empty() && !refused(own));
+        if self.unassigned {
+            self.own = None;
+        }
+    }
 }
 
 impl Node {

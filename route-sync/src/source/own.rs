@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 
 /// Sends the set once, and ends when the receiver is dropped: the end of a source is the daemon's.
 pub(super) async fn run(own: Node, updates: Sender<Update>) {
-    let set = NodeSet { nodes: vec![own] };
+    let set = NodeSet { nodes: vec![own], ..NodeSet::default() };
     if updates.send(Update::Set { set, kept: false }).await.is_ok() {
         updates.closed().await;
     }

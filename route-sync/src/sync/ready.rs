@@ -4,9 +4,11 @@ use super::Sync;
 use crate::duties::template::Values;
 
 impl Sync {
-    /// Why the node cannot take pods yet. One that could, and is in the node set no more, can.
+    /// Why the node cannot take pods yet. One that could, and is in the node set no more, can; one
+    /// that waits for a new pod CIDR cannot.
     pub(super) fn not_ready(&self) -> Option<String> {
-        let left = self.view.convergence.is_synced() && self.own().is_none();
+        let unlisted = self.own().is_none() && !self.view.nodes.unassigned;
+        let left = self.view.convergence.is_synced() && unlisted;
         if left { None } else { self.ready().err() }
     }
 

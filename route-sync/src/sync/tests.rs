@@ -15,6 +15,8 @@ use nix::sched::{CloneFlags, unshare};
 use std::collections::BTreeMap;
 use std::process::Command;
 
+#[cfg(feature = "kubernetes")]
+mod assigned;
 mod conflicts;
 mod learned;
 
@@ -55,7 +57,7 @@ fn in_step(mode: Mode) -> (tempfile::TempDir, Sync, Link) {
         addresses: vec!["192.0.2.1".parse().unwrap()],
         pod_cidrs: vec!["10.1.1.0/24".parse().unwrap()],
     };
-    sync.set(&NodeSet { nodes: vec![own] }, false);
+    sync.set(&NodeSet { nodes: vec![own], ..NodeSet::default() }, false);
     sync.work();
     assert!(sync.report().synced, "{:#?}", sync.report());
     let lo = sync.socket.get(&link::by_name("lo")).unwrap().unwrap();

@@ -107,7 +107,7 @@ pub fn cluster(more: u16) -> NodeSet {
             ],
         });
     }
-    NodeSet { nodes }
+    NodeSet { nodes, ..NodeSet::default() }
 }
 
 /// A daemon's inside: what it hears and what it does.

@@ -29,7 +29,7 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
         ("ipam", "dhcp") => &["cni", "attach", "node", "net", "daemon"],
         ("plugins" | "ipam", _) => &["cni", "attach", "node"],
         ("ferrule", _) => &["cni", "attach", "net", "nft", "node", "kube"],
-        ("route-sync", _) => &["net", "nft", "node", "daemon", "bgp-speaker"],
+        ("route-sync", _) => &["net", "nft", "node", "daemon", "bgp-speaker", "kube-source"],
         _ => panic!("{folder}/{name} is in no room of the house"),
     };
     list.iter().copied().collect()

@@ -45,7 +45,7 @@ pub fn nodes(lines: &str) -> Accepted {
         Node { name: name.to_owned(), addresses: list(addresses), pod_cidrs: list(cidrs) }
     };
     let lines = lines.lines().filter(|line| !line.trim().is_empty());
-    NodeSet { nodes: lines.map(node).collect() }.accept("own", &[], &[])
+    NodeSet { nodes: lines.map(node).collect(), ..NodeSet::default() }.accept("own", &[], &[])
 }
 
 pub fn facts() -> Facts {
@@ -259,7 +259,7 @@ fn a_node_that_loses_an_address_uses_it_nowhere() {
     let a = node("a", &["192.0.2.1"], "10.1.1.0/24");
     let b = node("b", &["192.0.2.1", "192.0.2.2"], "10.1.2.0/24");
     let c = node("c", &["192.0.2.3"], "10.1.3.0/24");
-    let views = views(&NodeSet { nodes: vec![b, c, a] });
+    let views = views(&NodeSet { nodes: vec![b, c, a], ..NodeSet::default() });
     let [b, c, a] = &views[..] else { panic!() };
     let mac = |last| Mac([0x02, 0x56, 192, 0, 2, last]);
     let end = |view: &Desired| vtep_of(view).map(|vtep| (vtep.local, vtep.mac));
@@ -291,7 +291,7 @@ proptest! {
             addresses: list.iter().map(address).collect(),
             pod_cidrs: vec![IpNetwork::new(IpAddr::from([10, 1, at as u8, 0]), 24).unwrap()],
         };
-        let set = NodeSet { nodes: lists.iter().enumerate().map(node).collect() };
+        let set = NodeSet { nodes: lists.iter().enumerate().map(node).collect(), ..NodeSet::default() };
         let views = views(&set);
         for (here, view) in set.nodes.iter().zip(&views) {
             let Some(own) = vtep_of(view) else { continue };

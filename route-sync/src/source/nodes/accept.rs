@@ -22,7 +22,7 @@ impl NodeSet {
             places: Places::of(&sorted),
             addresses: HashMap::new(),
             cidrs: BTreeMap::new(),
-            refused: Vec::new(),
+            refused: self.refused.clone(),
         };
         let possible =
             |cidr| impossible(services, cidr).or_else(|| outside(cidr, cluster)).is_none();

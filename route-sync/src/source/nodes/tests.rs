@@ -12,7 +12,7 @@ fn node(name: &str, addresses: &[&str], cidrs: &[&str]) -> Node {
 
 fn accept(nodes: Vec<Node>) -> Accepted {
     let services = ["10.96.0.0/16".parse().unwrap()];
-    NodeSet { nodes }.accept("own", &[], &services)
+    NodeSet { nodes, ..NodeSet::default() }.accept("own", &[], &services)
 }
 
 /// The one refusal of a set, in words.
@@ -31,8 +31,7 @@ fn a_valid_set_is_taken_whole() {
     let accepted = accept(vec![b.clone(), own.clone(), a.clone()]);
     let without_ipv6 = Some("a".to_owned());
     let others = vec![a, b];
-    let expected =
-        Accepted { own: Some(own), similar: None, others, without_ipv6, refused: vec![] };
+    let expected = Accepted { own: Some(own), others, without_ipv6, ..Accepted::default() };
     assert_eq!(accepted, expected);
     assert_eq!(accept(vec![]).own, None);
 }
@@ -51,9 +50,34 @@ fn who_lacks_ipv6_is_the_same_wherever_one_looks_from() {
     let taken = node("taken", &["192.0.2.8", "2001:db8::2"], &[]);
     let nodes = [all, vec![taken, link_local]].concat();
     for own in ["own", "link", "taken", "b"] {
-        let accepted = NodeSet { nodes: nodes.clone() }.accept(own, &[], &[]);
+        let accepted = NodeSet { nodes: nodes.clone(), ..NodeSet::default() }.accept(own, &[], &[]);
         assert_eq!(accepted.without_ipv6.as_deref(), Some("link"), "{own}");
     }
+}
+
+#[test]
+fn a_node_without_a_cidr_may_be_withheld() {
+    let of = |own: Node, refused: Vec<Refused>| {
+        let other = node("b", &["192.0.2.2"], &[]);
+        let set = NodeSet { nodes: vec![own, other], refused };
+        let mut accepted = set.accept("own", &["10.1.0.0/16".parse().unwrap()], &[]);
+        accepted.withhold_unassigned();
+        (accepted.own.is_some(), accepted.unassigned)
+    };
+    assert_eq!(of(node("own", &["192.0.2.1"], &["10.1.1.0/24"]), vec![]), (true, false));
+    assert_eq!(of(node("own", &["192.0.2.1"], &[]), vec![]), (false, true));
+    // One that is refused was assigned; something else that is refused does not matter.
+    assert_eq!(of(node("own", &["192.0.2.1"], &["10.9.1.0/24"]), vec![]), (true, false));
+    let refused = Refused { node: "own".to_owned(), cidr: None, reason: "x".to_owned() };
+    assert_eq!(of(node("own", &["192.0.2.1"], &[]), vec![refused]), (false, true));
+    assert_eq!(of(node("other", &["192.0.2.1"], &[]), vec![]), (false, false));
+}
+
+#[test]
+fn what_the_source_refused_is_refused() {
+    let refused = vec![Refused { node: "b".to_owned(), cidr: None, reason: "x".to_owned() }];
+    let set = NodeSet { nodes: vec![], refused: refused.clone() };
+    assert_eq!(set.accept("own", &[], &[]).refused, refused);
 }
 
 #[test]
@@ -130,6 +154,7 @@ fn the_others_are_served_all_the_same() {
 #[test]
 fn every_node_gives_an_address_to_the_same_node() {
     let set = NodeSet {
+        refused: vec![],
         nodes: vec![
             node("b", &["192.0.2.1", "192.0.2.2"], &["10.1.2.0/24"]),
             node("a", &["192.0.2.1"], &["10.1.1.0/24", "10.1.2.0/24"]),
@@ -178,7 +203,8 @@ fn one_entry_removes_no_other_nodes_pods() {
         ),
     ] {
         for own in ["n1", "n2", "a-evil"] {
-            let accepted = NodeSet { nodes: set.clone() }.accept(own, &[], &[]);
+            let accepted =
+                NodeSet { nodes: set.clone(), ..NodeSet::default() }.accept(own, &[], &[]);
             let all: Vec<&Node> = accepted.own.iter().chain(&accepted.others).collect();
             assert!(honest().iter().all(|node| all.contains(&node)), "{own}: {accepted:#?}");
             let [refused] = &accepted.refused[..] else { panic!("{accepted:#?}") };
@@ -227,8 +253,8 @@ proptest! {
         let given: usize = nodes.iter().map(|node| node.pod_cidrs.len()).sum();
         let mut turned = nodes.clone();
         turned.rotate_left(turn.min(nodes.len()));
-        let accepted = NodeSet { nodes }.accept("n0", &[], &[]);
-        prop_assert_eq!(&accepted, &NodeSet { nodes: turned }.accept("n0", &[], &[]));
+        let accepted = NodeSet { nodes, ..NodeSet::default() }.accept("n0", &[], &[]);
+        prop_assert_eq!(&accepted, &NodeSet { nodes: turned, ..NodeSet::default() }.accept("n0", &[], &[]));
         let all: Vec<IpNetwork> =
             accepted.own.iter().chain(&accepted.others).flat_map(|node| node.pod_cidrs.clone()).collect();
         for (at, a) in all.iter().enumerate() {
