@@ -2,17 +2,17 @@
 //! with flannel's VNI, port, network name and bridge, pods of both reach each other all the time.
 
 use crate::cluster::{ALL, Cluster, Member};
+use crate::flannel_api::Api;
 use ferrule_tests::node::Place;
 use ferrule_tests::packets::{Flow, ping};
-use ferrule_tests::{Bins, Pod, within};
+use ferrule_tests::{Background, Bins, Pod, peers, within};
 use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 /// The nodes' addresses on the underlay, in the order of [`ALL`].
 const UNDERLAY: [&str; 3] = ["192.0.2.1", "192.0.2.2", "198.51.100.3"];
-
-/// MAC addresses as flannel chooses them: at random.
-const RANDOM: [&str; 3] = ["7a:11:22:33:44:01", "7a:11:22:33:44:02", "7a:11:22:33:44:03"];
 
 /// The MAC address that docs/kubernetes.md derives for a node's annotation.
 fn announced(at: usize) -> String {
@@ -20,31 +20,61 @@ fn announced(at: usize) -> String {
     octets.fold("02:56".to_owned(), |mac, octet| format!("{mac}:{octet:02x}"))
 }
 
-/// What flannel's backend vxlan makes on a node (`pkg/backend/vxlan` of v0.28: device, address, and a
-/// route, neighbour and FDB entry for each other node).
-fn flannel(member: &Member, at: usize) {
-    member.node.sh(&format!(
-        "ip link add flannel.1 address {} mtu 1450 type vxlan id 1 dev eth0 local {} dstport 8472 nolearning
-         ip address add 10.244.{}.0/32 dev flannel.1
-         ip link set flannel.1 up
-         sysctl -qw net.ipv4.ip_forward=1",
-        RANDOM[at],
-        UNDERLAY[at],
-        at + 1
-    ));
-    for other in (0..3).filter(|other| *other != at) {
-        learns(member, other, RANDOM[other]);
-    }
+/// Where the API server listens, outside of the cluster.
+const SERVER: &str = "203.0.113.1:8080";
+const NETWORK: &str = r#"{"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}"#;
+
+/// flannel's daemon on a node.
+fn flannel(member: &Member, at: usize) -> Background {
+    member.node.write("/run/net-conf.json", NETWORK);
+    let exe = peers::folder("flannel").join("flanneld");
+    let mut command = Command::new(exe);
+    command.args(["--kube-api-url", &format!("http://{SERVER}"), "--iface", UNDERLAY[at]]);
+    command.args(["--net-config-path", "/run/net-conf.json"]).env("NODE_NAME", ALL[at]);
+    member.node.sh("sysctl -qw net.ipv4.ip_forward=1");
+    Background::start_in(member.node.ns(), None, &command, "/run/flannel.log")
 }
 
-/// flannel on a node reads another node's annotation.
-fn learns(member: &Member, other: usize, mac: &str) {
-    let (net, address) = (format!("10.244.{}", other + 1), UNDERLAY[other]);
-    member.node.sh(&format!(
-        "ip route replace {net}.0/24 via {net}.0 dev flannel.1 onlink
-         ip neigh replace {net}.0 lladdr {mac} dev flannel.1 nud permanent
-         bridge fdb replace {mac} dev flannel.1 dst {address} self permanent"
-    ));
+/// Three nodes on which flannel runs.
+struct Scene {
+    cluster: Cluster,
+    api: Api,
+    daemons: Vec<Option<Background>>,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let cluster = cluster();
+        let api = Api::default();
+        for (at, name) in ALL.iter().enumerate() {
+            api.node(name, &format!("10.244.{}.0/24", at + 1));
+        }
+        api.serve(cluster.router.ns().enter(|| TcpListener::bind(SERVER)).unwrap());
+        let start = |(at, member): (usize, &Member)| Some(flannel(member, at));
+        let daemons = cluster.members.iter().enumerate().map(start).collect();
+        for member in &cluster.members {
+            let routes = || {
+                let found = member.node.try_run("ip route show dev flannel.1").stdout;
+                (found.lines().count() == 2).then_some(())
+            };
+            let done = within(Duration::from_secs(30), routes);
+            assert!(done.is_some(), "{}", member.node.read("/run/flannel.log"));
+        }
+        Scene { cluster, api, daemons }
+    }
+
+    /// The steps of docs/kubernetes.md on one node.
+    fn leave(&mut self, at: usize) {
+        let data = format!("{{\"VNI\":1,\"VtepMAC\":\"{}\"}}", announced(at));
+        self.api.annotate(ALL[at], "flannel.alpha.coreos.com/backend-data", &data);
+        self.daemons[at] = None;
+        let member = &mut self.cluster.members[at];
+        member.start();
+        let held = |status: &Value| status["problems"].to_string().contains("flannel.1");
+        member.status_when(held);
+        member.node.run("ip link delete flannel.1");
+        member.in_sync();
+    }
 }
 
 /// The network that flannel's plugin hands to the reference's `bridge`.
@@ -98,30 +128,14 @@ fn cluster() -> Cluster {
         member.node.run(&member.command("cleanup"));
         member.node.sh("rm -f /run/ferrule/node.json /var/lib/ferrule/nodes.json");
     }
-    for (at, member) in cluster.members.iter().enumerate() {
-        flannel(member, at);
-    }
     cluster
-}
-
-/// The steps of docs/kubernetes.md on one node; `annotate` tells the nodes that flannel still runs.
-fn leave(cluster: &mut Cluster, at: usize) {
-    for member in &cluster.members[at + 1..] {
-        learns(member, at, &announced(at));
-    }
-    let member = &mut cluster.members[at];
-    member.start();
-    let held = |status: &Value| status["problems"].to_string().contains("flannel.1");
-    member.status_when(held);
-    member.node.run("ip link delete flannel.1");
-    member.in_sync();
 }
 
 #[test]
 fn a_cluster_leaves_flannel_node_by_node_and_no_connection_breaks() {
-    let mut cluster = cluster();
+    let mut scene = Scene::new();
     let old: Vec<Old> =
-        cluster.members.iter().enumerate().map(|(at, member)| old_pod(member, at)).collect();
+        scene.cluster.members.iter().enumerate().map(|(at, member)| old_pod(member, at)).collect();
     let pairs = [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)];
     for (from, to) in pairs {
         ping(&old[from].pod, &old[to].address);
@@ -131,20 +145,20 @@ fn a_cluster_leaves_flannel_node_by_node_and_no_connection_breaks() {
         Flow::open(&from.pod, &to.pod, &to.address).unwrap()
     };
     let mut flows: Vec<Flow> = pairs.iter().map(open).collect();
-    for member in &cluster.members {
+    for member in &scene.cluster.members {
         member.node.run(
             "nft add table netdev leave-flannel { chain in { type filter hook ingress device flannel.1 \
              priority 0; meta pkttype set host; }; }",
         );
     }
     for at in 0..3 {
-        leave(&mut cluster, at);
+        scene.leave(at);
         flows.iter_mut().for_each(|flow| flow.turn().unwrap());
         for (from, to) in pairs {
             ping(&old[from].pod, &old[to].address);
         }
         // A new pod on this node reaches those of flannel, and they reach it.
-        let (pod, addresses) = cluster.members[at].pod_on(&ours());
+        let (pod, addresses) = scene.cluster.members[at].pod_on(&ours());
         for other in &old {
             assert_ne!(addresses[0], other.address);
             ping(&pod, &other.address);
@@ -154,7 +168,7 @@ fn a_cluster_leaves_flannel_node_by_node_and_no_connection_breaks() {
     }
     drop(flows);
     // Our plugin deletes flannel's pods, by the result that the runtime kept.
-    for (member, old) in cluster.members.iter().zip(&old) {
+    for (member, old) in scene.cluster.members.iter().zip(&old) {
         member.node.attach(&ours(), &old.pod).del(Some(&old.result));
         let gone = || (!member.node.leases_of("cbr0").contains(&old.address)).then_some(());
         assert!(within(Duration::from_secs(5), gone).is_some());

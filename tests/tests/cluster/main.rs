@@ -8,6 +8,7 @@
 mod doors;
 mod events;
 mod flannel;
+mod flannel_api;
 mod foreign;
 mod forwarding;
 mod guard;
