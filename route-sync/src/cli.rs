@@ -59,6 +59,9 @@ enum Command {
         /// Also executables that the deletion of pods still needs
         #[arg(long)]
         force: bool,
+        /// Once all is removed, waits for SIGTERM or SIGINT, as the pod of a DaemonSet must
+        #[arg(long)]
+        wait: bool,
     },
 }
 
@@ -86,9 +89,9 @@ pub fn run() -> ExitCode {
         Some(Command::Cleanup) => {
             PROGRAM.with_config(read(&cli.config), |config| show_cleaned(cleanup::cleanup(&config)))
         }
-        Some(Command::Uninstall { force }) => PROGRAM.with_config(read(&cli.config), |config| {
-            show_cleaned(uninstall::uninstall(&config, force))
-        }),
+        Some(Command::Uninstall { force, wait }) => {
+            PROGRAM.with_config(read(&cli.config), |config| run_uninstall(&config, force, wait))
+        }
     }
 }
 
@@ -115,6 +118,22 @@ fn show_status(path: &Path, part: Option<Part>, json: bool) -> ExitCode {
         Some(Part::Bgp) => {
             let report = control::status(&run_dir, "status bgp");
             PROGRAM.show(report, json, bgp::status::table, bgp::status::is_well)
+        }
+    }
+}
+
+fn run_uninstall(config: &Config, force: bool, wait: bool) -> ExitCode {
+    let cleaned = uninstall::uninstall(config, force);
+    let complete = cleaned.as_ref().is_ok_and(|cleaned| cleaned.errors.is_empty());
+    let code = show_cleaned(cleaned);
+    if !(wait && complete) {
+        return code;
+    }
+    match uninstall::wait_for_stop() {
+        Ok(()) => code,
+        Err(error) => {
+            PROGRAM.complain(error);
+            ExitCode::FAILURE
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::config::cni::Cni;
 use crate::duties::conflist::{self, Gone};
 use crate::duties::{executables, network};
 use crate::error::{Error, io_error};
+use daemon::signals;
 use std::fs;
 use std::path::Path;
 
@@ -27,6 +28,19 @@ pub fn uninstall(config: &Config, force: bool) -> Result<Cleaned, Error> {
     // Only where nothing is left in it.
     let _ = fs::remove_dir(&config.state_dir);
     Ok(cleaned)
+}
+
+/// Waits for SIGTERM or SIGINT. The first process of a container ignores both unless it catches them.
+///
+/// # Errors
+/// The signals cannot be caught.
+pub fn wait_for_stop() -> Result<(), Error> {
+    let failed = || io_error("wait for signals");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    runtime.map_err(failed())?.block_on(async {
+        signals::stop().map_err(failed())?.recv().await;
+        Ok(())
+    })
 }
 
 /// How many attachments of pods there are records of.

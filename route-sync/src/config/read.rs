@@ -69,7 +69,9 @@ fn whole(top: &mut Table, names: Names, faults: &mut Faults) -> Option<Config> {
     if mode == Mode::Vxlan && matches!(source, Some(Source::Node { .. })) {
         faults.add_whole("mode is \"vxlan\" and [node] names no other node: write a [source]");
     }
-    if masquerade.enabled && cluster_cidrs.is_empty() && !listed {
+    // Pods of a listed node are the cluster's in any case (guard/plan.rs).
+    let alone = source.as_ref().is_some_and(|source| !source.lists_other_nodes());
+    if masquerade.enabled && cluster_cidrs.is_empty() && !listed && alone {
         faults.add_whole(
             "masquerade.enabled is true and cluster-cidrs is empty: write the cluster's pod CIDRs \
              in cluster-cidrs, or pods of other nodes would see the node's address",

@@ -144,7 +144,6 @@ fn each_value_has_its_bounds() {
         ("vxlan.underlay = \"a-name-too-long-1\"", "vxlan.underlay is"),
         ("vxlan = 1", "vxlan is 1: write a table [vxlan]"),
         ("masquerade.enabled = \"yes\"", "masquerade.enabled is \"yes\": write true or false"),
-        ("masquerade.enabled = true", "cluster-cidrs is empty"),
         ("metrics.listen = \"9478\"", "metrics.listen is \"9478\""),
         ("metrics.listen = \"127.0.0.1:0\"", "metrics.listen is"),
         ("mode = \"auto\"\nmode = \"auto\"", "duplicate key"),
@@ -155,6 +154,19 @@ fn each_value_has_its_bounds() {
     let long = format!("run-dir = \"/{}\"\n{SOURCE}", "a".repeat(100));
     assert!(faults(&long)[0].contains("at most 86 bytes"));
     assert!(parse(SOURCE, None).unwrap_err()[0].contains("node-name is missing"));
+}
+
+/// A source names every node's pods; `[node]` names this node's alone.
+#[test]
+fn masquerade_needs_cluster_cidrs_where_no_source_lists_the_nodes() {
+    let enabled = "masquerade.enabled = true\n";
+    assert!(parse(&format!("{enabled}{SOURCE}"), Some("host")).is_ok());
+    let alone = "[node]\naddresses = [\"192.0.2.1\"]\npod-cidrs = [\"10.1.0.0/24\"]\n[bgp]\nasn = 65001\n\
+                 [[bgp.peer]]\naddress = \"192.0.2.254\"\nasn = 65100\n";
+    let found = faults(&format!("{enabled}{alone}"));
+    assert!(found.len() == 1 && found[0].contains("cluster-cidrs is empty"), "{found:?}");
+    let listed = format!("{enabled}cluster-cidrs = [\"10.1.0.0/16\"]\n{alone}");
+    assert!(parse(&listed, Some("host")).is_ok());
 }
 
 #[test]
@@ -219,7 +231,7 @@ fn the_one_in_conf_holds_the_defaults() {
     let config = parse(&text, Some("host")).unwrap();
     let cluster_cidrs = config.cluster_cidrs.clone();
     let defaults = parse(SOURCE, Some("host")).unwrap();
-    // Pods with private addresses want it, and it wants cluster-cidrs, which have no default.
+    // Pods with private addresses want it.
     let masquerade = Masquerade { enabled: true, ..defaults.masquerade.clone() };
     assert_eq!(config, Config { cluster_cidrs, masquerade, ..defaults });
     // What is commented out is true too.

@@ -1,10 +1,10 @@
 //! `route-sync uninstall`.
 
 use crate::executables::scene;
-use crate::scene::{CONFLIST, Scene};
-use ferrule_tests::Pod;
-use ferrule_tests::node::Place;
+use crate::scene::{CONFLIST, LIMIT, Scene};
+use ferrule_tests::node::{Place, words};
 use ferrule_tests::packets::ping;
+use ferrule_tests::{Background, Pod, within};
 use serde_json::json;
 
 fn uninstall(scene: &Scene, more: &str) -> (bool, String) {
@@ -73,4 +73,22 @@ fn without_pods_the_executables_go_at_once() {
     assert!(done && said.contains("removed /run/bin/bridge\n"), "{said}");
     assert_eq!(scene.member().node.run("ls -A /run/bin").trim(), "");
     assert_eq!(scene.member().node.run("ls -A /run/net.d").trim(), "");
+}
+
+/// As the pod of a DaemonSet: what is done is done, and the pod ends when it is told to.
+#[test]
+fn with_wait_it_runs_on_until_sigterm() {
+    let mut scene = scene(&["bridge", "host-local"]);
+    scene.start();
+    scene.conflist_when(|_| true);
+    scene.kill();
+    let member = scene.member();
+    let command = words(&member.command("uninstall --wait"));
+    let mut waiting = Background::start_in(member.node.ns(), None, &command, "/run/uninstall.log");
+    let removed =
+        || member.node.read("/run/uninstall.log").contains("removed device").then_some(());
+    within(LIMIT, removed).expect("it says what it removed");
+    assert!(waiting.running() && scene.conflist().is_none());
+    member.node.run(&format!("kill -TERM {}", waiting.pid()));
+    within(LIMIT, || (!waiting.running()).then_some(())).expect("it ends");
 }
