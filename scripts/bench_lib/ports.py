@@ -4,18 +4,15 @@ The node has another pod with a host port, unless a row says otherwise: its firs
 """
 
 import json
-import os
-import subprocess
 import time
 
 from attach import SUITES, columns, turns
 from report import Row, at_least, median
-from side import Failed, Side, enter, read, run
+from side import Side, read, run
+from traffic import connect, rates
 
 CROWD = 5000
 EACH = 100  # mappings of each other attachment
-RUNS = 20
-SECONDS = 0.5
 PORTS = 8  # those that tests/examples/connect.rs listens on
 FIRST_PORT = 5000
 
@@ -151,14 +148,8 @@ class Mapped(Ports):
 
     def rate(self):
         """Connections per second, made and ended one after the other."""
-        paths = [f"/run/netns/{netns}" for netns in (self.pod, self.outside)]
-        command = [f"{os.path.dirname(self.bin)}/tools/connect", *paths, self.address,
-                   "198.51.100.2", str(SECONDS), "198.51.100.1"]
-        enter(self.node)
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Failed(f"{self.suite}: connections by a host port: {done.stderr.strip()}")
-        return float(done.stdout)
+        return connect(self, (self.pod, self.outside), self.address, "198.51.100.2",
+                       "connections by a host port", "198.51.100.1")
 
     def close(self):
         run("ip", "netns", "del", self.outside)
@@ -167,23 +158,11 @@ class Mapped(Ports):
 
 def mapped(stage, _pairs, notes):
     wanted = [(suite, crowd) for suite in SUITES for crowd in (0, CROWD)]
-    four = []
-    try:
-        for suite, crowd in wanted:
-            four.append(Mapped(stage, suite, crowd))
-        rates = [[] for _ in four]
-        for turn in range(-1, RUNS):
-            for index in range(4) if turn % 2 else reversed(range(4)):
-                rate = four[index].rate()
-                if turn >= 0:
-                    rates[index].append(rate)
-    finally:
-        for side in four:
-            side.close()
-    for (suite, crowd), rate in zip(wanted, rates):
+    found = rates(lambda *of: Mapped(stage, *of), wanted)
+    for (suite, crowd), rate in zip(wanted, found):
         notes.add(f"{suite}: {median(rate):,.0f} new connections per second by a host port beside "
                   f"{crowd:,} other mappings")
-    few, many, their_few, their_many = rates
+    few, many, their_few, their_many = found
     ours = [median([a / b for a, b in zip(many, few)])]
     theirs = [median([a / b for a, b in zip(their_many, their_few)])]
     must = ("≥ 0.95", lambda row: row.ours[0] >= 0.95)

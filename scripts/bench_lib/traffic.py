@@ -1,4 +1,5 @@
-"""New connections per second from a pod through masquerade, by the number of pods on the node."""
+"""New connections per second: from a pod through masquerade, by the number of pods on the node; and what
+measures others too, as those by a host port."""
 
 import os
 import re
@@ -59,38 +60,54 @@ class Gateway(Side):
 
     def rate(self):
         """Connections per second, made and ended one after the other."""
-        paths = [f"/run/netns/{netns}" for netns in (self.outside, self.pod)]
-        command = [f"{os.path.dirname(self.bin)}/tools/connect", *paths, "198.51.100.2",
-                   "198.51.100.1", str(SECONDS)]
-        enter(self.node)
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Failed(f"{self.suite}: connections through masquerade: {done.stderr.strip()}")
-        return float(done.stdout)
+        return connect(self, (self.outside, self.pod), "198.51.100.2", "198.51.100.1",
+                       "connections through masquerade")
 
     def close(self):
         run("ip", "netns", "del", self.outside)
         super().close()
 
 
+def connect(side, namespaces, server, source, what, *dialled):
+    """`tools/connect` from the second namespace to a server in the first, from the side's node:
+    connections per second. The server holds that each comes from `source`; the client dials the
+    server, or another address."""
+    paths = [f"/run/netns/{netns}" for netns in namespaces]
+    tool = f"{os.path.dirname(side.bin)}/tools/connect"
+    enter(side.node)
+    done = subprocess.run([tool, *paths, server, source, str(SECONDS), *dialled], check=False,
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(f"{side.suite}: {what}: {done.stderr.strip()}")
+    return float(done.stdout)
+
+
+def rates(make, wanted):
+    """What `rate` of a side made with each of these arguments returns, by turns: RUNS numbers of each,
+    and first one that is not counted."""
+    sides = []
+    try:
+        for arguments in wanted:
+            sides.append(make(*arguments))
+        found = [[] for _ in sides]
+        for turn in range(-1, RUNS):
+            order = range(len(sides))
+            for index in order if turn % 2 else reversed(order):
+                rate = sides[index].rate()
+                if turn >= 0:
+                    found[index].append(rate)
+        return found
+    finally:
+        for side in sides:
+            side.close()
+
+
 def connections(stage, _pairs, notes):
     wanted = [(suite, pods) for suite in SUITES for pods in (1, PODS)]
-    four = []
-    try:
-        for suite, pods in wanted:
-            four.append(Gateway(stage, suite, pods))
-        rates = [[] for _ in four]
-        for turn in range(-1, RUNS):
-            for index in range(4) if turn % 2 else reversed(range(4)):
-                rate = four[index].rate()
-                if turn >= 0:
-                    rates[index].append(rate)
-    finally:
-        for side in four:
-            side.close()
-    for (suite, pods), rate in zip(wanted, rates):
+    found = rates(lambda *of: Gateway(stage, *of), wanted)
+    for (suite, pods), rate in zip(wanted, found):
         notes.add(f"{suite}: {median(rate):,.0f} new connections per second from the newest of "
                   f"{pods:,} pods")
-    ours, theirs = ([median(many) / median(few)] for few, many in (rates[:2], rates[2:]))
+    ours, theirs = ([median(many) / median(few)] for few, many in (found[:2], found[2:]))
     must = ("≥ 0.95", lambda row: row.ours[0] >= 0.95)
     return [Row("connections per second, 2,000 pods / 1 pod", ours, theirs, must, "×", higher=True)]

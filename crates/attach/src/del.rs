@@ -163,7 +163,7 @@ impl Gone<'_> {
     fn links(&self) -> Vec<Owned> {
         match (self.record, self.maker) {
             (Some(record), _) => {
-                record.owned.iter().filter(|owned| owned.is_link()).cloned().collect()
+                record.owned.iter().filter(|owned| owned.link().is_some()).cloned().collect()
             }
             (None, Maker::Main) => vec![Owned::Veth { host: self.attachment.host_veth() }],
             (None, Maker::Chained(_)) => Vec::new(),
@@ -172,7 +172,8 @@ impl Gone<'_> {
 }
 
 fn silence(kernel: &mut Kernel, links: &[Owned], mark: &str) -> crate::kernel::Result<()> {
-    links.iter().try_for_each(|link| kernel.silence_owned(link, mark))
+    let mut names = links.iter().filter_map(Owned::link);
+    names.try_for_each(|host| kernel.silence_veth(host, mark).map(drop))
 }
 
 fn remove_links(kernel: &mut Kernel, links: &[Owned], mark: &str) -> Result<()> {
@@ -202,7 +203,7 @@ fn remove_rules(kernel: &mut Kernel, gone: &Gone) -> Result<()> {
 /// Removes what is owned beside links, last first; whether all was there. Goes on after errors.
 pub(crate) fn release_rules(kernel: &mut Kernel, owned: &[Owned], mark: &str) -> Result<bool> {
     let mut whole = true;
-    let rules = owned.iter().rev().filter(|owned| !owned.is_link());
+    let rules = owned.iter().rev().filter(|owned| owned.link().is_none());
     let released = rules.map(|owned| {
         let there = kernel.release(owned, mark).map_err(|error| failed(&error))?;
         whole &= there;

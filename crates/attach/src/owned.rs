@@ -153,10 +153,11 @@ mod texts {
 }
 
 impl Owned {
-    /// Whether it is a link that the pod's packets take: it is silenced first and removed last.
-    pub fn is_link(&self) -> bool {
+    /// The link that the pod's packets take, by its name on the host, where it is one: it is silenced
+    /// first and removed last.
+    pub fn link(&self) -> Option<&str> {
         match self {
-            Owned::Veth { .. } => true,
+            Owned::Veth { host } => Some(host),
             Owned::Masquerade { .. }
             | Owned::Macspoof { .. }
             | Owned::Rpfilter { .. }
@@ -169,7 +170,7 @@ impl Owned {
             | Owned::RateLimit { .. }
             | Owned::Redirect { .. }
             | Owned::SourceRouting { .. }
-            | Owned::VrfPort { .. } => false,
+            | Owned::VrfPort { .. } => None,
         }
     }
 }
@@ -382,26 +383,6 @@ impl Kernel {
             Owned::SourceRouting { routing } => self.remove_source_routing(routing)?,
         }
         Ok(true)
-    }
-
-    /// Sets an owned link down, as [`Kernel::silence_veth`].
-    pub(crate) fn silence_owned(&mut self, owned: &Owned, mark: &str) -> Result<()> {
-        match owned {
-            Owned::Veth { host } => self.silence_veth(host, mark).map(drop),
-            Owned::Masquerade { .. }
-            | Owned::Macspoof { .. }
-            | Owned::Rpfilter { .. }
-            | Owned::Policed { .. }
-            | Owned::Forwarded { .. }
-            | Owned::PodRoute { .. }
-            | Owned::Setting { .. }
-            | Owned::HostPorts { .. }
-            | Owned::Ifb { .. }
-            | Owned::RateLimit { .. }
-            | Owned::Redirect { .. }
-            | Owned::SourceRouting { .. }
-            | Owned::VrfPort { .. } => Ok(()),
-        }
     }
 
     /// What carries marks in nf_tables, each with its mark. A kernel without nf_tables holds none.
