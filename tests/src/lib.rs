@@ -16,6 +16,7 @@ pub mod chained;
 pub mod cluster;
 pub mod cnitool;
 pub mod conf;
+pub mod dhcp;
 pub mod hostile;
 pub mod invoke;
 pub mod lingering;

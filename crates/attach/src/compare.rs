@@ -114,8 +114,12 @@ impl Kernel {
         let mut differences = unless(link.up, || "it is down".to_owned());
         // The reference puts a veth in the device's place.
         if link.kind == "vlan" {
-            differences.extend(differs("VLAN", link.vlan_id, Some(id)));
+            differences.extend(differs("VLAN", link.vlan_id.unwrap_or_default(), id));
             differences.extend(differs("link index below", link.peer, over));
+            let all = self.host.list(&link::vlans())?;
+            let own = all.iter().filter(|(link, _)| *link == over).flat_map(|(_, vlans)| vlans);
+            let is_in = own.into_iter().any(|vlan| vlan.id == id);
+            differences.extend(unless(is_in, || format!("{bridge} itself is not in VLAN {id}")));
         }
         Ok(differences)
     }

@@ -2,7 +2,7 @@
 
 use dhcp::lease::{Hop, Lease};
 use dhcp::message::Message;
-use dhcp::{frame, timing};
+use dhcp::{frame, timing, usable};
 use std::time::Duration;
 
 /// An Ethernet frame, or the payload of a datagram.
@@ -24,9 +24,17 @@ fn message(payload: &[u8]) {
         assert!(text.is_none_or(|text| !text.is_empty() && !text.contains(char::is_control)));
     }
     let all: Vec<u8> = (1..=254).collect();
-    match Lease::of(&message, &all) {
-        Ok(lease) => leased(&lease),
-        Err(why) => assert!(!why.is_empty() && !why.contains(char::is_control), "{why:?}"),
+    for read in [Lease::of, usable::leased] {
+        match read(&message, &all) {
+            Ok(lease) => leased(&lease),
+            Err(why) => assert!(!why.is_empty() && !why.contains(char::is_control), "{why:?}"),
+        }
+    }
+    if let Ok(lease) = usable::leased(&message, &all) {
+        assert!(
+            lease.prefix >= 8 && lease.seconds > 0 && !lease.address.is_loopback(),
+            "{lease:?}"
+        );
     }
 }
 

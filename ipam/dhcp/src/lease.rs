@@ -62,30 +62,47 @@ pub struct Names {
 }
 
 impl Lease {
-    /// What an ACK leases. `requested` are the options that the configuration names.
+    /// What an ACK leases. `requested` are the options that the configuration names. usable.rs says whether
+    /// a pod can use it.
     ///
     /// # Errors
-    /// What it lacks, in words.
+    /// What it lacks, or what of it is not well formed, in words.
     pub fn of(ack: &Message, requested: &[u8]) -> Result<Lease, String> {
-        let mask = ack.address(option::SUBNET_MASK).ok_or(
-            "DHCP option Subnet Mask not found in DHCPACK: correct the server's subnet-mask",
-        )?;
+        if ack.address(option::SUBNET_MASK).is_none() {
+            return Err("DHCP option Subnet Mask not found in DHCPACK: correct the server's \
+                        subnet-mask"
+                .to_owned());
+        }
+        Lease::offered(ack, requested)
+    }
+
+    /// What an offer would lease; it may leave the subnet mask to the ACK.
+    ///
+    /// # Errors
+    /// What of it is not well formed, in words.
+    pub fn offered(message: &Message, requested: &[u8]) -> Result<Lease, String> {
+        let address = message.yiaddr;
+        let mask = message.address(option::SUBNET_MASK).unwrap_or(Ipv4Addr::BROADCAST);
         let prefix = u32::from(mask).leading_ones();
-        if u32::from(mask).count_ones() != prefix || ack.yiaddr.is_unspecified() {
-            let address = ack.yiaddr;
+        if u32::from(mask).count_ones() != prefix {
             return Err(format!("the server leases {address} with the subnet mask {mask}"));
         }
-        let server = ack.address(option::SERVER).ok_or("the server does not identify itself")?;
-        let seconds = ack.number(option::LEASE_TIME).unwrap_or(DEFAULT_SECONDS);
-        let (renewal, rebinding) = times(ack, seconds);
+        let server =
+            message.address(option::SERVER).ok_or("the server does not identify itself")?;
+        let seconds = message.number(option::LEASE_TIME).unwrap_or(DEFAULT_SECONDS);
+        let (renewal, rebinding) = times(message, seconds);
+        let mut routers = addresses(message, option::ROUTER)?;
+        // As systemd-networkd: some servers say so that there is none.
+        routers.retain(|router| !router.is_unspecified());
+        let classless = classless(message.bytes(option::CLASSLESS_ROUTE).unwrap_or_default());
         Ok(Lease {
-            address: ack.yiaddr,
+            address,
             prefix: prefix as u8,
             server,
-            routers: ack.addresses(option::ROUTER),
-            classless: classless(ack.bytes(option::CLASSLESS_ROUTE).unwrap_or_default()),
-            classful: classful(&ack.addresses(option::STATIC_ROUTE)),
-            dns: names(ack, requested),
+            routers,
+            classless: classless.ok_or("option 121 of the server is not well formed")?,
+            classful: classful(&addresses(message, option::STATIC_ROUTE)?),
+            dns: names(message, requested),
             seconds,
             renewal,
             rebinding,
@@ -163,23 +180,31 @@ fn route(hop: &Hop) -> Option<Route> {
     })
 }
 
-/// RFC 3442: the prefix's length, as many bytes of the destination as it covers, the router.
-fn classless(mut bytes: &[u8]) -> Vec<Hop> {
+/// An option of routes or routers: as many whole addresses as it has bytes for.
+fn addresses(message: &Message, code: u8) -> Result<Vec<Ipv4Addr>, String> {
+    let length = message.bytes(code).map_or(0, <[u8]>::len);
+    let each = if code == option::STATIC_ROUTE { 8 } else { 4 };
+    if !length.is_multiple_of(each) {
+        return Err(format!("option {code} of the server is not well formed"));
+    }
+    Ok(message.addresses(code))
+}
+
+/// RFC 3442: the prefix's length, as many bytes of the destination as it covers, the router. `None`
+/// where it is not well formed.
+fn classless(mut bytes: &[u8]) -> Option<Vec<Hop>> {
     let mut hops = Vec::new();
     while let Some((prefix, rest)) = bytes.split_first() {
         let length = usize::from(*prefix).div_ceil(8);
-        let Some((significant, rest)) = rest.split_at_checked(length).filter(|_| *prefix <= 32)
-        else {
-            return hops;
-        };
-        let Some((router, rest)) = rest.split_first_chunk::<4>() else { return hops };
+        let (significant, rest) = rest.split_at_checked(length).filter(|_| *prefix <= 32)?;
+        let (router, rest) = rest.split_first_chunk::<4>()?;
         let mut network = [0; 4];
         network.iter_mut().zip(significant).for_each(|(to, from)| *to = *from);
         let network = masked(Ipv4Addr::from(network), *prefix);
         hops.push(Hop { network, prefix: *prefix, router: Ipv4Addr::from(*router) });
         bytes = rest;
     }
-    hops
+    Some(hops)
 }
 
 /// RFC 2132 section 5.8: destinations of classes A to C, each with its router.

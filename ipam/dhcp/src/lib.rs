@@ -6,6 +6,7 @@
 //! rpc.rs        the plugin's questions and the daemon's answers
 //! message.rs    DHCP messages as bytes
 //! frame.rs      Ethernet frames around them
+//! usable.rs     what of a lease a pod can use
 //! lease.rs      a server's ACK → lease → result
 //! timing.rs     pure: when a message is sent again, when a lease is renewed
 //! daemon/       the process that keeps the leases
@@ -18,6 +19,7 @@ pub mod lease;
 pub mod message;
 pub mod rpc;
 pub mod timing;
+pub mod usable;
 
 use cni::{CniResult, Error, Plugin, Request, Result, code, log};
 use config::Config;

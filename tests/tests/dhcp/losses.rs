@@ -107,7 +107,7 @@ fn an_address_without_a_mask_is_given_back() {
     let lan = Lan::new();
     let _dnsmasq =
         lan.dnsmasq("--dhcp-range=10.9.0.50,10.9.0.99,255.255.255.0,10m --dhcp-option=1");
-    let daemon = Daemon::start(&lan.node, "");
+    let daemon = Daemon::start(&lan.node, "-timeout 2s");
     let pod = Pod::new();
     let error = lan.node.attach(&pods(&json!({})), &pod).try_add().err();
     error.expect(102, "no DHCP lease");
@@ -115,4 +115,48 @@ fn an_address_without_a_mask_is_given_back() {
     assert!(daemon.leases().is_empty() && pod.links().is_empty());
     let released = || lan.server.read("/run/dnsmasq.leases").is_empty().then_some(());
     ferrule_tests::within(crate::PATIENCE, released).expect("dnsmasq has no lease any more");
+}
+
+/// A station that answers first, and leases what would lead all packets of the pod astray.
+#[test]
+fn a_server_that_leases_nonsense_is_left_out_for_another() {
+    let range = "--dhcp-range=10.9.0.50,10.9.0.99,255.255.255.0,10m";
+    for nonsense in ["--dhcp-option=1,128.0.0.0", "--dhcp-option=3,224.0.0.1"] {
+        let lan = Lan::new();
+        let (rogue, _dnsmasq) = lan.rogue(&format!("{range} {nonsense}"));
+        // It answers who has asked for a second, so not first.
+        let _dhcpd = lan.dhcpd(600, (100, 199), "min-secs 1;");
+        let daemon = Daemon::start(&lan.node, "-timeout 30s");
+        let pod = Pod::new();
+        let attachment = lan.node.attach(&pods(&json!({})), &pod);
+        let result = attachment.add();
+        assert_eq!(daemon.leases()[0]["server"], SERVER);
+        daemon.says("the DHCP server 10.9.0.2 (");
+        assert_eq!(rogue.read("/run/dnsmasq.leases"), "", "{nonsense}");
+        ping(&pod, SERVER);
+        attachment.check(&result);
+        attachment.del(Some(&result));
+    }
+}
+
+/// Alone it fails ADD, which says what it leases; nothing was requested from it.
+#[test]
+fn nonsense_of_the_only_server_is_named() {
+    let range = "--dhcp-range=10.9.0.50,10.9.0.99,255.255.255.0,10m";
+    for (nonsense, named) in [
+        ("--dhcp-option=1,128.0.0.0", "in a subnet /1;"),
+        ("--dhcp-option=3,127.0.0.1", "option 3 of the server has the router 127.0.0.1"),
+        ("--dhcp-option=33,127.0.0.0,10.9.0.1", "a route to 127.0.0.0/8, a loopback address"),
+    ] {
+        let lan = Lan::new();
+        let _dnsmasq = lan.dnsmasq(&format!("{range} {nonsense}"));
+        let daemon = Daemon::start(&lan.node, "-timeout 1s");
+        let pod = Pod::new();
+        let ipam = json!({"request": [{"option": "33"}, {"option": "routers"}]});
+        let error = lan.node.attach(&pods(&ipam), &pod).try_add().err();
+        error.expect(102, "no DHCP lease");
+        error.expect(102, named);
+        assert!(daemon.leases().is_empty() && pod.links().is_empty());
+        assert_eq!(lan.server.read("/run/dnsmasq.leases"), "");
+    }
 }

@@ -127,6 +127,46 @@ fn preserve_default_vlan_keeps_the_port_in_vlan_1() {
     }
 }
 
+/// DEV stands for the device of the pods' VLAN, which has the gateway's addresses.
+#[test]
+fn check_names_each_alteration_of_a_vlan_device() {
+    for (script, wanted) in [
+        ("ip link set DEV down", "it is down"),
+        ("ip link del DEV", "VLAN device DEV: missing"),
+        (
+            "ip link del DEV; ip link add link cni0 name DEV up type vlan id 101",
+            "VLAN device DEV: VLAN is 101, not 100",
+        ),
+        (
+            "ip link add other up type bridge; ip link del DEV
+             ip link add link other name DEV up type vlan id 100",
+            "VLAN device DEV: link index below",
+        ),
+        (
+            "bridge vlan del dev cni0 vid 100 self",
+            "VLAN device DEV: cni0 itself is not in VLAN 100",
+        ),
+        ("ip address del 10.1.0.1/24 dev DEV", "10.1.0.1/24"),
+        ("ip address del fd00:1::1/64 dev DEV", "fd00:1::1/64"),
+    ] {
+        let (node, pod) = (Node::new(), Pod::new());
+        let attachment = node.attach(&conf::with(&conf::dual(), &json!({"vlan": 100})), &pod);
+        let result = attachment.add();
+        attachment.check(&result);
+        let devices = node.run("ip -br link show type vlan");
+        let device = devices.split('@').next().unwrap();
+        node.sh(&script.replace("DEV", device));
+        attachment.try_check(&result).err().expect(101, &wanted.replace("DEV", device));
+        // A repeated ADD of another pod mends it, but for a device that is another.
+        if !script.contains("link add") {
+            let other = Pod::new();
+            node.attach(&conf::with(&conf::dual(), &json!({"vlan": 100})), &other).add();
+            ping(&other, GATEWAY4);
+            ping(&pod, GATEWAY4);
+        }
+    }
+}
+
 #[test]
 fn check_sees_a_port_that_left_its_vlan_and_del_leaves_nothing() {
     let (node, first, pod) = (Node::new(), Pod::new(), Pod::new());

@@ -7,6 +7,7 @@ use crate::frame::{self, EVERYONE, Path};
 use crate::lease::Lease;
 use crate::message::{Kind, Message, option};
 use crate::timing::patience;
+use crate::usable;
 use net::{Mac, PacketSocket};
 use std::fmt;
 use std::io;
@@ -16,6 +17,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// What messages the client takes, in bytes: an Ethernet frame's.
 const MAX_SIZE: u16 = 1500;
+
+/// How many servers whose leases cannot be used are passed over: one that takes another name each time
+/// is not asked for ever.
+const MOST_SKIPPED: usize = 16;
 
 /// A client on its link.
 pub struct Client<'a> {
@@ -119,6 +124,11 @@ impl Drop for Requested<'_> {
     }
 }
 
+/// How a server names itself (option 54).
+fn identifier(message: &Message) -> Ipv4Addr {
+    message.address(option::SERVER).unwrap_or(Ipv4Addr::BROADCAST)
+}
+
 /// A random number, 0 to 1.
 fn chance() -> f64 {
     f64::from(random()) / f64::from(u32::MAX)
@@ -131,7 +141,8 @@ pub fn random() -> u32 {
 }
 
 impl Client<'_> {
-    /// Looks for a server and leases an address: `wanted`, or whichever a server offers.
+    /// Looks for a server and leases an address: `wanted`, or whichever a server offers. Where a
+    /// server leases what cannot be used, the others have the time of `-timeout` to offer one.
     ///
     /// # Errors
     /// No server answers within the time of `-resendtimeout`, or none leases `wanted`.
@@ -141,45 +152,63 @@ impl Client<'_> {
         limit: Duration,
     ) -> Result<Bound, Failure> {
         let begun = Instant::now();
-        let end = begun + limit;
+        let mut end = begun + limit;
         let mut last = Failure::Silence;
-        loop {
+        let mut skipped = Vec::new();
+        while skipped.len() < MOST_SKIPPED {
             let xid = random();
-            let Some((server_mac, offer)) = self.offer(xid, begun, end, wanted).await? else {
-                return Err(last);
+            let question = self.discover(xid, begun, wanted);
+            let Some((server_mac, offer)) = self.offer(question, end, &skipped).await? else {
+                break;
             };
             if let Some(wanted) = wanted.filter(|wanted| *wanted != offer.yiaddr) {
                 tracing::debug!("{} is offered, {wanted} is wanted", offer.yiaddr);
                 return Err(Failure::Other(offer.yiaddr));
             }
             match self.select(xid, begun, &offer, server_mac).await {
-                Err(failure @ (Failure::Silence | Failure::Refused(_))) => last = failure,
+                Err(failure @ Failure::Unusable(_)) => {
+                    let server = identifier(&offer);
+                    tracing::warn!(
+                        "the DHCP server {server} ({server_mac}) is left out, another one is looked \
+                         for: {failure}"
+                    );
+                    skipped.push((server_mac, server));
+                    end = end.min(Instant::now() + self.flags.timeout);
+                    last = failure;
+                }
+                Err(failure @ (Failure::Silence | Failure::Refused(_))) => {
+                    last = failure;
+                    // A server that refuses what it offered is not to be flooded.
+                    sleep(patience(0, self.flags.resend_max, chance())).await;
+                }
                 done => return done,
             }
-            // A server that refuses what it offered is not to be flooded.
-            sleep(patience(0, self.flags.resend_max, chance())).await;
         }
+        Err(last)
     }
 
-    async fn offer(
-        &self,
-        xid: u32,
-        begun: Instant,
-        end: Instant,
-        wanted: Option<Ipv4Addr>,
-    ) -> Result<Option<(Mac, Message)>, Failure> {
+    fn discover(&self, xid: u32, begun: Instant, wanted: Option<Ipv4Addr>) -> Letter {
         let mut message = self.identity.message(Kind::Discover, xid);
         if let Some(wanted) = wanted {
             message = message.with(option::REQUESTED_ADDRESS, wanted.octets());
         }
-        let letter =
-            Letter { message, path: self.identity.to_everyone(Ipv4Addr::UNSPECIFIED), begun };
-        let wanted = |message: &Message| {
+        Letter { message, path: self.identity.to_everyone(Ipv4Addr::UNSPECIFIED), begun }
+    }
+
+    /// The first offer, but for those of the servers that are skipped.
+    async fn offer(
+        &self,
+        question: Letter,
+        end: Instant,
+        skipped: &[(Mac, Ipv4Addr)],
+    ) -> Result<Option<(Mac, Message)>, Failure> {
+        let wanted = |from: Mac, message: &Message| {
             message.kind() == Some(Kind::Offer)
                 && !message.yiaddr.is_unspecified()
                 && message.address(option::SERVER).is_some()
+                && !skipped.contains(&(from, identifier(message)))
         };
-        self.ask(letter, end, wanted).await
+        self.ask(question, end, wanted).await
     }
 
     /// Takes an offer (REQUESTING).
@@ -190,9 +219,9 @@ impl Client<'_> {
         offer: &Message,
         server_mac: Mac,
     ) -> Result<Bound, Failure> {
+        usable::suits(offer).map_err(Failure::Unusable)?;
         let server = offer.bytes(option::SERVER).unwrap_or_default().to_vec();
-        let identifier = offer.address(option::SERVER).unwrap_or(Ipv4Addr::BROADCAST);
-        let lease = Lease::bare(offer.yiaddr, identifier);
+        let lease = Lease::bare(offer.yiaddr, identifier(offer));
         let mut requested = Requested { client: self, lease: Some(lease), server_mac };
         let message = self
             .identity
@@ -237,18 +266,19 @@ impl Client<'_> {
     async fn confirmed(&self, letter: Letter) -> Result<Bound, Failure> {
         let since = super::store::now();
         let end = Instant::now() + self.flags.timeout;
-        let wanted = |message: &Message| matches!(message.kind(), Some(Kind::Ack | Kind::Nak));
+        let wanted = |_, message: &Message| matches!(message.kind(), Some(Kind::Ack | Kind::Nak));
         let Some((server_mac, answer)) = self.ask(letter, end, wanted).await? else {
             return Err(Failure::Silence);
         };
         if answer.kind() == Some(Kind::Nak) {
             return Err(Failure::Refused(answer.text(option::MESSAGE).unwrap_or_default()));
         }
-        match Lease::of(&answer, self.identity.requested()) {
+        match usable::leased(&answer, self.identity.requested()) {
             Ok(lease) => Ok(Bound { lease, since, server_mac }),
             Err(why) => {
-                let server = answer.address(option::SERVER).unwrap_or(Ipv4Addr::BROADCAST);
-                self.give_back(&Lease::bare(answer.yiaddr, server), server_mac);
+                if usable::host(answer.yiaddr).is_ok() {
+                    self.give_back(&Lease::bare(answer.yiaddr, identifier(&answer)), server_mac);
+                }
                 Err(Failure::Unusable(why))
             }
         }
@@ -268,7 +298,7 @@ impl Client<'_> {
         &self,
         letter: Letter,
         end: Instant,
-        wanted: impl Fn(&Message) -> bool,
+        wanted: impl Fn(Mac, &Message) -> bool,
     ) -> Result<Option<(Mac, Message)>, Failure> {
         let Letter { mut message, path, begun } = letter;
         let chaddr = message.chaddr;
@@ -280,7 +310,7 @@ impl Client<'_> {
             while let Ok(received) = timeout_at(until, self.port.receive()).await {
                 let (from, answer) = received?;
                 let ours = answer.is_reply && answer.xid == message.xid && answer.chaddr == chaddr;
-                if ours && wanted(&answer) {
+                if ours && wanted(from, &answer) {
                     return Ok(Some((from, answer)));
                 }
             }

@@ -99,12 +99,24 @@ fn what_cannot_be_used_is_named() {
     let cases = [
         (bare, "DHCP option Subnet Mask not found in DHCPACK"),
         (ack().with(option::SUBNET_MASK, [255, 0, 255, 0]), "subnet mask 255.0.255.0"),
-        (Message { yiaddr: Ipv4Addr::UNSPECIFIED, ..ack() }, "leases 0.0.0.0"),
         (ack().with(option::SERVER, [1]), "does not identify itself"),
     ];
     for (message, why) in cases {
         let error = Lease::of(&message, &[]).unwrap_err();
         assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn options_of_routes_that_are_cut_short_are_refused() {
+    for (code, value) in [
+        (option::ROUTER, &[10, 0, 0][..]),
+        (option::STATIC_ROUTE, &[20, 0, 0, 0, 10, 0, 0, 1, 30, 0, 0, 0]),
+        (option::CLASSLESS_ROUTE, &[33, 10, 0, 0, 0, 0, 10, 0, 0, 1]),
+        (option::CLASSLESS_ROUTE, &[0, 10, 0, 0, 1, 24, 10, 0]),
+    ] {
+        let error = Lease::of(&ack().with(code, value), &[]).unwrap_err();
+        assert_eq!(error, format!("option {code} of the server is not well formed"));
     }
 }
 

@@ -1,19 +1,28 @@
 //! A server on a link of its own, which is a port of the node's bridge.
 
-use crate::PATIENCE;
-use ferrule_tests::node::Place;
-use ferrule_tests::{Background, Node, Pod, within};
+use crate::dhcp::PATIENCE;
+use crate::node::Place;
+use crate::{Background, Node, Pod, within};
 
 /// The server's address, which is also the pods' gateway.
 pub const SERVER: &str = "10.9.0.1";
 
 /// A node with a bridge, and a machine with a server on it.
 pub struct Lan {
+    /// The node, whose bridge is `cni0`.
     pub node: Node,
+    /// The machine, at [`SERVER`], where no server runs yet.
     pub server: Node,
 }
 
+impl Default for Lan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Lan {
+    /// Both, connected.
     pub fn new() -> Self {
         let lan = Self { node: Node::new(), server: Node::new() };
         let netns = lan.server.ns().net_path();
@@ -45,21 +54,38 @@ impl Lan {
         );
         self.server.sh("touch /run/dhcpd.leases");
         let command = "dhcpd -4 -f -q -cf /run/dhcpd.conf -lf /run/dhcpd.leases --no-pid eth0";
-        self.listening(self.server.spawn(command))
+        Self::listening(&self.server, self.server.spawn(command))
     }
 
     /// dnsmasq, with these options.
     pub fn dnsmasq(&self, options: &str) -> Background {
+        Self::dnsmasq_on(&self.server, options)
+    }
+
+    /// Another machine on the link, at 10.9.0.2, with a dnsmasq of these options.
+    pub fn rogue(&self, options: &str) -> (Node, Background) {
+        let rogue = Node::new();
+        self.node.sh(&format!(
+            "ip link add lan1 type veth peer name eth0 netns {}
+             ip link set lan1 master cni0 up",
+            rogue.ns().net_path().display()
+        ));
+        rogue.sh("ip addr add 10.9.0.2/24 dev eth0; ip link set eth0 up");
+        let server = Self::dnsmasq_on(&rogue, options);
+        (rogue, server)
+    }
+
+    fn dnsmasq_on(machine: &Node, options: &str) -> Background {
         let command = format!(
             "dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --interface=eth0 --user=root \
              --bind-interfaces --no-ping --pid-file= --dhcp-leasefile=/run/dnsmasq.leases {options}"
         );
-        self.listening(self.server.spawn(&command))
+        Self::listening(machine, machine.spawn(&command))
     }
 
-    fn listening(&self, mut server: Background) -> Background {
+    fn listening(machine: &Node, mut server: Background) -> Background {
         let bound = || {
-            let sockets = self.server.run("ss -luanH sport = :67");
+            let sockets = machine.run("ss -luanH sport = :67");
             (!sockets.trim().is_empty()).then_some(())
         };
         if within(PATIENCE, bound).is_none() {
