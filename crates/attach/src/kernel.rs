@@ -124,7 +124,7 @@ impl Drop for Kernel {
 impl Kernel {
     /// The sockets of NETLINK_NETFILTER that were opened.
     fn netfilter(&self) -> Vec<BorrowedFd<'_>> {
-        let nft = self.nft.iter().map(AsFd::as_fd);
+        let nft = self.nft.iter().flat_map(Nft::sockets);
         nft.chain(self.conntrack.iter().map(AsFd::as_fd)).collect()
     }
 

@@ -4,8 +4,8 @@ use crate::item::{Item, Place};
 use crate::kernel::{Error, Kernel, Result};
 use crate::owned::Owned;
 use net::{Link, link};
+use nft::Nft;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::os::fd::AsFd;
 
 impl Kernel {
     /// Removes what the attachment of this mark owns of a list of items, last first. Shared items
@@ -90,7 +90,7 @@ impl Kernel {
         self.silenced.retain(|(name, _)| *name != link.name);
         // The process that deletes the link keeps it open; closing it here does not wait.
         let nft = self.nft.take();
-        let lingering: Vec<_> = nft.iter().map(AsFd::as_fd).collect();
+        let lingering: Vec<_> = nft.iter().flat_map(Nft::sockets).collect();
         Ok(net::delete(link, &lingering)?)
     }
 

@@ -209,6 +209,32 @@ impl Socket {
         Ok(())
     }
 
+    /// As [`Socket::exchange`], but reads so many datagrams of the answer at most; whether they were all of
+    /// it. If not, the kernel goes on with the dump until the socket is closed, and the socket can ask
+    /// nothing more.
+    ///
+    /// # Errors
+    /// As [`Socket::exchange`].
+    pub fn exchange_beginning<T>(
+        &mut self,
+        verb: &Verb<T>,
+        datagrams: u32,
+        mut take: impl FnMut(T),
+    ) -> Result<bool> {
+        let sequence = self.next_sequence();
+        self.send(&verb.to_bytes(sequence), &verb.what)?;
+        let mut answer = Answer::default();
+        for _ in 0..datagrams {
+            self.receive(&verb.what)?;
+            verb.read(&self.buffer, sequence, &mut answer)?;
+            answer.found.drain(..).for_each(&mut take);
+            if answer.complete {
+                break;
+            }
+        }
+        Ok(answer.complete)
+    }
+
     /// The number of the next request; 0 is what notifications carry.
     pub fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.checked_add(1).unwrap_or(1);

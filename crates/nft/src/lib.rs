@@ -38,7 +38,7 @@ pub use kernel::socket::read;
 pub use kernel::survey::{SeenChain, SeenTable};
 pub use rules::*;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 /// Our tables in one network namespace, through one netlink socket.
 ///
@@ -54,12 +54,6 @@ pub struct Nft {
     socket: kernel::socket::Socket,
 }
 
-impl AsFd for Nft {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 impl Nft {
     /// Opens a socket in the network namespace that the thread is in; it stays there even when
     /// the thread moves on.
@@ -69,6 +63,12 @@ impl Nft {
     /// missing shows with the first call.
     pub fn open() -> Result<Self> {
         Ok(Self { socket: kernel::socket::Socket::open()? })
+    }
+
+    /// Its sockets: one, and where a kernel does not count the elements of a set (Linux 6.12 and
+    /// older) others, which only wait to be closed.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.socket.descriptors()
     }
 
     /// Whether the kernel has nf_tables at all.

@@ -197,8 +197,9 @@ fn removal(table: Table, bases: &[&BaseChain], sets: &[Set<'_>]) -> Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::set::Element;
     use crate::rules::rule;
-    use crate::rules::tables::{CLUSTER4, INET, MASQ_BASES, MASQ_SETS, MASQ4};
+    use crate::rules::tables::{CLUSTER4, HOSTPORT_NOT_LO, INET, MASQ_BASES, MASQ_SETS, MASQ4};
     use crate::{Masquerade, Nft};
     use nix::sched::{CloneFlags, unshare};
 
@@ -301,6 +302,38 @@ mod tests {
             assert!(nft.lists_elements(INET, &MASQ4).unwrap());
             assert_eq!(nft.has_elements(INET, &CLUSTER4).unwrap(), Some(false));
             assert!(!nft.lists_elements(INET, &CLUSTER4).unwrap());
+            assert_eq!(nft.sockets().count(), 1, "all that was asked was answered whole");
+        });
+    }
+
+    /// As on kernels that do not count elements: the cost is that of two datagrams, however many there
+    /// are, and the dump that was begun is in no later question's way.
+    #[test]
+    fn of_a_large_set_the_beginning_alone_is_read() {
+        in_netns(|nft, _| {
+            let mut batch = Batch::new(INET);
+            batch.add_table();
+            batch.add_set(&HOSTPORT_NOT_LO);
+            for port in 1..=5000_u16 {
+                batch.add_element(&Element {
+                    set: HOSTPORT_NOT_LO,
+                    key: [vec![6, 0, 0, 0], port.to_be_bytes().to_vec(), vec![0, 0]].concat(),
+                    title: port.to_string(),
+                    data: None,
+                    comment: "of some pod on the node".to_owned(),
+                });
+            }
+            nft.socket.commit(&batch, None).unwrap();
+            for unread in 1..4 {
+                assert!(nft.lists_elements(INET, &HOSTPORT_NOT_LO).unwrap());
+                assert_eq!(nft.sockets().count(), 1 + unread);
+            }
+            assert_eq!(nft.has_elements(INET, &HOSTPORT_NOT_LO).unwrap(), Some(true));
+            assert_eq!(nft.all_elements(INET, &HOSTPORT_NOT_LO).unwrap().len(), 5000);
+            let mut batch = Batch::new(INET);
+            batch.add_chain("one", "x");
+            let generation = nft.generation().unwrap();
+            nft.socket.commit(&batch, Some(generation)).unwrap();
         });
     }
 }

@@ -242,7 +242,7 @@ impl Nft {
         self.socket.get(&what, table.family, question)
     }
 
-    /// The same by listing them all: Linux 6.12 and older do not count them.
+    /// The same by the beginning of their list: Linux 6.12 and older do not count them.
     pub(crate) fn lists_elements(&mut self, table: Table, set: &Set<'_>) -> Result<bool> {
         let what = format!("list {} of table {}", set.name, table.title);
         let question = NfTablesMessage::GetSetElement(elements(table, set.name, Vec::new()));

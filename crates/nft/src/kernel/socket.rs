@@ -37,8 +37,15 @@ const REPEATS: u32 = 16;
 /// What a part of a dump or an answer is read as; the error says why it cannot be.
 type Read<T> = std::result::Result<T, String>;
 
+/// How many datagrams of a dump show whether it has anything: a short one ends with the second.
+const BEGINNING: u32 = 2;
+
 /// The socket; it belongs to the network namespace that the thread was in at [`Socket::open`].
-pub(crate) struct Socket(netlink::Socket);
+pub(crate) struct Socket {
+    current: netlink::Socket,
+    /// Former ones, whose dumps were not read to their end.
+    unread: Vec<netlink::Socket>,
+}
 
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -48,11 +55,13 @@ impl std::fmt::Debug for Socket {
 
 impl Socket {
     pub(crate) fn open() -> Result<Self> {
-        Ok(Self(netlink::Socket::open(Protocol::Netfilter)?))
+        let current = netlink::Socket::open(Protocol::Netfilter)?;
+        Ok(Self { current, unread: Vec::new() })
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    /// It, and those of dumps that were not read to their end.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.current].into_iter().chain(&self.unread).map(AsFd::as_fd)
     }
 
     /// Applies a batch: all of it or, on error, nothing. With a generation only if the ruleset
@@ -74,16 +83,16 @@ impl Socket {
     fn commit_once(&mut self, batch: &Batch, generation: Option<u32>) -> Result<()> {
         let what = format!("change table {}", batch.table.title);
         let mut bytes = Vec::with_capacity(4096);
-        let begin = self.0.next_sequence();
+        let begin = self.current.next_sequence();
         frame(&mut bytes, BATCH_BEGIN, 0, begin, &begin_body(generation));
         let mut last = begin;
         for (message, flags) in batch.messages() {
-            last = self.0.next_sequence();
+            last = self.current.next_sequence();
             frame(&mut bytes, message.message_type(), flags, last, &body(&message));
         }
-        let end = self.0.next_sequence();
+        let end = self.current.next_sequence();
         frame(&mut bytes, BATCH_END, 0, end, &begin_body(None));
-        self.0.send(&bytes, &what)?;
+        self.current.send(&bytes, &what)?;
         self.outcome(batch, &what, begin, last)
     }
 
@@ -92,7 +101,7 @@ impl Socket {
     fn outcome(&mut self, batch: &Batch, what: &str, begin: u32, last: u32) -> Result<()> {
         let mut failure = None;
         let mut acknowledged = false;
-        while let Some(datagram) = self.0.receive_waiting(what)? {
+        while let Some(datagram) = self.current.receive_waiting(what)? {
             for reply in replies(datagram).filter(|reply| reply.kind == NLMSG_ERROR) {
                 let at = reply.sequence.wrapping_sub(begin) as usize;
                 let refused = refusal(&reply, &step_name(batch, at));
@@ -123,7 +132,7 @@ impl Socket {
         let verb = verb(what, family, question, 0, answer);
         for _ in 0..=REPEATS {
             let mut found = None;
-            match self.0.exchange(&verb, |answer| found = Some(answer)).map_err(Error::from) {
+            match self.current.exchange(&verb, |answer| found = Some(answer)).map_err(Error::from) {
                 Ok(()) => {
                     return found.transpose().map_err(|detail| protocol(what, &detail));
                 }
@@ -151,16 +160,31 @@ impl Socket {
         self.dump_as(verb(what, family, question, NLM_F_DUMP, answer), what)
     }
 
-    /// Whether the answer to a question for a set's elements has any. Elements are not read: reading
-    /// takes most of the time of a dump.
+    /// Whether the answer to a question for a set's elements has any, however many: only the
+    /// beginning is read. After a longer answer the questions go by another socket, opened in the
+    /// network namespace of the thread.
     pub(crate) fn has_elements(
         &mut self,
         what: &str,
         family: NetfilterProtoFamily,
         question: NfTablesMessage,
     ) -> Result<bool> {
-        let parts = self.dump_as(verb(what, family, question, NLM_F_DUMP, lists_elements), what)?;
-        Ok(parts.contains(&true))
+        let verb = verb(what, family, question, NLM_F_DUMP, lists_elements);
+        let mut found = false;
+        let read = self.current.exchange_beginning(&verb, BEGINNING, |part| {
+            found |= part.unwrap_or_default();
+        });
+        match read.map_err(Error::from) {
+            Ok(false) => {
+                let next = netlink::Socket::open(Protocol::Netfilter)?;
+                self.unread.push(std::mem::replace(&mut self.current, next));
+            }
+            Err(error) if !error.is_gone() && error.errno() != Some(Errno::EINTR) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+        Ok(found)
     }
 
     /// What each rule of a dump does.
@@ -206,7 +230,7 @@ impl Socket {
 
     /// The socket's netlink port, which notifications of its changes name.
     pub(crate) fn port(&self) -> u32 {
-        self.0.port()
+        self.current.port()
     }
 
     /// Waits until no question is answered by something of which `holds` is true, woken by the
@@ -228,7 +252,7 @@ impl Socket {
             }
             Ok(Some(()))
         };
-        match self.0.wait(&[NFNLGRP_NFTABLES], what, patience, ask) {
+        match self.current.wait(&[NFNLGRP_NFTABLES], what, patience, ask) {
             Err(error) if error.is_timeout() => Ok(false),
             waited => Ok(waited.map(|()| true)?),
         }
@@ -237,7 +261,7 @@ impl Socket {
     fn dump_as<T>(&mut self, verb: Verb<Read<T>>, what: &str) -> Result<Vec<T>> {
         let mut dump = Vec::new();
         let mut wrong = None;
-        let ended = self.0.exchange(&verb, |part| match part {
+        let ended = self.current.exchange(&verb, |part| match part {
             Ok(part) => dump.push(part),
             Err(detail) => wrong = Some(protocol(what, &detail)),
         });
