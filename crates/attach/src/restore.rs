@@ -50,8 +50,9 @@ impl Kernel {
     pub(crate) fn set(&mut self, setting: &Setting) -> Result<()> {
         if let Setting::Sysctl { key, value } = setting {
             // Writing nothing at all is no change; a line without anything empties a list.
-            let value = if value.is_empty() { "\n" } else { value };
-            return Ok(self.pod()?.netns.enter(|| sysctl::write(key, value))?);
+            let written = if value.is_empty() { "\n" } else { value };
+            let done = self.pod()?.netns.enter(|| sysctl::write(key, written));
+            return done.map_err(|error| refused(value, error).into());
         }
         let index = self.index(Place::Pod, setting.name())?;
         let verb = match setting {
@@ -122,6 +123,15 @@ impl Kernel {
         *owned = kept;
         Ok(())
     }
+}
+
+/// The kernel's refusal of a value, with the remedy where it is empty.
+fn refused(value: &str, error: net::Error) -> net::Error {
+    if value.is_empty() && error.reason.is_empty() {
+        let reason = "an empty value empties a list, and this is none; give it a value, or leave the key out";
+        return net::Error::of(error.what, error.errno, reason);
+    }
+    error
 }
 
 fn no_sysctl(key: &str) -> net::Error {

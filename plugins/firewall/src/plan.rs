@@ -29,18 +29,27 @@ impl Chained for Config {
 }
 
 impl Config {
-    /// The bridge is the first interface of the result, as plugins that attach to one have it.
+    /// The bridge is the first interface of the result, as plugins that attach to one have it. Behind
+    /// another plugin that may be the pod's interface, whose name a link of the node may have too.
     fn isolation(&self, result: &CniResult) -> Result<Option<Isolation>> {
         if self.policy == Policy::Open {
             return Ok(None);
         }
         let policy = self.policy.as_str();
-        let Some(bridge) = result.interfaces.first() else {
-            return Err(Error::config(format!(
+        let none = || {
+            Error::config(format!(
                 "interface needs to be set for ingress policy {policy:?}, make sure to chain \
                  \"firewall\" plugin with \"bridge\""
-            )));
+            ))
         };
+        let bridge = result.interfaces.first().ok_or_else(none)?;
+        if !bridge.sandbox.is_empty() {
+            return Err(none().details(format!(
+                "the first interface of prevResult, {:?}, is the pod's and no bridge; remove \
+                 ingressPolicy, or attach the pod by bridge",
+                bridge.name
+            )));
+        }
         match bridge.name.len() {
             1..=ifname::MAX => {}
             0 => return Err(Error::config("got empty bridge name")),

@@ -188,6 +188,9 @@ impl Entry {
             address if address.is_multicast() => {
                 Err(wrong("a multicast address is no address of the node"))
             }
+            IpAddr::V4(Ipv4Addr::BROADCAST) => {
+                Err(wrong("the broadcast address is no address of the node"))
+            }
             address => Ok(Some(address)),
         }
     }

@@ -302,6 +302,16 @@ pub const DIFFERENCES: &[Row] = &[
         "DEL of the reference leaves its tables, and the main table without the routes it had",
     ),
     ours(
+        "tuning_of_an_empty_value",
+        "*",
+        "the reference writes nothing: its ADD succeeds, and its CHECK fails. Ours refuses the key",
+    ),
+    ours(
+        "static_of_a_route_without_a_destination",
+        "alone",
+        "the reference answers with the destination <nil>, which no main plugin can read",
+    ),
+    ours(
         "sbr_with_a_gateway",
         "after DEL*",
         "DEL of the reference leaves its tables, and the main table without the routes it had",

@@ -14,6 +14,7 @@ scenarios!(
     static_without_addresses,
     static_without_ipam,
     static_refusals,
+    static_of_a_route_without_a_destination,
     static_check,
     static_del_with_anything,
     static_gc_and_status,
@@ -152,6 +153,20 @@ fn static_refusals(bench: &mut Bench) {
         );
         bench.refused("two of a family", &outcome, &words);
     }
+}
+
+/// Below a bridge both are refused: the reference by its main plugin, which reads `<nil>`. Results before
+/// 0.3.0 have routes by family, and the reference leaves it out of both.
+fn static_of_a_route_without_a_destination(bench: &mut Bench) {
+    let ipam = json!({"addresses": [{"address": "10.1.0.5/24"}], "routes": [{"gw": "10.1.0.1"}]});
+    let outcome = add(bench, &alone(&ipam), "");
+    bench.see("alone", json!(outcome.code == Some(0)));
+    if !bench.lists() {
+        return;
+    }
+    let ipam = conf::with(&ipam, &json!({"type": "static", "ranges": null}));
+    let outcome = add(bench, &conf::with(&conf::v4(), &json!({"ipam": ipam})), "");
+    bench.see("below a bridge", json!(outcome.code == Some(0)));
 }
 
 /// What ADD answered passes; another gateway of an address does not.

@@ -11,7 +11,7 @@ scenarios! {
     tuning_of_all_multicast, tuning_of_a_transmit_queue, tuning_by_args,
     tuning_by_args_with_nothing_else, tuning_by_the_runtime, tuning_of_sysctls,
     tuning_of_an_interfaces_sysctl, tuning_of_what_is_no_network_sysctl,
-    tuning_of_nothing, tuning_without_a_result, tuning_with_unknown_args, tuning_of_a_wrong_mac,
+    tuning_of_an_empty_value, tuning_of_nothing, tuning_without_a_result, tuning_with_unknown_args, tuning_of_a_wrong_mac,
 }
 
 /// What the pod has of what tuning may set.
@@ -121,6 +121,11 @@ fn tuning_of_an_interfaces_sysctl(bench: &mut Bench) {
 
 fn tuning_of_what_is_no_network_sysctl(bench: &mut Bench) {
     life(bench, &json!({"sysctl": {"kernel.hostname": "x"}}), None);
+}
+
+/// The reference writes nothing, and its CHECK finds that what it did not set is not set.
+fn tuning_of_an_empty_value(bench: &mut Bench) {
+    life(bench, &json!({"sysctl": {"net.core.somaxconn": ""}}), None);
 }
 
 fn tuning_of_nothing(bench: &mut Bench) {

@@ -1,7 +1,7 @@
 //! ingressPolicy, by packets between bridges, as the reference's.
 
 use ferrule_tests::node::Place;
-use ferrule_tests::{Bins, Node};
+use ferrule_tests::{Bins, Node, conf};
 use serde_json::{Value, json};
 
 use crate::chain::{Chain, leaves, network, node, reaches};
@@ -88,6 +88,9 @@ fn what_cannot_be_a_policy_is_refused_before_anything_is_made() {
     let pod = Chain::bridged(&node, &Bins::ours(), &network("cni0", 1), &json!({}));
     let before = node.run("nft list ruleset");
     let bare = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.0.2/24"}]});
+    // As macvlan and host-device answer. The node has a link of that name too.
+    let of_the_pod =
+        conf::with(&bare, &json!({"interfaces": [{"name": "eth0", "sandbox": pod.pod.netns()}]}));
     for (keys, previous, code, text) in [
         (json!({"ingressPolicy": "closed"}), &pod.result, 7, "unknown ingress policy: \"closed\""),
         (
@@ -95,6 +98,18 @@ fn what_cannot_be_a_policy_is_refused_before_anything_is_made() {
             &bare,
             7,
             "make sure to chain \"firewall\" plugin with \"bridge\"",
+        ),
+        (
+            json!({"ingressPolicy": "same-bridge"}),
+            &of_the_pod,
+            7,
+            "the first interface of prevResult, \"eth0\", is the pod's",
+        ),
+        (
+            json!({"iptablesAdminChainName": "DROP"}),
+            &pod.result,
+            7,
+            "iptablesAdminChainName \"DROP\"",
         ),
         (json!({"backend": "firewalld"}), &pod.result, 2, "backend \"firewalld\" is not served"),
         (

@@ -35,6 +35,19 @@ fn del_removes_the_rules_that_the_reference_made_and_its_chain_with_the_last() {
     }
 }
 
+/// Their rules name an address alone, which may be another pod's by now.
+#[test]
+fn gc_leaves_the_rules_that_the_reference_made() {
+    let (node, outside) = node();
+    node.run("iptables-nft -P FORWARD DROP");
+    let theirs = Chain::add_by(&node, &Bins::reference(), &network("cni0", 1), &keys());
+    let ours = theirs.firewall.clone().by(&Bins::ours());
+    ours.clone().with(&json!({"cniVersion": "1.1.0"})).gc(&[]).ok();
+    assert!(leaves(&theirs, &outside));
+    ours.del(Some(&theirs.result));
+    assert!(!node.run("iptables-nft -S").contains("CNI-FORWARD"));
+}
+
 /// The README names what stays: the element of our table, and the rule in CNI-FORWARD.
 #[test]
 fn the_references_del_leaves_our_element_which_gc_removes() {

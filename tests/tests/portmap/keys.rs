@@ -46,7 +46,18 @@ fn other_protocols_are_refused_by_name() {
 
 #[test]
 fn a_host_ip_that_is_no_address_is_refused() {
-    for bad in ["x", "10.0.0", "10.0.0.0/8", "fe80::1%eth0", "224.0.0.1", "ff02::1"] {
+    for bad in [
+        "x",
+        "10.0.0",
+        "10.0.0.0/8",
+        "fe80::1%eth0",
+        "224.0.0.1",
+        "239.1.2.3",
+        "::ffff:224.0.0.1",
+        "ff02::1",
+        "255.255.255.255",
+        "::ffff:255.255.255.255",
+    ] {
         let mapping = json!([port_on(bad, 80, 80, "tcp")]);
         is_refused(&mapping, &json!({}), 7, &[&format!("invalid hostIP {bad:?}")]);
     }

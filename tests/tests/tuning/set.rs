@@ -63,6 +63,23 @@ fn an_empty_value_empties_a_list() {
     assert_eq!(pod.sysctl("net/ipv4/ip_local_reserved_ports"), "8080,9000-9010");
 }
 
+/// A number has no empty value.
+#[test]
+fn an_empty_value_of_what_is_no_list_is_refused_by_key() {
+    for value in [json!(""), json!(null)] {
+        let (node, pod) = (Node::new(), Pod::new());
+        let before = pod.sysctl("net/core/somaxconn");
+        let keys = json!({"mtu": 1400, "sysctl": {"net.core.somaxconn": value}});
+        let chain = tuned(&node, &pod, &keys);
+        let previous = chain.add_before();
+        let error = chain.try_add_last(&previous).err();
+        error.expect(100, "set sysctl net/core/somaxconn to \"\"");
+        error.expect(100, "an empty value empties a list, and this is none");
+        assert_eq!(pod.sysctl("net/core/somaxconn"), before);
+        assert_eq!(pod.link("eth0").unwrap()["mtu"], 1500);
+    }
+}
+
 /// A file that can only be written has no value of before, nor one for CHECK.
 #[test]
 fn a_sysctl_that_cannot_be_read_is_written() {
