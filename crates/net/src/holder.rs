@@ -116,3 +116,72 @@ fn is_ours(connection: &impl AsFd) -> bool {
     getsockopt(connection, sockopt::PeerCredentials)
         .is_ok_and(|peer| peer.uid() == geteuid().as_raw())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sched::{CloneFlags, unshare};
+    use std::io::{BufRead, BufReader, Read, pipe};
+    use std::process::{Child, Command, Stdio};
+
+    /// In milliseconds: none but what a test waits for.
+    const PATIENCE: u16 = 60_000;
+
+    /// In a network namespace of its own, which vanishes with the thread.
+    fn in_netns(test: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run as root");
+            test();
+        });
+        thread.join().unwrap();
+    }
+
+    /// socat, from its first address to the second, as the user `nobody`.
+    fn of_nobody(from: &str, to: &str) -> Child {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "socat", "-dd", "-u"]);
+        command.args([from, to]).stderr(Stdio::piped()).spawn().expect("setpriv and socat")
+    }
+
+    #[test]
+    fn a_connection_of_ours_is_held() {
+        in_netns(|| {
+            let holder = Holder::start().unwrap();
+            let (mut reader, writer) = pipe().unwrap();
+            assert!(hand_over(writer.as_fd()));
+            drop(writer);
+            let held = holder.hold_after(PATIENCE);
+            assert_eq!(held.len(), 1);
+            drop(held);
+            // Nothing is written: this returns at the end of file.
+            assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_connection_of_another_user_is_not_held() {
+        in_netns(|| {
+            let holder = Holder::start().unwrap();
+            let mut other = of_nobody("/dev/null", "ABSTRACT-CONNECT:ferrule-holds-sockets");
+            assert!(holder.hold_after(PATIENCE).is_empty());
+            other.wait().unwrap();
+        });
+    }
+
+    /// It may have taken the name to be given sockets that change the ruleset.
+    #[test]
+    fn no_socket_is_handed_to_a_process_of_another_user() {
+        in_netns(|| {
+            let mut other = of_nobody("ABSTRACT-LISTEN:ferrule-holds-sockets", "/dev/null");
+            let lines = BufReader::new(other.stderr.take().unwrap()).lines();
+            let listens = lines.map_while(Result::ok).any(|line| line.contains("listening on"));
+            assert!(listens);
+            let (mut reader, writer) = pipe().unwrap();
+            assert!(!hand_over(writer.as_fd()));
+            drop(writer);
+            assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+            other.kill().unwrap();
+            other.wait().unwrap();
+        });
+    }
+}
