@@ -6,6 +6,15 @@ mod scene;
 pub use plugins::{At, Plugin, bandwidth, firewall, portmap, sbr, tuning};
 pub use scene::{Scene, State, inside};
 
+use serde_json::Value;
+
+/// The host's end of a result.
+pub fn veth(result: &Value) -> &str {
+    let names = result["interfaces"].as_array().into_iter().flatten().map(|link| &link["name"]);
+    let mut veths = names.filter_map(Value::as_str).filter(|name| name.starts_with("veth"));
+    veths.next().expect("the host's end")
+}
+
 /// A module for each function of that name beside it, which takes a [`Plugin`], with a test for each
 /// plugin.
 #[macro_export]

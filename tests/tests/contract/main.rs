@@ -7,6 +7,8 @@
     reason = "a failed expectation is a failed test"
 )]
 
+use ferrule_tests::on_each_chained_plugin as on_each_plugin;
+
 /// A module for each function of that name here, with a test for each network.
 macro_rules! on_each_network {
     ($($test:ident),* $(,)?) => {$(
@@ -30,6 +32,7 @@ macro_rules! on_each_network {
 mod chained;
 mod check;
 mod del;
+mod dhcp;
 mod failure;
 mod gc;
 mod networks;

@@ -6,6 +6,8 @@ use ferrule_tests::packets::ping;
 use ferrule_tests::{Attachment, Node, Pod, Snapshot};
 use serde_json::{Value, json};
 
+pub use ferrule_tests::chained::veth;
+
 /// A network on nodes of its kind.
 pub struct Network {
     /// Both families, masqueraded, and every check that it has.
@@ -88,13 +90,6 @@ impl Network {
         ping(node, &address(result, 0));
         ping(node, &address(result, 1));
     }
-}
-
-/// The host's end of a result.
-pub fn veth(result: &Value) -> &str {
-    let names = result["interfaces"].as_array().into_iter().flatten().map(|link| &link["name"]);
-    let mut veths = names.filter_map(Value::as_str).filter(|name| name.starts_with("veth"));
-    veths.next().expect("the host's end")
 }
 
 /// The address of a result, the nth, without its length.

@@ -13,7 +13,7 @@ use crate::report::Counts;
 use crate::seam::{Operation, Seam, Victim};
 use crate::started::start;
 
-ferrule_tests::on_each_chained_plugin! {
+crate::on_each_plugin! {
     each_operation_of_add_fails_once, each_operation_of_del_fails_once, killed_in_add, killed_in_del,
 }
 

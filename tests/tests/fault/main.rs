@@ -14,6 +14,7 @@ mod bench;
 mod chained;
 mod del;
 mod deletion;
+mod dhcp;
 mod forever;
 mod kill;
 mod report;
@@ -23,6 +24,7 @@ mod steps;
 mod sysctls;
 
 use ferrule_tests::conf::{self, GATEWAY4};
+use ferrule_tests::on_each_chained_plugin as on_each_plugin;
 use serde_json::{Value, json};
 
 /// The same network without a bridge, by the plugin bgp.

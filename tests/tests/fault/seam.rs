@@ -22,6 +22,8 @@ pub enum Victim {
     Bgp,
     /// The IPAM plugin that it runs.
     Ipam,
+    /// The same where it is dhcp.
+    Dhcp,
     /// A plugin that is chained behind one, by its name.
     Behind(&'static str),
 }
@@ -32,6 +34,7 @@ impl Victim {
             Self::Plugin => "bridge",
             Self::Bgp => "bgp",
             Self::Ipam => "host-local",
+            Self::Dhcp => "dhcp",
             Self::Behind(name) => name,
         }
     }
@@ -90,7 +93,7 @@ impl<'a> Seam<'a> {
             std::env::split_paths(&path).any(|dir| dir.join("strace").exists())
         });
         assert!(strace, "strace is missing: apt-get install strace");
-        for victim in [Victim::Plugin, Victim::Bgp, Victim::Ipam] {
+        for victim in [Victim::Plugin, Victim::Bgp, Victim::Ipam, Victim::Dhcp] {
             Self::install_one(node, victim);
         }
         Self { node }

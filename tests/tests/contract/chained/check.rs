@@ -3,10 +3,9 @@
 use ferrule_tests::Pod;
 use ferrule_tests::node::Place;
 
-use crate::networks::veth;
-use ferrule_tests::chained::{At, Plugin, Scene};
+use ferrule_tests::chained::{At, Plugin, Scene, veth};
 
-ferrule_tests::on_each_chained_plugin! {
+crate::on_each_plugin! {
     every_single_alteration_is_named, more_than_ours_is_fine, a_missing_result_is_refused,
     check_changes_nothing, what_ended_is_missed,
 }

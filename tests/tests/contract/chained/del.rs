@@ -5,11 +5,9 @@ use ferrule_tests::snapshot::assert_same;
 use ferrule_tests::{Attachment, Pod};
 use serde_json::{Value, json};
 
-use crate::networks::veth;
-use ferrule_tests::chained::State;
-use ferrule_tests::chained::{Plugin, Scene};
+use ferrule_tests::chained::{Plugin, Scene, State, veth};
 
-ferrule_tests::on_each_chained_plugin! {
+crate::on_each_plugin! {
     with_everything_known, twice, without_a_result, with_a_damaged_or_old_result,
     with_a_configuration_that_broke_since, with_malformed_arguments, with_a_lost_record,
     without_a_netns, with_a_netns_that_is_gone, after_the_main_plugins_del,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use ferrule_tests::chained::{Plugin, Scene};
 
-ferrule_tests::on_each_chained_plugin! {
+crate::on_each_plugin! {
     without_a_result_of_a_plugin_before, what_it_refuses_changes_nothing, a_bad_netns_touches_nothing,
     a_result_without_what_it_needs_leaves_nothing, a_repeated_add_is_one,
     a_repeated_add_with_a_lost_record_is_one, a_run_dir_that_cannot_be_written_changes_nothing,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use ferrule_tests::chained::{Plugin, Scene};
 
-ferrule_tests::on_each_chained_plugin! {
+crate::on_each_plugin! {
     gc_removes_what_is_not_listed_and_nothing_else, gc_without_a_list_changes_nothing,
     gc_of_another_network_leaves_it_alone, gc_of_a_network_that_never_was,
     gc_goes_by_interface_too, gc_after_the_pod_went, status_is_ready,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use ferrule_tests::chained::{Plugin, Scene};
 
-ferrule_tests::on_each_chained_plugin! {
+crate::on_each_plugin! {
     the_versions_are_the_references, every_version_is_served, keys_are_read_in_any_case,
     unknown_keys_are_ignored, what_it_does_not_change_of_a_result_is_passed_on,
 }
