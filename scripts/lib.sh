@@ -116,7 +116,8 @@ executables() {
 # in_a_node COMMAND... : runs it in mount, network and process namespaces of its
 # own, and leaves nothing of them. It runs in the background, so that this script
 # hears a signal at once and ends it; should this script be killed, the kernel
-# kills it.
+# kills it. If there is a function node_started, it gets the process whose namespaces,
+# and pid_for_children, are the node's.
 in_a_node() {
     unshare --mount --net --pid --fork true ||
         die 'cannot make namespaces here. In a container, run it with --privileged.'
@@ -124,6 +125,7 @@ in_a_node() {
         unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
         "$@" </dev/null &
     local node=$!
+    ! declare -F node_started >/dev/null || node_started "$node"
     # shellcheck disable=SC2064 # the pid of now
     trap "kill -KILL $node 2>/dev/null || true; wait $node 2>/dev/null || true; \
         die 'interrupted; nothing is left'" INT TERM HUP
