@@ -25,6 +25,20 @@ pub struct Merged {
 /// as it is `there` now, and as the template has it `now`. Where the base is not known, only plugins
 /// of types that the template does not have are taken for others' and stay.
 pub fn merge(base: Option<&List>, there: &List, now: &List) -> Merged {
+    let mut merged = once(base, there, now);
+    // Where the template has several plugins of one type and an administrator took one out, the list
+    // may be paired otherwise when it is read again: what is written is what stays.
+    for _ in 0..plugins(now).len() {
+        let again = once(Some(now), &merged.list, now);
+        if again.list == merged.list {
+            break;
+        }
+        merged.list = again.list;
+    }
+    merged
+}
+
+fn once(base: Option<&List>, there: &List, now: &List) -> Merged {
     let mut merged = Merged::default();
     let pairs = Pairs::of(base.map(plugins), plugins(there), plugins(now));
     if !pairs.is_ours() {

@@ -105,10 +105,13 @@ impl<'a> Pairs<'a> {
     }
 
     /// The nearest of the template's in front of this one of `there`; its first where all that stood
-    /// there went.
+    /// there went; never one before a plugin of the same type, which is ours as the first of its type.
     fn anchor(&self, at: usize) -> Option<usize> {
         let nearest = (0..at).rev().find_map(|before| self.now_of(before));
-        nearest.or_else(|| (0..at).any(|before| self.is_ours_at(before)).then_some(0))
+        let nearest =
+            nearest.or_else(|| (0..at).any(|before| self.is_ours_at(before)).then_some(0));
+        let same = |now: &Value| kind(now) == kind(&self.there[at]);
+        nearest.max(self.now.iter().rposition(same))
     }
 
     /// Whether none of ours follows this one of `there`.
@@ -117,17 +120,13 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// For each of `of` the one of `among` that it is: of the same type, each once, and none that is
-/// `taken`; several of one type in their order, and one alone rather an equal one.
+/// For each of `of` the one of `among` that it is: the first of the same type that is not `taken`, each
+/// once. Equal ones are not preferred: what is written would be paired otherwise the next time.
 fn matched(of: &[Value], among: &[Value], taken: &[bool]) -> Vec<Option<usize>> {
     let mut taken = taken.to_vec();
     let find = |plugin: &Value| {
-        let alike: Vec<usize> = (0..among.len())
-            .filter(|at| !taken[*at] && kind(plugin) == kind(&among[*at]))
-            .collect();
-        let alone = of.iter().filter(|other| kind(other) == kind(plugin)).count() == 1;
-        let equal = alike.iter().find(|at| alone && among[**at] == *plugin);
-        let found = equal.or(alike.first()).copied();
+        let same = |at: &usize| !taken[*at] && kind(plugin) == kind(&among[*at]);
+        let found = (0..among.len()).find(same);
         found.iter().for_each(|at| taken[*at] = true);
         found
     };
