@@ -108,7 +108,7 @@ then run $0 again."
 # The executables of the suite: each folder of these rooms is a package of that name.
 executables() {
     local manifest
-    for manifest in "$ROOT"/plugins/*/Cargo.toml "$ROOT"/ipam/*/Cargo.toml "$ROOT"/route-sync/Cargo.toml "$ROOT"/ferrule/Cargo.toml; do
+    for manifest in "$ROOT"/plugins/*/Cargo.toml "$ROOT"/ipam/*/Cargo.toml "$ROOT"/{route,policy}-sync/Cargo.toml "$ROOT"/ferrule/Cargo.toml; do
         [ ! -e "$manifest" ] || basename "$(dirname "$manifest")"
     done
 }

@@ -6,6 +6,7 @@ mod metadata;
 mod namespace;
 mod node;
 mod pod;
+pub mod policy;
 
 pub use metadata::Metadata;
 pub use namespace::Namespace;

@@ -13,8 +13,8 @@ fn section() -> String {
     section.split("\n## ").next().unwrap_or_default().to_owned()
 }
 
-/// Name and text of each source file below some folders, without comments and tests.
-fn code(folders: &[&str]) -> Vec<(String, String)> {
+/// Name and text of each source file of a daemon below some folders, without comments and tests.
+pub fn code(folders: &[&str], daemon: &str) -> Vec<(String, String)> {
     let mut paths = vec![];
     for folder in folders {
         sources(&workspace().join(folder), &mut paths);
@@ -26,7 +26,7 @@ fn code(folders: &[&str]) -> Vec<(String, String)> {
         let code = product.lines().filter(|line| !line.trim_start().starts_with("//"));
         let code: String = code.map(|line| line.to_owned() + "\n").collect();
         // The crate `daemon` puts the name of its daemon there.
-        let code = joined(&code).replace("{daemon}", "route-sync");
+        let code = joined(&code).replace("{daemon}", daemon);
         (path.display().to_string(), code)
     };
     paths.into_iter().map(read).collect()
@@ -36,7 +36,7 @@ fn code(folders: &[&str]) -> Vec<(String, String)> {
 fn every_text_of_the_section_is_in_the_sources() {
     let crates = ["daemon", "node", "net", "bgp", "kube"].map(|name| format!("crates/{name}/src"));
     let folders = crates.iter().map(String::as_str).chain(["route-sync/src"]);
-    let code = code(&folders.collect::<Vec<_>>());
+    let code = code(&folders.collect::<Vec<_>>(), "route-sync");
     let all: String = code.into_iter().map(|(_, text)| text.replace("\\\"", "\"")).collect();
     let rows = rows_of(&section(), |place| place != "where" && !place.starts_with('-'));
     assert!(rows.len() > 30, "only {} rows are read", rows.len());
@@ -102,8 +102,6 @@ fn every_complaint_of_the_sources_is_in_the_section() {
         "access.rs",
         "client.rs",
     ];
-    // What the log says was done and why, and what systemd shows.
-    const NO_COMPLAINTS: [&str; 4] = ["info!(", "debug!(", "trace!(", "work.full("];
     const OTHERS: [&str; 9] = [
         "the commands are status and status bgp",
         "it is configured no more",
@@ -115,17 +113,31 @@ fn every_complaint_of_the_sources_is_in_the_section() {
         "line {at}: {message} at",
         "{cidr}, an earlier pod CIDR",
     ];
-    let section = section().replace('…', "");
+    let mut code = code(&["route-sync/src", "crates/daemon/src", "crates/kube/src"], "route-sync");
+    // BGP's are put together from its state machine's reasons.
+    code.retain(|(path, _)| !path.contains("/bgp/"));
+    let lost = complaints(&section(), &code, &FILES, &OTHERS);
+    assert!(lost.is_empty(), "in the sources, and not in docs/errors.md: {lost:#?}");
+}
+
+/// Sentences in some files of a daemon's code that a section does not have.
+pub fn complaints(
+    section: &str,
+    code: &[(String, String)],
+    files: &[&str],
+    others: &[&str],
+) -> Vec<String> {
+    // What the log says was done and why, and what systemd shows.
+    const NO_COMPLAINTS: [&str; 4] = ["info!(", "debug!(", "trace!(", "work.full("];
+    let section = section.replace('…', "");
     let mut lost = vec![];
-    for (path, text) in code(&["route-sync/src", "crates/daemon/src", "crates/kube/src"]) {
-        // BGP's are put together from its state machine's reasons.
-        let chosen = FILES.iter().any(|file| path.ends_with(&format!("/{file}")));
-        if !chosen || path.contains("/bgp/") {
+    for (path, text) in code {
+        if !files.iter().any(|file| path.ends_with(&format!("/{file}"))) {
             continue;
         }
-        for (before, literal) in literals(&text) {
+        for (before, literal) in literals(text) {
             let complaint = !NO_COMPLAINTS.iter().any(|maker| before.contains(maker))
-                && !OTHERS.iter().any(|text| literal.contains(text));
+                && !others.iter().any(|text| literal.contains(text));
             let pieces = pieces(&literal.replace("\\\"", "\""));
             let clauses = pieces.iter().flat_map(|piece| piece.split([';', ':'])).map(str::trim);
             let known =
@@ -135,7 +147,7 @@ fn every_complaint_of_the_sources_is_in_the_section() {
             }
         }
     }
-    assert!(lost.is_empty(), "in the sources, and not in docs/errors.md: {lost:#?}");
+    lost
 }
 
 /// Every string literal, with what stands before it in its statement.

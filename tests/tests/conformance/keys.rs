@@ -86,15 +86,13 @@ fn of_host_local() {
     assert_eq!(explained(&read("ipam/host-local/README.md")), wanted);
 }
 
-/// What route-sync itself says, asked with a key in each table that there is not.
-fn of_the_daemon() -> Keys {
+/// What a daemon itself says, asked with a key in each table that there is not.
+fn of_daemon(name: &str, texts: &[String]) -> Keys {
     let node = Node::new();
-    let exe = Bins::ours().exe("route-sync");
+    let exe = Bins::ours().exe(name);
     let mut found = Keys::new();
-    let bgp = "[bgp]\nx = 1\nasn = 65001\n[[bgp.peer]]\nx = 1\naddress = \"192.0.2.1\"\n";
-    let others = "[vxlan]\nx = 1\n[masquerade]\nx = 1\n[metrics]\nx = 1\n[probe]\nx = 1\n";
-    for source in ["[source]", "[node]"] {
-        node.write("/run/odd.toml", &format!("x = 1\n{source}\nx = 1\n{bgp}{others}"));
+    for text in texts {
+        node.write("/run/odd.toml", text);
         let answer = node.try_run(&format!("{} check-config /run/odd.toml", exe.display())).stderr;
         for line in answer.lines() {
             let Some((place, list)) = line.split_once(" is no key: write one of ") else {
@@ -109,11 +107,18 @@ fn of_the_daemon() -> Keys {
     found.difference(&tables).cloned().collect()
 }
 
+fn of_the_daemon() -> Keys {
+    let bgp = "[bgp]\nx = 1\nasn = 65001\n[[bgp.peer]]\nx = 1\naddress = \"192.0.2.1\"\n";
+    let others = "[vxlan]\nx = 1\n[masquerade]\nx = 1\n[metrics]\nx = 1\n[probe]\nx = 1\n";
+    let text = |source: &str| format!("x = 1\n{source}\nx = 1\n{bgp}{others}");
+    of_daemon("route-sync", &["[source]", "[node]"].map(text))
+}
+
 /// The keys of the example, those that are commented out too.
-fn of_the_example() -> Keys {
+fn of_the_example(path: &str) -> Keys {
     let mut found = Keys::new();
     let mut table = String::new();
-    for line in read("conf/route-sync.toml").lines() {
+    for line in read(path).lines() {
         let line = line.trim_start_matches('#');
         if let Some(name) = line.strip_prefix('[') {
             table = name.trim_matches(['[', ']']).to_owned() + ".";
@@ -132,5 +137,14 @@ fn of_route_sync() {
     assert_eq!(explained(&read("route-sync/README.md")), daemon);
     // [node] stands in the place of the example's [source].
     let shown = daemon.into_iter().filter(|key| !key.starts_with("node."));
-    assert_eq!(of_the_example(), shown.collect());
+    assert_eq!(of_the_example("conf/route-sync.toml"), shown.collect());
+}
+
+#[test]
+fn of_policy_sync() {
+    let text = "x = 1\n[source]\nx = 1\n[metrics]\nx = 1\n".to_owned();
+    let daemon = of_daemon("policy-sync", &[text]);
+    assert!(daemon.len() > 7, "{daemon:?}");
+    assert_eq!(explained(&read("policy-sync/README.md")), daemon);
+    assert_eq!(of_the_example("conf/policy-sync.toml"), daemon);
 }

@@ -15,6 +15,7 @@ mod bridge_layer3;
 mod chained;
 mod differences;
 mod errors;
+mod errors_policy_sync;
 mod errors_route_sync;
 mod firewall;
 mod fixtures;

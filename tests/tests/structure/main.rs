@@ -30,6 +30,7 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
         ("plugins" | "ipam", _) => &["cni", "attach", "node"],
         ("ferrule", _) => &["cni", "attach", "net", "nft", "node", "kube"],
         ("route-sync", _) => &["net", "nft", "node", "daemon", "bgp-speaker", "kube-source"],
+        ("policy-sync", _) => &["net", "nft", "node", "daemon", "kube-source"],
         _ => panic!("{folder}/{name} is in no room of the house"),
     };
     list.iter().copied().collect()
@@ -368,11 +369,12 @@ fn the_tests_that_documents_name_are_there() {
 /// A file or folder of this tree that a document names or links to is there.
 #[test]
 fn the_files_that_documents_name_are_there() {
-    const ROOMS: [&str; 9] = [
+    const ROOMS: [&str; 10] = [
         "crates/",
         "plugins/",
         "ipam/",
         "route-sync/",
+        "policy-sync/",
         "tests/",
         "docs/",
         "conf/",

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 /// Annotations that begin so are kept. All others are other programs': some are changed every minute,
 /// and some hold the whole object once more.
-const ANNOTATIONS: [&str; 2] = ["ferrule.io/", "flannel.alpha.coreos.com/public-ip"];
+const ANNOTATIONS: [&str; 3] =
+    ["ferrule.io/", "kubernetes.io/config.hash", "flannel.alpha.coreos.com/public-ip"];
 
 /// The metadata of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub struct Metadata {
     /// Its labels.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Its annotations that begin with `ferrule.io/`, and flannel's `public-ip…`.
+    /// Its annotations that begin with `ferrule.io/`, a static pod's hash, and flannel's `public-ip…`.
     #[serde(deserialize_with = "ours", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// When it was created, as RFC 3339 has it.
