@@ -7,6 +7,8 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod accepted;
+mod built;
 mod chart;
 mod image;
 mod rights;
