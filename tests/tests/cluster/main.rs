@@ -12,6 +12,7 @@ mod flannel_api;
 mod foreign;
 mod forwarding;
 mod guard;
+mod kubernetes;
 mod life;
 mod masquerade;
 mod neighbours;
