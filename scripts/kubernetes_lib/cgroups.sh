@@ -8,6 +8,8 @@ export FERRULE_CGROUP=ferrule-kubernetes-$$
 # remove_cgroups : those of this run, and of runs whose script is gone
 remove_cgroups() {
     local hierarchy run
+    # A second signal would end this halfway.
+    trap '' INT TERM HUP
     for hierarchy in $(findmnt --raw --noheadings --types cgroup,cgroup2 --output TARGET); do
         for run in "$hierarchy"/ferrule-kubernetes-*; do
             [ -d "$run" ] || continue

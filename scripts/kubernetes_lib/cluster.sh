@@ -30,13 +30,15 @@ own_cluster_run() {
 # outside : what answers outside of the cluster, DNS for outside.example, and HTTP on port 80
 outside() {
     cat >"$CLUSTER/Corefile" <<CONF
-.:53 {
+outside.example:53 {
     bind $OUTSIDE4 $OUTSIDE6
     hosts {
         $OUTSIDE4 outside.example
         $OUTSIDE6 outside.example
-        fallthrough
     }
+}
+.:53 {
+    bind $OUTSIDE4 $OUTSIDE6
     template ANY ANY {
         rcode NXDOMAIN
     }

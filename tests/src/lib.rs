@@ -19,6 +19,7 @@ pub mod conf;
 pub mod dhcp;
 pub mod hostile;
 pub mod invoke;
+pub mod kubernetes;
 pub mod lingering;
 pub mod node;
 pub mod ns;
