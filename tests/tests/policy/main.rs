@@ -6,4 +6,13 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod changes;
+mod families;
+mod first;
 mod hold;
+mod life;
+#[path = "../../../policy-sync/src/state/tests/naive.rs"]
+mod naive;
+mod sctp;
+mod site;
+mod strict;
