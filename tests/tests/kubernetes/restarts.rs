@@ -63,7 +63,8 @@ fn pods_come_and_go_while_the_api_server_is_away() {
     let far = scope.pod_on("three", "far", &json!({}));
     let near = scope.pod_on("one", "near", &json!({}));
     let flow = Flow::start(&scope, &near, &far.addresses);
-    let leases = || cluster.on("two", "ls /var/lib/cni/networks/ferrule | grep -v -e lock -e last");
+    let leases =
+        || cluster.on("two", "ls /var/lib/cni/networks/ferrule | grep -v -e lock -e last || true");
     let before = leases();
     let away = cluster.stopped("control", "kube-apiserver", "KILL");
     cluster.on("two", &format!("cat >/run/static-pods/static.json <<'END'\n{STATIC}\nEND"));
