@@ -11,13 +11,15 @@ use ferrule_tests::tool::Finished;
 use ferrule_tests::within;
 use std::time::Duration;
 
-const DAEMON: [&str; 7] = [
+const DAEMON: [&str; 9] = [
     "/etc/ferrule/route-sync.toml",
     "/etc/iproute2/rt_protos.d/ferrule.conf",
     "/etc/systemd/system/cni-dhcp.service",
     "/etc/systemd/system/cni-dhcp.socket",
+    "/etc/systemd/system/policy-sync.service",
     "/etc/systemd/system/route-sync.service",
     "/usr/local/sbin/ferrule",
+    "/usr/local/sbin/policy-sync",
     "/usr/local/sbin/route-sync",
 ];
 
@@ -26,7 +28,7 @@ fn plugins() -> Vec<String> {
     let bridge = Bins::ours().exe("bridge");
     let all = std::fs::read_dir(bridge.parent().unwrap()).unwrap();
     let names = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let apart = ["route-sync", "ferrule"];
+    let apart = ["route-sync", "policy-sync", "ferrule"];
     let plugins = names.filter(|name| !apart.contains(&name.as_str()) && !name.starts_with('.'));
     let mut paths: Vec<_> = plugins.map(|name| format!("/opt/cni/bin/{name}")).collect();
     paths.sort_unstable();
@@ -112,7 +114,7 @@ fn another_users_lock_holds_nothing_up() {
     install(&node, "--plugins");
     let _held = ["/run/image/opt/cni/bin", "/run/image/opt/cni/bin/.ferrule-lock"].map(|path| {
         node.spawn(&format!(
-            "setpriv --reuid 65534 --regid 65534 --clear-groups flock -n {path} sleep 300"
+            "setpriv --reuid 65534 --regid 65534 --clear-groups flock {path} sleep 300"
         ))
     });
     let held =

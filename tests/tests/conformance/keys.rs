@@ -109,7 +109,8 @@ fn of_daemon(name: &str, texts: &[String]) -> Keys {
 
 fn of_the_daemon() -> Keys {
     let bgp = "[bgp]\nx = 1\nasn = 65001\n[[bgp.peer]]\nx = 1\naddress = \"192.0.2.1\"\n";
-    let others = "[vxlan]\nx = 1\n[masquerade]\nx = 1\n[metrics]\nx = 1\n[probe]\nx = 1\n";
+    let others =
+        "[vxlan]\nx = 1\n[masquerade]\nx = 1\n[metrics]\nx = 1\n[probe]\nx = 1\n[cni]\nx = 1\n";
     let text = |source: &str| format!("x = 1\n{source}\nx = 1\n{bgp}{others}");
     of_daemon("route-sync", &["[source]", "[node]"].map(text))
 }
