@@ -18,7 +18,7 @@ const SPACE: usize = 4 << 20;
 /// What others changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// A pod was held, or its elements were removed.
+    /// A pod was held, or its elements were removed. A put compares these with the kernel always.
     pub pods: bool,
     /// Anything else: what was put before is not what the kernel holds.
     pub table: bool,
@@ -99,12 +99,13 @@ fn note(changes: &mut Changes, message: &Reply<'_>) {
         return;
     }
     let is = |name: &str| text(2) == Some(name.as_bytes());
-    let of_pods = FAMILIES.map(names).into_iter().flat_map(|names| [names.ingress, names.egress]);
+    let of_pods = FAMILIES.map(names).into_iter();
+    let of_pods = of_pods.flat_map(|names| [names.ingress, names.egress, names.own]);
     let others = FAMILIES.map(names).into_iter();
     let mut others = others.flat_map(|names| [names.cut, names.drops, names.trials]);
     if !(12..=14).contains(&kind) {
         changes.table = true;
-    } else if of_pods.into_iter().any(|set| is(set.name)) {
+    } else if of_pods.clone().any(|set| is(set.name)) {
         changes.pods = true;
     } else if !others.any(|set| is(set.name)) {
         changes.table = true;

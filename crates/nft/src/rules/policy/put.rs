@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use nix::errno::Errno::ENOENT;
+
 use super::chains::of_profile;
 use super::found::{Differs, Found};
 use super::frame::{FAMILIES, POLICY, names};
@@ -106,7 +108,8 @@ impl Difference {
         self.rules.push((name, rules));
     }
 
-    /// From what was put before.
+    /// From what was put before; what depends on the pods is compared with the kernel, since DEL and ADD
+    /// change it too.
     fn between(old: &Desired, new: &Desired) -> Difference {
         let mut difference = Difference::default();
         for (id, members) in &new.sets {
@@ -123,10 +126,6 @@ impl Difference {
         let gone = old.sets.keys().filter(|id| !new.sets.contains_key(id));
         difference.gone_sets.extend(gone.map(|id| id.name()));
         difference.chains_between(old, new);
-        for family in FAMILIES {
-            let [old, new] = [old, new].map(|desired| own(family, &desired.pods));
-            difference.change(Place::Own(family), lacking(&old, &new));
-        }
         difference
     }
 
@@ -159,7 +158,12 @@ impl Difference {
     /// From nothing.
     fn from_nothing(desired: &Desired) -> Difference {
         let none = Desired::default();
-        Difference { frame: true, ..Difference::between(&none, desired) }
+        let mut difference = Difference { frame: true, ..Difference::between(&none, desired) };
+        for family in FAMILIES {
+            let made = own(family, &desired.pods).into_iter().collect();
+            difference.change(Place::Own(family), [Vec::new(), made]);
+        }
+        difference
     }
 
     /// In the order in which the kernel finds everything that is referred to, and nothing that is still
@@ -233,6 +237,10 @@ impl Nft {
     fn put_changes(&mut self, old: &Desired, new: &Desired) -> Result<Put> {
         let mut difference = Difference::between(old, new);
         self.at_generation(|nft, generation| {
+            difference.members.retain(|(place, _)| matches!(place, Place::Of(_)));
+            if !nft.compare_own(&mut difference, &new.pods)? {
+                return Err(Error::from(netlink::Error::of("read the pods", ENOENT as i32, "")));
+            }
             difference.maps = nft.map_changes(&new.pods)?;
             nft.commit_difference(&difference, generation)
         })
@@ -284,10 +292,8 @@ impl Nft {
             let Some(before) = before else { return Ok(None) };
             difference.change(Place::Of(*id), lacking(&before, &members.spans()));
         }
-        for family in FAMILIES {
-            let Some(before) = self.members(&names(family).own)? else { return Ok(None) };
-            let wanted = own(family, &desired.pods);
-            difference.change(Place::Own(family), lacking(&before, &wanted));
+        if !self.compare_own(&mut difference, &desired.pods)? {
+            return Ok(None);
         }
         let profiles = desired.profiles.iter();
         let chains: BTreeMap<_, _> =
@@ -303,6 +309,19 @@ impl Nft {
         Ok(Some(difference))
     }
 
+    /// Compares the sets of addresses that reach themselves; false where they hold something else.
+    fn compare_own(
+        &mut self,
+        difference: &mut Difference,
+        pods: &BTreeMap<IpAddr, Pod>,
+    ) -> Result<bool> {
+        for family in FAMILIES {
+            let Some(before) = self.members(&names(family).own)? else { return Ok(false) };
+            difference.change(Place::Own(family), lacking(&before, &own(family, pods)));
+        }
+        Ok(true)
+    }
+
     /// Deletes the table and makes it, in one batch: no packet passes in between. What is held stays so.
     fn make_anew(&mut self, found: &Found, desired: &Desired) -> Result<Put> {
         let mut difference = Difference::from_nothing(desired);
@@ -314,7 +333,7 @@ impl Nft {
         batch.append(difference.to_batch());
         match self.socket.commit(&batch, None) {
             // All is made before it is used: what is not found is a part of the kernel.
-            Err(Error::Kernel { what, errno: errno @ nix::errno::Errno::ENOENT, .. }) => {
+            Err(Error::Kernel { what, errno: errno @ ENOENT, .. }) => {
                 Err(Error::Unsupported { what, errno })
             }
             done => done.map(|()| difference.put()),
@@ -343,7 +362,7 @@ fn repaired(put: Put, before: bool) -> Put {
 
 /// Whether the kernel refuses an object because one of its name is another kind of object.
 fn is_of_another_kind(error: &Error) -> bool {
-    use nix::errno::Errno::{EBUSY, EEXIST, EINVAL, ENOENT, EOPNOTSUPP, EOVERFLOW};
+    use nix::errno::Errno::{EBUSY, EEXIST, EINVAL, EOPNOTSUPP, EOVERFLOW};
     !error.is_unsupported()
         && matches!(error.errno(), Some(EBUSY | EEXIST | EINVAL | ENOENT | EOPNOTSUPP | EOVERFLOW))
 }
