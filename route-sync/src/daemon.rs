@@ -4,6 +4,7 @@ use crate::bgp::{NetworkEvent, Speaker};
 use crate::config::{self, Config};
 use crate::duties::{Duties, Order};
 use crate::error::{Error, io_error};
+use crate::node_object::NodeObject;
 use crate::probe::{self, Prober};
 use crate::query::Query;
 use crate::source::Update;
@@ -106,6 +107,8 @@ struct Daemon {
     prober: Option<Prober>,
     /// `[cni]`.
     duties: Duties,
+    node_object: Option<NodeObject>,
+    queries: mpsc::Sender<Query>,
     config: Config,
     config_path: PathBuf,
     /// Links, addresses, routes and neighbours change.
@@ -151,6 +154,8 @@ impl Daemon {
         let duties = Duties::start(order(&config, &sync));
         let mut daemon = Daemon {
             duties,
+            node_object: NodeObject::of(&config, queries),
+            queries: queries.clone(),
             sync,
             speaker,
             prober: config.probe.clone().map(Prober::new),
@@ -288,6 +293,7 @@ impl Daemon {
                 }
                 let outcome = self.duties.outcome();
                 report.problems.extend(outcome.problems);
+                report.problems.extend(self.node_object.iter().flat_map(NodeObject::problems));
                 report.remarks.extend(outcome.remarks);
                 report.conflist = outcome.conflist;
                 drop(to.send(report));
@@ -302,7 +308,8 @@ impl Daemon {
                     figures.probe = Some(prober.report(&self.sync));
                 }
                 let outcome = self.duties.outcome();
-                figures.problems += outcome.problems.len() as u64;
+                let of_object = self.node_object.iter().flat_map(NodeObject::problems).count();
+                figures.problems += (outcome.problems.len() + of_object) as u64;
                 let waits = outcome.conflist.and_then(|conflist| conflist.waits);
                 figures.not_ready = figures.not_ready.or(waits);
                 figures.bgp = speaker.map(Speaker::peer_reports).unwrap_or_default();
@@ -362,6 +369,7 @@ impl Daemon {
                 };
                 if of_set(&config) != of_set(&self.config) {
                     self.updates = source::start(&config);
+                    self.node_object = NodeObject::of(&config, &self.queries);
                 }
                 info!("the configuration was read anew");
                 self.config = config.clone();

@@ -21,6 +21,7 @@ pub mod facts;
 mod failure;
 mod guard;
 pub mod metrics;
+mod node_object;
 pub mod prefix;
 mod probe;
 pub mod problems;
