@@ -28,7 +28,7 @@ fn allowed(folder: &str, name: &str) -> BTreeSet<&'static str> {
         ("plugins", "vxlan") => &["cni", "attach", "node", "bridge"],
         ("ipam", "dhcp") => &["cni", "attach", "node", "net", "daemon"],
         ("plugins" | "ipam", _) => &["cni", "attach", "node"],
-        ("ferrule", _) => &["cni", "attach", "net", "nft", "node", "kube"],
+        ("ferrule", _) => &["cni", "attach", "net", "nft", "node"],
         ("route-sync", _) => &["net", "nft", "node", "daemon", "bgp-speaker", "kube-source"],
         ("policy-sync", _) => &["net", "nft", "node", "daemon", "kube-source"],
         _ => panic!("{folder}/{name} is in no room of the house"),
