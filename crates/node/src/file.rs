@@ -1,10 +1,9 @@
 //! `node.json`: written by route-sync, read by the plugins `vxlan` and `bgp`.
 
-use crate::files;
+use crate::run_file::{self, Flaw};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -118,6 +117,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    fn of(path: PathBuf, flaw: Flaw) -> Error {
+        match flaw {
+            Flaw::Io(error) => Error::Io { path, error },
+            Flaw::Damaged(error) => Error::Damaged { path, error },
+            Flaw::Version(found) => Error::Version { path, found },
+        }
+    }
+}
+
 impl Node {
     /// What is left of earlier pod CIDRs, in words; `None` where nothing is.
     #[must_use]
@@ -141,26 +150,7 @@ impl Node {
     /// It cannot be read, is damaged, or is of another version.
     pub fn read(run_dir: &Path) -> Result<Option<Node>, Error> {
         let path = Node::path(run_dir);
-        let text = match files::text(&path, LIMIT) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::Io { path, error }),
-        };
-        // The version first: what else another version holds is unknown.
-        #[derive(Deserialize)]
-        struct Only {
-            version: u64,
-        }
-        match serde_json::from_str::<Only>(&text) {
-            Ok(Only { version }) if version != u64::from(Node::VERSION) => {
-                Err(Error::Version { path, found: version })
-            }
-            Ok(_) => match serde_json::from_str(&text) {
-                Ok(node) => Ok(Some(node)),
-                Err(error) => Err(Error::Damaged { path, error }),
-            },
-            Err(error) => Err(Error::Damaged { path, error }),
-        }
+        run_file::read(&path, LIMIT, Node::VERSION).map_err(|flaw| Error::of(path, flaw))
     }
 
     /// Writes `<run_dir>/node.json` whole: a reader sees the old one or this one. The folder is
@@ -169,16 +159,12 @@ impl Node {
     /// # Errors
     /// The file system refuses.
     pub fn write(&self, run_dir: &Path) -> Result<(), Error> {
-        let path = Node::path(run_dir);
-        let aside = run_dir.join(".node.json.new");
         let write = || {
-            files::folder(run_dir)?;
             let mut text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
             text.push(b'\n');
-            files::create(&aside, files::READABLE)?.write_all(&text)?;
-            fs::rename(&aside, &path)
+            run_file::write(run_dir, NAME, &text)
         };
-        write().map_err(|error| Error::Io { path: path.clone(), error })
+        write().map_err(|error| Error::Io { path: Node::path(run_dir), error })
     }
 
     /// Removes `<run_dir>/node.json`; that there is none is success.
@@ -187,16 +173,14 @@ impl Node {
     /// The file system refuses.
     pub fn remove(run_dir: &Path) -> Result<(), Error> {
         let path = Node::path(run_dir);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Io { path, error }),
-            _ => Ok(()),
-        }
+        run_file::remove(&path).map_err(|error| Error::Io { path, error })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn node() -> Node {
         Node {

@@ -8,6 +8,7 @@ pub mod files;
 pub mod keeper;
 mod lock;
 pub mod policy;
+mod run_file;
 pub mod vtep;
 
 pub use file::{Bgp, Earlier, Error, Node, Vxlan};

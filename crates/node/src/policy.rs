@@ -1,11 +1,10 @@
 //! `policy.json`: written by policy-sync, read by the plugins that attach pods. It stays when the daemon
 //! stops, and so do its policies.
 
-use crate::files;
+use crate::run_file::{self, Flaw};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The file's name in the run directory.
@@ -65,6 +64,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    fn of(path: PathBuf, flaw: Flaw) -> Error {
+        match flaw {
+            Flaw::Io(error) => Error::Io { path, error },
+            Flaw::Damaged(error) => Error::Damaged { path, error },
+            Flaw::Version(found) => Error::Version { path, found },
+        }
+    }
+}
+
 impl Policy {
     /// The version of the file that this code reads and writes.
     pub const VERSION: u32 = 1;
@@ -87,25 +96,7 @@ impl Policy {
     /// It cannot be read, is damaged, or is of another version.
     pub fn read(run_dir: &Path) -> Result<Option<Policy>, Error> {
         let path = Policy::path(run_dir);
-        let text = match files::text(&path, LIMIT) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::Io { path, error }),
-        };
-        #[derive(Deserialize)]
-        struct Only {
-            version: u64,
-        }
-        match serde_json::from_str::<Only>(&text) {
-            Ok(Only { version }) if version != u64::from(Policy::VERSION) => {
-                Err(Error::Version { path, found: version })
-            }
-            Ok(_) => match serde_json::from_str(&text) {
-                Ok(policy) => Ok(Some(policy)),
-                Err(error) => Err(Error::Damaged { path, error }),
-            },
-            Err(error) => Err(Error::Damaged { path, error }),
-        }
+        run_file::read(&path, LIMIT, Policy::VERSION).map_err(|flaw| Error::of(path, flaw))
     }
 
     /// Writes `<run_dir>/policy.json` whole: a reader sees the old one or this one. The folder is made
@@ -114,15 +105,9 @@ impl Policy {
     /// # Errors
     /// The file system refuses.
     pub fn write(&self, run_dir: &Path) -> Result<(), Error> {
-        let path = Policy::path(run_dir);
-        let put = || -> io::Result<()> {
-            files::folder(run_dir)?;
-            let text = serde_json::to_vec(self).map_err(io::Error::other)?;
-            let aside = run_dir.join(".policy.json.new");
-            files::create(&aside, files::READABLE)?.write_all(&text)?;
-            fs::rename(&aside, &path)
-        };
-        put().map_err(|error| Error::Io { path: path.clone(), error })
+        let text = serde_json::to_vec(self).map_err(io::Error::other);
+        text.and_then(|text| run_file::write(run_dir, NAME, &text))
+            .map_err(|error| Error::Io { path: Policy::path(run_dir), error })
     }
 
     /// Removes the file: no pod is held any more.
@@ -131,16 +116,14 @@ impl Policy {
     /// The file system refuses; that there is none is success.
     pub fn remove(run_dir: &Path) -> Result<(), Error> {
         let path = Policy::path(run_dir);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Io { path, error }),
-            _ => Ok(()),
-        }
+        run_file::remove(&path).map_err(|error| Error::Io { path, error })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_is_written_is_read() {
